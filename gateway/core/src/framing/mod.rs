@@ -1,0 +1,4 @@
+//! Bytes become frames. Nothing here knows a field of a record.
+
+pub mod astm;
+pub mod lines;

@@ -1,0 +1,26 @@
+//! Everything the gateway knows, and nothing it does.
+//!
+//! Read the modules in the order in which the data meets them:
+//!
+//! 1. [`time`]: a moment, as a value. Nothing in this crate reads a clock.
+//! 2. [`framing`]: bytes become frames.
+//! 3. [`session`] and [`drivers`]: frames become messages; a session asks for bytes to be sent and for captures to be
+//!    committed, it never does either.
+//! 4. [`event`]: the domain fact that a message states.
+//! 5. [`dialects`]: an event in the words of one receiver, and what that receiver's answer means.
+//! 6. [`delivery`]: what happens to a delivery after each answer.
+//! 7. [`config`]: all of it, chosen by one YAML file; [`health`]: all of it, at a glance.
+//!
+//! Invariant: this crate depends on no runtime, no database and no network crate, and reads no clock, file, environment
+//! or randomness. Its `Cargo.toml` shows it and `tests/tidy.rs` holds it.
+
+pub mod config;
+pub mod delivery;
+pub mod dialects;
+pub mod drivers;
+pub mod event;
+pub mod framing;
+pub mod health;
+pub mod mutants;
+pub mod session;
+pub mod time;

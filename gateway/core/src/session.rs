@@ -1,0 +1,130 @@
+//! One conversation on one port, as a machine without hands: inputs go in, actions come out.
+//!
+//! The calling order is part of the contract, for both sides:
+//! - `Opened` comes first and once; the link makes a new session when it reopens the port.
+//! - After a session has pushed [`Action::Commit`] the link performs the actions before it, then the commit, and calls
+//!   `handle` next with `Committed` or `CommitFailed`. Bytes received meanwhile wait in the link. So at most one commit is
+//!   outstanding, and a session that holds more complete frames than one keeps them until then.
+//! - Actions are performed in the order in which they were pushed.
+//! - `DeadlineReached` comes when [`Session::deadline`] has passed; a session that was called late must not mind.
+
+use crate::config::ConfigError;
+use crate::event::{Device, EventKind, TestId};
+use crate::time::{Mono, Now};
+
+/// What the link tells a session.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// The port is open.
+    Opened(Resume<'a>),
+    Received(&'a [u8]),
+    /// The last `Commit` is on disk.
+    Committed,
+    /// The last `Commit` did not happen and never will: answer so that the analyzer keeps its result.
+    CommitFailed,
+    DeadlineReached,
+    /// The port is gone or the gateway stops. What is unfinished stays in the store for the next `Opened`.
+    Closed,
+}
+
+/// What the store remembers for a session that starts again.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Resume<'a> {
+    /// The bytes already acknowledged of a message that never became complete, empty if there is none.
+    pub unfinished: &'a [u8],
+    /// The test that was running when this analyzer was last heard.
+    pub running: Option<&'a RunningTest>,
+}
+
+/// How far a running test had come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunningTest {
+    pub id: TestId,
+    pub device: Option<Device>,
+    /// Temperature samples stored so far.
+    pub temperatures: usize,
+    /// Samples stored so far.
+    pub samples: usize,
+}
+
+/// What a session asks of the link.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    Send(Vec<u8>),
+    Commit(Commit),
+}
+
+/// Received bytes and the facts read from them, to be stored in one transaction.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Commit {
+    /// The bytes as received. Empty if the facts come from silence, not from bytes.
+    pub capture: Vec<u8>,
+    pub events: Vec<EventKind>,
+    /// Whether the message ends here: nothing before this point is unfinished any more. The captures since the last
+    /// complete commit, this one included, are the message's capture.
+    pub complete: bool,
+}
+
+/// One conversation on one port: it can ask, it cannot do.
+pub trait Session: Send {
+    /// Takes one input and appends what should be done about it.
+    fn handle(&mut self, now: Now, input: Input<'_>, actions: &mut Vec<Action>);
+    /// When `DeadlineReached` is due; `None` while nothing is awaited.
+    fn deadline(&self) -> Option<Mono>;
+}
+
+/// Knows one family of analyzers.
+pub trait Driver: Sync {
+    /// The word in the YAML.
+    fn name(&self) -> &'static str;
+    /// A sentence for `--help` and the manual.
+    fn about(&self) -> &'static str;
+    /// Starts a conversation, or says which option is wrong.
+    fn open(&self, options: &DriverOptions) -> Result<Box<dyn Session>, ConfigError>;
+}
+
+/// What the YAML can set for a driver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriverOptions {
+    /// Longest frame, STX to LF, in bytes.
+    pub frame_bytes_max: usize,
+    /// Longest message, in bytes, over all its frames.
+    pub message_bytes_max: usize,
+    /// When an ACK may be sent: after each frame is stored, or for analyzers that repeat whole messages only after the last.
+    pub commit: CommitPoint,
+    /// How records are framed (`astm` only).
+    pub framing: Framing,
+}
+
+impl Default for DriverOptions {
+    fn default() -> Self {
+        DriverOptions {
+            frame_bytes_max: 65_536,
+            message_bytes_max: 8 << 20,
+            commit: CommitPoint::Frame,
+            framing: Framing::E1381,
+        }
+    }
+}
+
+/// See [`DriverOptions::commit`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CommitPoint {
+    /// Each frame is stored before its ACK.
+    #[default]
+    Frame,
+    /// Frames are kept in memory and acknowledged; the last one only after the whole message is stored.
+    Message,
+}
+
+/// See [`DriverOptions::framing`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Framing {
+    /// ENQ, numbered and summed frames, EOT (LIS01-A2, E1381).
+    #[default]
+    E1381,
+    /// Records one after the other, each ended by CR, without any frame.
+    None,
+}

@@ -1,0 +1,148 @@
+//! The ports through which the gateway touches the world, and their real adapters.
+//!
+//! Invariant: nothing outside this folder opens a socket or a device, reads a wall clock or draws a random number. The
+//! simulation hands `app::run` another [`Platform`], and that is the only difference.
+
+use gateway_core::config::{Line, Mqtt, Port as PortName, Webhook};
+use gateway_core::delivery::Reason;
+use gateway_core::dialects::{HttpRequest, Response};
+use gateway_core::event::Id;
+use gateway_core::time::{Mono, Now};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A future that an object-safe trait can return.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// All ports together: what [`crate::app::run`] is given.
+#[derive(Clone)]
+pub struct Platform {
+    pub clock: Arc<dyn Clock>,
+    pub serial: Arc<dyn SerialBus>,
+    pub publisher: Arc<dyn Publisher>,
+    pub http: Arc<dyn HttpClient>,
+    pub service: Arc<dyn ServiceManager>,
+    pub entropy: Arc<dyn Entropy>,
+    pub disk: Arc<dyn Disk>,
+}
+
+/// Time. Sleeping is part of it, so that a simulation can make it pass.
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Now;
+    /// The kernel's id of this boot (`/proc/sys/kernel/random/boot_id`).
+    fn boot(&self) -> Id;
+    /// Returns at or after that moment.
+    fn sleep_until(&self, due: Mono) -> BoxFuture<'static, ()>;
+}
+
+/// Randomness.
+pub trait Entropy: Send + Sync {
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// Where analyzers are plugged in: serial adapters and TCP.
+pub trait SerialBus: Send + Sync {
+    /// Opens the port, or waits for an analyzer to call if it is a listener. Dropping the stream closes it; a read of 0
+    /// bytes means that it is gone.
+    fn open(&self, port: &PortName, line: &Line) -> BoxFuture<'static, Result<Box<dyn Stream>, PortError>>;
+}
+
+/// An open port.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Why a port cannot be opened, in words for the clinic.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct PortError(pub String);
+
+/// MQTT brokers.
+pub trait Publisher: Send + Sync {
+    /// Connects once. The connection is disposable: after an error it is dropped and another one is made.
+    fn connect(&self, settings: &MqttConnect) -> BoxFuture<'static, Result<Box<dyn MqttConnection>, Reason>>;
+}
+
+/// What a connection needs to know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MqttConnect {
+    pub mqtt: Mqtt,
+    pub client_id: String,
+    pub will_topic: String,
+    pub will_payload: Vec<u8>,
+}
+
+/// One message to a broker.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    pub topic: String,
+    pub payload: Vec<u8>,
+    pub retain: bool,
+}
+
+/// An open connection to a broker.
+pub trait MqttConnection: Send {
+    /// Sends a message with QoS 1 and returns when the broker has acknowledged it (PUBACK). Several may be on their way at
+    /// once; the future does not borrow the connection. It fails when the connection breaks first.
+    fn publish(&mut self, message: Message) -> BoxFuture<'static, Result<(), Reason>>;
+    /// Returns when the connection has broken, with the reason.
+    fn broken(&mut self) -> BoxFuture<'_, Reason>;
+    /// Says good-bye, so that the last will stays unsaid.
+    fn disconnect(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// Webhook endpoints.
+pub trait HttpClient: Send + Sync {
+    /// Sends one POST and returns the answer, or what went wrong before there was one. Follows no redirect, reads a few
+    /// kilobytes of the answer's body at most.
+    fn post(&self, webhook: &Webhook, request: HttpRequest) -> BoxFuture<'static, Result<Response, SendError>>;
+}
+
+/// No answer came back: the class decides what becomes of the delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SendError {
+    /// This machine has no network: not an attempt.
+    NoNetwork(Reason),
+    /// Worth trying again.
+    Passing(Reason),
+    /// The address or the certificate is wrong: a person must act.
+    Configuration(Reason),
+}
+
+/// systemd, or nobody.
+pub trait ServiceManager: Send + Sync {
+    fn notify(&self, notice: Notice<'_>);
+    /// How often the watchdog wants to be fed, if it is on.
+    fn watchdog_interval(&self) -> Option<std::time::Duration>;
+}
+
+/// What a service manager can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice<'a> {
+    Ready,
+    Status(&'a str),
+    Watchdog,
+    /// With the monotonic time, as `Type=notify-reload` wants it.
+    Reloading,
+    Stopping,
+}
+
+/// How the database's work is run. Statements themselves go to SQLite in `store/`; this decides on which thread, and lets
+/// a simulation stop the world before and after each commit.
+pub trait Disk: Send + Sync {
+    /// Runs the work to its end even if nobody waits for it any more.
+    fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;
+    /// Called with the open transaction just before COMMIT and just after it; an error makes the commit fail.
+    fn at_commit(&self, moment: CommitMoment) -> Result<(), String> {
+        let _ = moment;
+        Ok(())
+    }
+}
+
+/// See [`Disk::at_commit`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitMoment {
+    Before,
+    After,
+}
