@@ -348,15 +348,17 @@ impl Queue {
         if self.undone.values().any(|slot| slot.flight.is_some_and(|flight| flight.probe)) {
             probe_at = None;
         }
-        let mut lanes = BTreeSet::new();
+        // A redriven event may stand before one that is already under way.
+        let under_way = self.undone.values().filter(|slot| slot.flight.is_some());
+        let mut lanes: BTreeSet<&Lane> = under_way.map(|slot| &slot.entry.lane).collect();
         let mut candidates = Vec::new();
         for (seq, slot) in &self.undone {
             let waiting = matches!(slot.entry.state, DeliveryState::Waiting { .. });
             let first = !lanes.contains(&slot.entry.lane);
-            if !(planted(Mutant::LaneOvertakes) && waiting && slot.flight.is_none()) {
+            if !(planted(Mutant::LaneOvertakes) && waiting) {
                 lanes.insert(&slot.entry.lane);
             }
-            if !first || slot.flight.is_some() {
+            if !first {
                 continue;
             }
             let redriven = slot.entry.redriven && matches!(slot.entry.state, DeliveryState::Queued { .. });
