@@ -13,7 +13,7 @@ use crate::store::{DestinationId, Filter, Store, StoreError};
 use gateway_core::config::{Analyzer, Config, Mqtt, Webhook};
 use gateway_core::dialects::dialect;
 use gateway_core::drivers::driver;
-use gateway_core::event::{AnalyzerId, EventName};
+use gateway_core::event::{AnalyzerId, EventName, Seq};
 use gateway_core::health::Fact;
 use gateway_core::session::DriverOptions;
 use std::collections::BTreeMap;
@@ -204,7 +204,8 @@ impl App {
 
     async fn attend(&mut self, mut control: Control) -> Result<(), AppError> {
         // Fed twice an interval, as sd_watchdog_enabled(3) advises.
-        let feeding = self.platform.service.watchdog_interval().unwrap_or(Duration::from_secs(20)) / 2;
+        let interval = self.platform.service.watchdog_interval();
+        let feeding = interval.map_or(Duration::from_secs(60), |interval| interval / 2);
         let mut told = String::new();
         loop {
             self.say_status(&mut told);
@@ -246,7 +247,7 @@ impl App {
             tracing::error!(parts = ?stuck, "stuck: the watchdog is not fed");
             return;
         }
-        let answering = self.store.counts();
+        let answering = self.store.event(Seq(0));
         let patience = now.after(Duration::from_secs(5));
         tokio::select! {
             biased;

@@ -8,7 +8,7 @@ use crate::board::Board;
 use crate::platform::{Platform, Stream};
 use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
 use crate::store::{NewEntry, Store};
-use gateway_core::config::Analyzer;
+use gateway_core::config::{Analyzer, Port};
 use gateway_core::event::{EventId, EventKind, EventName, Id};
 use gateway_core::health::Fact;
 use gateway_core::session::{Action, Commit, Driver, DriverOptions, Input, Resume, Session};
@@ -46,7 +46,12 @@ enum End {
 
 impl Link {
     /// Runs until it is asked to stop.
-    pub async fn run(self, mut stop: Stop) {
+    pub async fn run(self, stop: Stop) {
+        self.keep_open(stop).await;
+        self.platform.serial.forget(&self.analyzer.port);
+    }
+
+    async fn keep_open(&self, mut stop: Stop) {
         let id = &self.analyzer.id;
         let mut absent_because = String::new();
         while !stop.is_asked() {
@@ -80,6 +85,9 @@ impl Link {
                         absent_because = error.0;
                     }
                 }
+            }
+            if absent_because.is_empty() && matches!(self.analyzer.port, Port::TcpListen(_)) {
+                continue;
             }
             let pause = self.in_seconds(REOPEN_SECONDS);
             tokio::select! {

@@ -49,7 +49,7 @@ impl Platform {
     pub fn with_publisher(publisher: mqtt::RumqttPublisher) -> Platform {
         Platform {
             clock: Arc::new(clock::SystemClock::new()),
-            serial: Arc::new(serial::SystemSerialBus),
+            serial: Arc::new(serial::SystemSerialBus::default()),
             publisher: Arc::new(publisher),
             http: Arc::new(http::ReqwestClient::default()),
             service: Arc::new(systemd::Systemd),
@@ -78,6 +78,10 @@ pub trait SerialBus: Send + Sync {
     /// Opens the port, or waits for an analyzer to call if it is a listener. Dropping the stream closes it; a read of 0
     /// bytes means that it is gone.
     fn open(&self, port: &PortName, line: &Line) -> BoxFuture<'static, Result<Box<dyn Stream>, PortError>>;
+    /// This port is not used any more: whatever was kept for its next opening goes.
+    fn forget(&self, port: &PortName) {
+        let _ = port;
+    }
 }
 
 /// An open port.

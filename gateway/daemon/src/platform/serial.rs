@@ -6,19 +6,26 @@
 
 use super::{BoxFuture, PortError, SerialBus, Stream, devices};
 use gateway_core::config::{Line, Parity, Port};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_serial::SerialPortBuilderExt;
 
 /// The machine's ports.
-pub struct SystemSerialBus;
+#[derive(Default)]
+pub struct SystemSerialBus {
+    /// Listeners stay bound between two connections, so that an analyzer that calls again at once is not refused.
+    listeners: Arc<Mutex<HashMap<String, Arc<TcpListener>>>>,
+}
 
 impl SerialBus for SystemSerialBus {
     fn open(&self, port: &Port, line: &Line) -> BoxFuture<'static, Result<Box<dyn Stream>, PortError>> {
         let (port, line) = (port.clone(), *line);
+        let listeners = self.listeners.clone();
         Box::pin(async move {
             match port {
-                Port::TcpListen(address) => accept(&address).await,
+                Port::TcpListen(address) => accept(&listeners, &address).await,
                 Port::TcpConnect(address) => connect(&address).await,
                 Port::Path(path) => open_serial(&path, line),
                 Port::Usb { .. } | Port::ByPath(_) => {
@@ -27,6 +34,12 @@ impl SerialBus for SystemSerialBus {
                 }
             }
         })
+    }
+
+    fn forget(&self, port: &Port) {
+        if let Port::TcpListen(address) = port {
+            self.listeners.lock().unwrap_or_else(PoisonError::into_inner).remove(address);
+        }
     }
 }
 
@@ -67,9 +80,23 @@ fn explain(name: &str, error: &tokio_serial::Error) -> String {
     }
 }
 
-async fn accept(address: &str) -> Result<Box<dyn Stream>, PortError> {
-    let listener =
-        TcpListener::bind(address).await.map_err(|error| PortError(format!("cannot listen on {address}: {error}")))?;
+async fn accept(
+    listeners: &Mutex<HashMap<String, Arc<TcpListener>>>,
+    address: &str,
+) -> Result<Box<dyn Stream>, PortError> {
+    let bound = listeners.lock().unwrap_or_else(PoisonError::into_inner).get(address).cloned();
+    let listener = match bound {
+        Some(listener) => listener,
+        None => {
+            let listener = TcpListener::bind(address)
+                .await
+                .map_err(|error| PortError(format!("cannot listen on {address}: {error}")))?;
+            let listener = Arc::new(listener);
+            let mut listeners = listeners.lock().unwrap_or_else(PoisonError::into_inner);
+            listeners.insert(address.to_owned(), listener.clone());
+            listener
+        }
+    };
     let (stream, _) = listener
         .accept()
         .await
