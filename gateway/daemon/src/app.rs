@@ -57,7 +57,9 @@ pub async fn run(config: Config, platform: Platform, control: Control) -> Result
     let mut app = App::new(config, platform, store);
     app.apply().await?;
     app.platform.service.notify(Notice::Ready);
-    app.attend(control).await
+    app.attend(control).await?;
+    app.store.close().await?;
+    Ok(())
 }
 
 /// What a part was started with: a part is restarted only if this has changed.
@@ -119,8 +121,10 @@ impl App {
             }
         }
         self.wait_for_leaving().await?;
-        self.store.configure(&destinations(&self.config)).await?;
-        self.board.configure(&self.config);
+        let destinations = destinations(&self.config);
+        self.store.configure(&destinations).await?;
+        let names: Vec<String> = destinations.into_iter().map(|(id, _)| id.0).collect();
+        self.board.configure(&self.config, &names, self.platform.clock.now());
         wanted.retain(|name, _| !self.parts.contains_key(name));
         for (name, settings) in wanted {
             self.start(name, settings);

@@ -30,6 +30,11 @@ pub trait Dialect: Sync {
     /// Whether this event has a form in this dialect at all. An event without one takes no ordinal and no attempt.
     fn speaks(&self, name: EventName) -> bool;
 
+    /// Whether this very event has a form: an event may bear a name that the dialect speaks and lack what its body needs.
+    fn has_form(&self, event: &Event) -> bool {
+        self.speaks(event.kind.name)
+    }
+
     /// Whether rendering this event needs the earlier events of its test ([`Attempt::history`]).
     fn needs_history(&self, name: EventName) -> bool;
 

@@ -177,7 +177,7 @@ impl BrokerWorker {
             mqtt: self.mqtt.clone(),
             client_id: format!("{}-{}", self.mqtt.topic_prefix, self.gateway),
             will_topic: self.topic("status"),
-            will_payload: self.board.gateway_status_lost(&self.platform.clock.now()).into_bytes(),
+            will_payload: self.board.gateway_status_lost().into_bytes(),
         }
     }
 
@@ -392,7 +392,7 @@ impl<'a> Session<'a> {
     async fn say_goodbye(&mut self) {
         let worker = self.worker;
         let patience = worker.now().after(Duration::from_secs(DRAIN_SECONDS_MAX));
-        let payload = worker.board.gateway_status_stopped(&worker.platform.clock.now()).into_bytes();
+        let payload = worker.board.gateway_status_stopped().into_bytes();
         let leaving = self.connection.publish(Message { topic: worker.topic("status"), payload, retain: true });
         let draining = async {
             while let Some(ack) = self.acks.next().await {

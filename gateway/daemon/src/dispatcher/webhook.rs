@@ -61,7 +61,7 @@ impl WebhookWorker {
         loop {
             head.borrow_and_update();
             self.offer(&mut queue, &mut events).await?;
-            self.begin(&mut queue, &mut events, &flights).await?;
+            self.begin(&mut queue, &mut events, &mut flights).await?;
             self.tell(&queue);
             let now = self.now();
             self.pulse.beat(now.mono);
@@ -108,7 +108,7 @@ impl WebhookWorker {
         &self,
         queue: &mut Queue,
         events: &mut BTreeMap<Seq, Event>,
-        flights: &FuturesUnordered<Flight>,
+        flights: &mut FuturesUnordered<Flight>,
     ) -> Result<(), StoreError> {
         while let Some(start) = queue.next(self.now()) {
             let event = match events.remove(&start.seq) {
