@@ -1,0 +1,5 @@
+//! One file a subcommand.
+
+pub mod check;
+pub mod devices;
+pub mod schema;
