@@ -3,6 +3,8 @@
 //! Invariant: nothing outside this folder opens a socket or a device, reads a wall clock or draws a random number. The
 //! simulation hands `app::run` another [`Platform`], and that is the only difference.
 
+pub mod pty;
+
 use gateway_core::config::{Line, Mqtt, Port as PortName, Webhook};
 use gateway_core::delivery::Reason;
 use gateway_core::dialects::{HttpRequest, Response};
