@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
 use gateway_core::config::Mqtt;
 use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
-use gateway_core::dialects::cloudevents_json;
+use gateway_core::dialects::envelope;
 use gateway_core::event::{AnalyzerId, Event, Seq};
 use gateway_core::health::Fact;
 use gateway_core::mutants::{Mutant, planted};
@@ -188,7 +188,7 @@ impl BrokerWorker {
     fn event_message(&self, event: &Event) -> Message {
         Message {
             topic: self.topic(&format!("analyzers/{}/events/{}", event.analyzer, event.kind.name)),
-            payload: cloudevents_json(event, &self.gateway).into_bytes(),
+            payload: envelope(event, &self.gateway).into_bytes(),
             retain: false,
         }
     }
