@@ -163,7 +163,8 @@ impl BrokerWorker {
         let note = attempt_note(self.platform.clock.now(), event.seq, attempts, Some(&reason));
         let state = DeliveryState::Dead { attempts, reason };
         let row = Row { seq: event.seq, ordinal: reached.ordinal, lane: event.lane(), state, redriven: false };
-        self.record(Record { rows: vec![row], attempts: vec![note], cursor: Some((reached.cursor, reached.ordinal)) }).await;
+        self.record(Record { rows: vec![row], attempts: vec![note], cursor: Some((reached.cursor, reached.ordinal)) })
+            .await;
         Ok(reached)
     }
 
@@ -310,7 +311,8 @@ impl<'a> Session<'a> {
                     self.waiting.push_front(event);
                     return Ok(());
                 }
-                let detail = format!("{packet_bytes} bytes; mqtt.packet_bytes_max is {}", self.worker.mqtt.packet_bytes_max);
+                let detail =
+                    format!("{packet_bytes} bytes; mqtt.packet_bytes_max is {}", self.worker.mqtt.packet_bytes_max);
                 let reason = Reason::new(ReasonCode::TooLarge, detail);
                 tracing::error!(destination = MQTT, event = %event.id, %reason, "dead letter");
                 self.position = self.worker.record_dead(self.position, &event, reason, 0).await?;
