@@ -130,7 +130,7 @@ fn start_log() {
     use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::util::SubscriberInitExt;
     let chosen = std::env::var("ANALYZER_GATEWAY_LOG")
-        .unwrap_or_else(|_| "warn,gateway_daemon=info,gateway_core=info".to_owned());
+        .unwrap_or_else(|_| "warn,rumqttd=off,gateway_daemon=info,gateway_core=info".to_owned());
     let filter = tracing_subscriber::EnvFilter::new(chosen);
     let registry = tracing_subscriber::registry().with(filter);
     let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
