@@ -63,11 +63,12 @@ pub async fn run(demo: &Demo) -> anyhow::Result<ExitCode> {
     }
     if !verdict.is_sound() {
         println!(
-            "not sound: {} doubled, {} different repeats, {} holes, {} wrong signatures",
+            "not sound: {} doubled, {} different repeats, {} holes, {} wrong signatures, {} damaged frames accepted",
             verdict.total().doubled,
             verdict.differing,
             verdict.holes,
-            verdict.wrong_signatures
+            verdict.wrong_signatures,
+            verdict.accepted_damaged
         );
         return Ok(ExitCode::FAILURE);
     }

@@ -99,6 +99,8 @@ pub struct Faults {
 impl Faults {
     /// What an old cable does now and then.
     pub const NOW_AND_THEN: Faults = Faults { damaged: 40, answer_lost: 30, noise: 40, slow: 60, abandoned: 0 };
+    /// The same for analyzers that send many small frames.
+    pub const SELDOM: Faults = Faults { damaged: 8, answer_lost: 6, noise: 10, slow: 20, abandoned: 0 };
 }
 
 /// What the machine is told.

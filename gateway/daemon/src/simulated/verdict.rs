@@ -36,6 +36,8 @@ pub struct Verdict {
     /// Ordinals that the webhook never saw.
     pub holes: u64,
     pub wrong_signatures: u64,
+    /// Frames with a wrong checksum that got an ACK.
+    pub accepted_damaged: u64,
     /// The keys of what is lost or doubled, for people.
     pub missing: Vec<String>,
 }
@@ -47,6 +49,7 @@ pub fn judge(told: &BTreeMap<String, Told>, mqtt: &Ledger, webhook: &Ledger, wro
         differing: mqtt.differing + webhook.differing,
         holes: webhook.holes(),
         wrong_signatures,
+        accepted_damaged: told.values().map(|told| told.accepted_damaged).sum(),
         ..Verdict::default()
     };
     let mut missing = BTreeSet::new();
@@ -103,9 +106,9 @@ impl Verdict {
     }
 
     /// Whether every promise was kept: nothing lost, nothing twice under two ids, every repeat the same as before, no
-    /// hole, and every signature right.
+    /// hole, every signature right, and no damaged frame taken for a good one.
     pub fn is_sound(&self) -> bool {
-        let faults = self.differing + self.holes + self.wrong_signatures;
+        let faults = self.differing + self.holes + self.wrong_signatures + self.accepted_damaged;
         self.lost() == 0 && self.total().doubled == 0 && faults == 0
     }
 }

@@ -131,8 +131,13 @@ impl Player {
 
     async fn sessions(&mut self, kind: Kind, style: Style, pause: Duration, cues: &mut Cues) -> std::io::Result<()> {
         let name = self.name;
+        // In frames, not in messages: a message of 24 frames would else never pass undisturbed.
+        let faults = match style {
+            Style::Whole | Style::Cut(_) => Faults::NOW_AND_THEN,
+            Style::RecordPerFrame | Style::RecordPerEtbFrame => Faults::SELDOM,
+        };
         let timers = Timers::STANDARD.scaled(0.1);
-        let mut sender = Sender::new(style, timers, Faults::NOW_AND_THEN, self.seed);
+        let mut sender = Sender::new(style, timers, faults, self.seed);
         let mut worklist = Worklist::new(kind, self.seed, 1);
         let now = stopwatch();
         while !*cues.stop.borrow() {
@@ -140,7 +145,7 @@ impl Player {
             let watch = |note: &Note, told: &Told| {
                 cues.promises.keep(name, told);
                 // A spectator who has left is no reason to stop.
-                let _ = cues.tales.send(tale(name, note));
+                let _ = tale(name, note).map(|tale| cues.tales.send(tale));
             };
             converse(&mut self.cable, &mut sender, &now, PeerInput::Submit(message), watch).await?;
             let _ = tokio::time::timeout(pause, cues.stop.wait_for(|stop| *stop)).await;
@@ -175,17 +180,18 @@ fn words(step: Step) -> Option<String> {
     }
 }
 
-fn tale(analyzer: &'static str, note: &Note) -> Tale {
+/// `None` for what the next note tells better.
+fn tale(analyzer: &'static str, note: &Note) -> Option<Tale> {
     let plain = |text: String| Tale { analyzer, text, key: None, is_answered: true };
-    match note {
+    Some(match note {
         Note::Acknowledged { id, results } => {
             let text = format!("test {id} finished, {results} results");
             Tale { analyzer, text, key: Some(sample_key(id)), is_answered: true }
         }
-        Note::Damaged { frame } => plain(format!("frame {frame} is damaged on the line")),
-        Note::Refused { frame } => plain(format!("frame {frame} was refused (NAK) and is sent again")),
+        Note::Damaged { .. } => return None,
+        Note::Refused { frame } => plain(format!("frame {frame} was damaged on the line: NAK, sent again")),
         Note::AnswerLost { frame } => plain(format!("the ACK of frame {frame} got lost, the frame is sent again")),
         Note::Busy => plain("the gateway is busy, the analyzer waits".to_owned()),
         Note::Abandoned { id, reason } => plain(format!("test {id} broke off ({reason}) and is repeated whole")),
-    }
+    })
 }
