@@ -172,7 +172,9 @@ fn read(source: &Source) -> Result<Loaded, (Failure, Vec<PathBuf>)> {
         }
         Ok(_) => fail(mistakes, Some(&tree), shown),
         Err(more) => {
-            mistakes.extend(more);
+            // What YAML or the environment got wrong at a place is not told a second time.
+            let told: Vec<Place> = mistakes.iter().map(|mistake| mistake.place.clone()).collect();
+            mistakes.extend(more.into_iter().filter(|mistake| !told.contains(&mistake.place)));
             mistakes.sort_by(|a, b| a.place.cmp(&b.place));
             fail(mistakes, Some(&tree), shown)
         }
