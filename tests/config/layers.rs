@@ -165,6 +165,13 @@ fn a_file_that_has_gone_does_not_switch_the_analyzers_off() {
     let running = load_for_run(&source).expect("the last good settings");
     assert_eq!(running.loaded.config.analyzers.len(), 1);
     assert!(running.refused.expect("told").to_string().contains("there is no settings file any more"));
+    fs::write(bench.path("state/last-good.yaml"), "broken: [").expect("a file");
+    assert!(load_for_run(&source).is_err(), "to run on the defaults would look well and hear nothing");
+    fs::remove_file(bench.path("state/last-good.yaml")).expect("removed");
+    let running = load_for_run(&source).expect("a new box");
+    assert!(running.refused.is_none() && running.loaded.config.analyzers.is_empty());
+    keep_last_good(&running.loaded).expect("nothing to keep");
+    assert!(!bench.path("state/last-good.yaml").exists(), "defaults are not kept");
 }
 
 #[test]

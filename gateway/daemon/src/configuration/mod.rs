@@ -123,10 +123,12 @@ pub fn load(source: &Source) -> Result<Loaded, Failure> {
 pub fn load_for_run(source: &Source) -> Result<Running, Failure> {
     let (failure, folders) = match read(source) {
         Ok(loaded) if loaded.path.is_some() => return Ok(Running { loaded, refused: None }),
-        Ok(loaded) => match last_good::load(&[loaded.config.gateway.state_dir.clone()], source) {
+        Ok(loaded) => match last_good::load(std::slice::from_ref(&loaded.config.gateway.state_dir), source) {
             // A file was there before: an unmounted boot partition must not switch the analyzers off.
             Some(Ok(earlier)) => return Ok(Running { loaded: earlier, refused: Some(no_file(source)) }),
-            _ => return Ok(Running { loaded, refused: None }),
+            // To run on the defaults now would look well and hear nothing.
+            Some(Err(broken)) => return Err(broken),
+            None => return Ok(Running { loaded, refused: None }),
         },
         Err((failure, folders)) => (failure, folders),
     };
