@@ -149,7 +149,7 @@ async fn check_salvaged(broken: &Place, store: &Store, page: usize) -> bool {
     }
     store.configure(&[(mqtt(), everything())]).await.unwrap();
     let committed = store.commit(broken.entry(b"new", &[(9_999, bare())], true)).await.unwrap();
-    assert!(page == 0 || committed.last.0 > 300, "page {page}: a seq was given out twice");
+    assert!(committed.last.0 > 300, "page {page}: a seq was given out twice");
     let backlog = store.backlog(&mqtt()).await.unwrap();
     // Undone before the damage: undone afterwards, as a row or because the cursor went back to before it.
     for event in kept.iter().filter(|event| (100..=140).contains(&event.seq.0) || event.seq.0 > 200) {

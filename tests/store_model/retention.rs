@@ -5,7 +5,7 @@ use gateway_core::config::{Limits, Retention};
 use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
 use gateway_core::event::{Lane, Seq};
 use gateway_core::time::{ClockQuality, Timestamp};
-use gateway_daemon::store::{AttemptNote, Record, Row, unsendable};
+use gateway_daemon::store::{AttemptNote, ReadStore, Record, Row, unsendable};
 use std::time::Duration;
 
 fn limits(store_bytes_max: Option<u64>) -> Limits {
@@ -178,5 +178,46 @@ fn a_dropped_destination_holds_nothing_back() {
         assert_eq!(store.destinations().await.unwrap(), [(gone.clone(), false)]);
         assert!(store.drop_destination(&gone).await.unwrap());
         assert_eq!(store.sweep(&limits(None), &KEPT, place.now(), id(1_000)).await.unwrap().events, 1);
+    });
+}
+
+#[test]
+fn commands_read_the_counts_while_the_daemon_is_down() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        store.configure(&[(mqtt(), everything())]).await.unwrap();
+        for number in 1..=5 {
+            store.commit(place.entry(b"x", &[(number, bare())], true)).await.unwrap();
+        }
+        let reason = Reason::new(ReasonCode::Refused, "422");
+        let dead = Row { state: DeliveryState::Dead { attempts: 1, reason: reason.clone() }, ..held(1) };
+        let attempts = vec![note(&place, 1, Some(reason)), note(&place, 3, None)];
+        store.record(&mqtt(), Record { rows: vec![dead, held(2)], attempts, cursor: Some((Seq(3), 3)) }).await.unwrap();
+        let alive = store.counts().await.unwrap();
+        store.close().await.unwrap();
+        let counts = ReadStore::open(&place.path()).unwrap().counts().unwrap();
+        assert_eq!(counts, alive);
+        assert_eq!((counts.events, counts.head, counts.attempts), (5, Seq(5), 2));
+        let [only] = counts.destinations.as_slice() else { panic!("{counts:?}") };
+        assert_eq!((only.undone, only.held, only.dead, only.attempts), (3, 1, 1, 2));
+        assert!(ReadStore::open(&place.folder.path().join("nothing.db")).is_err());
+    });
+}
+
+#[test]
+fn a_changed_filter_counts_from_the_next_event_on() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        let results = Filter { names: Some(vec![EventName::TestFinished]) };
+        store.configure(&[(mqtt(), results)]).await.unwrap();
+        let both = [(1, bare()), (2, of_test(EventName::TestFinished, 9, 0, 0))];
+        store.commit(place.entry(b"", &both, true)).await.unwrap();
+        store.configure(&[(mqtt(), everything())]).await.unwrap();
+        store.commit(place.entry(b"", &[(3, bare())], true)).await.unwrap();
+        let (events, looked) = store.next_events(&mqtt(), Seq(0), 10).await.unwrap();
+        assert_eq!(events.iter().map(|event| event.seq.0).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(looked, Seq(3));
     });
 }

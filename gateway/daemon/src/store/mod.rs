@@ -25,6 +25,7 @@ mod destinations;
 mod error;
 mod events;
 mod evict;
+mod graft;
 mod migrate;
 mod open;
 pub mod patch;

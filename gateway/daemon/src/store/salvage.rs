@@ -8,7 +8,7 @@
 
 use super::error::{StoreError, cannot_open};
 use super::open::{beside, prepared};
-use super::{events, migrate};
+use super::{events, graft, migrate};
 use crate::platform::Clock;
 use gateway_core::event::{AnalyzerId, EventKind, EventName, Gap, Id};
 use gateway_core::time::Timestamp;
@@ -76,7 +76,7 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn remove(file: &Path) {
+pub(super) fn remove(file: &Path) {
     for suffix in ["", "-wal", "-shm", "-journal"] {
         // Mostly there is nothing to remove; what cannot be removed shows when the file is built.
         let _ = fs::remove_file(beside(file, suffix));
@@ -114,14 +114,15 @@ fn build(path: &Path, building: &Path, aside: &Path, clock: &dyn Clock) -> Resul
     migrate::migrate(&to)?;
     to.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('clean', 0)", [])?;
     let mut losses = Losses::default();
-    match Source::open(path) {
-        Ok(from) => copy_all(&from, &to, &mut losses)?,
+    match Source::open(path).ok().or_else(|| graft::with_new_schema(path).and_then(|copy| Source::open(&copy).ok())) {
+        Some(from) => copy_all(&from, &to, &mut losses)?,
         // Not even the list of tables can be read: begin anew, from the log's start.
-        Err(_) => {
+        None => {
             losses.destinations = true;
             losses.events.push((1, i64::MAX));
         }
     }
+    graft::remove(path);
     if losses.destinations {
         to.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('cursors_lost', 1)", [])?;
     }
@@ -247,14 +248,17 @@ impl Source {
         let select = format!("SELECT {} FROM {table}", columns.join(", "));
         let insert = insert_into(table, &columns);
         let Ok(mut statement) = self.0.prepare(&select) else { return Ok(false) };
-        let Ok(mut rows) = statement.query([]) else { return Ok(false) };
+        let mut rows = statement.query([])?;
+        let mut complete = true;
         loop {
             match rows.next() {
                 Ok(Some(row)) => {
-                    let Ok(values) = values(row, 0, columns.len()) else { return Ok(false) };
-                    to.execute(&insert, params_from_iter(values))?;
+                    let kept =
+                        values(row, 0, columns.len()).map(|values| to.execute(&insert, params_from_iter(values)));
+                    complete &= matches!(kept, Ok(Ok(_)));
+                    refuse_full_disk(kept)?;
                 }
-                Ok(None) => return Ok(true),
+                Ok(None) => return Ok(complete),
                 Err(_) => return Ok(false),
             }
         }
