@@ -1,131 +1,290 @@
-//! placeholder for the store's API
+//! The store: the log of events, the bytes they came from, and how far each destination has come.
+//!
+//! Invariants, each kept by one place:
+//! 1. A capture, the events read from it and the end of their message are one transaction ([`Store::commit`]). It is answered
+//!    only once it is on disk (`synchronous=FULL`).
+//! 2. An event's id is stored once. An event whose id is known is a repeat: counted, not stored; its bytes are kept.
+//! 3. A seq is given out once, in the order of commit, and never again, not even after deletions or damage.
+//! 4. Everything that belongs to a destination at or below its cursor and has no row is done. Only [`Store::record`] moves a
+//!    cursor, never backwards, and writes the rows of what it passes in the same transaction.
+//! 5. What belongs to a destination is fixed by the epoch in force at the event's seq ([`Store::configure`]).
+//! 6. An undone event is never deleted (a foreign key), a result never evicted; what is evicted is an event of the log.
+//! 7. A damaged file never stops a start: it is set aside and what can be read of it goes on (salvage.rs). A full or read-only
+//!    disk does stop it, with a sentence that says what to do.
+//!
+//! Writes are queued and grouped (writer.rs); reads have their own read-only connections. All of it runs through the `Disk`
+//! port, so a simulation runs it inline. Only this folder contains SQL; the tables are explained in schema.sql.
+//!
+//! Dropping the last handle is like pulling the plug: what was answered is on disk. [`Store::close`] is the orderly stop, after
+//! which the next start need not check the file.
+
+mod attempts;
+mod captures;
+mod deliveries;
+mod destinations;
+mod error;
+mod events;
+mod evict;
+mod migrate;
+mod open;
+pub mod patch;
+mod read_store;
+mod retention;
+mod salvage;
+mod types;
+mod writer;
+
+pub use error::StoreError;
+pub use events::{GATEWAY, unsendable};
+pub use read_store::{Counts, DestinationCounts, ReadStore};
+pub use retention::Swept;
+pub use types::{AttemptNote, Backlog, Committed, DestinationId, Filter, NewEntry, Record, Row};
+
 use crate::platform::{Clock, Disk};
-use gateway_core::delivery::{DeliveryState, Reason};
-use gateway_core::event::*;
+use gateway_core::event::{AnalyzerId, Event, EventId, Id, Seq, TestId};
 use gateway_core::session::RunningTest;
-use gateway_core::time::{Now, Timestamp};
-use std::path::Path;
-use std::sync::Arc;
-use tokio::sync::watch;
+use gateway_core::time::Now;
+use rusqlite::Connection;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+
+/// Connections kept for the next reader.
+const IDLE_READERS_MAX: usize = 4;
+/// How long a checkpoint waits for readers.
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// A handle to the store; clones share it.
 #[derive(Clone)]
 pub struct Store {
-    _todo: Arc<()>,
+    shared: Arc<Shared>,
 }
 
-/// How one destination is called: `mqtt`, or `webhook:<id>`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DestinationId(pub String);
-
-/// Which events of the log a destination gets. Members of an epoch's filter.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Filter {
-    pub names: Option<Vec<EventName>>,
-}
-
-/// What the link wants stored.
-pub struct NewEntry {
-    pub analyzer: AnalyzerId,
-    pub at: Now,
-    pub capture: Vec<u8>,
-    pub events: Vec<(EventId, EventKind)>,
-    pub complete: bool,
-}
-
-/// What was stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Committed {
-    pub stored: usize,
-    pub repeated: usize,
-    pub last: Seq,
-}
-
-/// SQLite's own error: the transaction did not happen and never will.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct StoreError(pub String);
-
-/// An undone delivery that the cursor has passed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    pub seq: Seq,
-    pub ordinal: u64,
-    pub lane: Lane,
-    pub state: DeliveryState,
-    pub redriven: bool,
-}
-
-/// A destination as the store remembers it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backlog {
-    pub cursor: Seq,
-    /** ordinals given out up to the cursor */
-    pub ordinal: u64,
-    pub rows: Vec<Row>,
-}
-
-/// One attempt, for the books.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttemptNote {
-    pub seq: Seq,
-    pub number: u32,
-    pub at: Timestamp,
-    pub duration_ms: u64,
-    pub status: Option<u16>,
-    pub reason: Option<Reason>,
-    pub answer: String,
-}
-
-/// What `record` writes for one destination, in one transaction: rows put or (Delivered) removed, attempts noted, cursor and ordinal moved.
-#[derive(Debug, Clone, Default)]
-pub struct Record {
-    pub rows: Vec<Row>,
-    pub attempts: Vec<AttemptNote>,
-    pub cursor: Option<(Seq, u64)>,
+struct Shared {
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+    disk: Arc<dyn Disk>,
+    queue: writer::Queue,
+    writer: Mutex<writer::Writer>,
+    readers: Mutex<Vec<open::Reader>>,
+    head: watch::Sender<Seq>,
+    /// Released last, after the connections are closed.
+    _lock: std::fs::File,
 }
 
 impl Store {
+    /// Opens the database file at `path` (its folder is made if it is missing), or starts a new one.
     pub async fn open(path: &Path, clock: Arc<dyn Clock>, disk: Arc<dyn Disk>) -> Result<Store, StoreError> {
-        unimplemented!()
+        let (path, ports) = (path.to_owned(), (clock, Arc::clone(&disk)));
+        let shared = on_disk(&*disk, move || {
+            let lock = open::lock(&path)?;
+            let connection = open::writer(&path, &*ports.0)?;
+            let head = events::head(&connection)?;
+            let writer = writer::Writer { connection, last_captures: captures::LastCaptures::new(), faults: 0 };
+            let (clock, disk) = ports;
+            Ok(Shared {
+                path,
+                clock,
+                disk,
+                queue: writer::Queue::default(),
+                writer: Mutex::new(writer),
+                readers: Mutex::default(),
+                head: watch::Sender::new(head),
+                _lock: lock,
+            })
+        });
+        Ok(Store { shared: Arc::new(shared.await?) })
     }
+
     /// The log's head; changes after each commit that stored events.
     pub fn head(&self) -> watch::Receiver<Seq> {
-        unimplemented!()
+        self.shared.head.subscribe()
     }
+
+    /// How long a commit may wait for company while more than one analyzer is active. Zero, the default: not at all.
+    pub fn set_linger(&self, linger: Duration) {
+        self.shared.queue.set_linger(linger);
+    }
+
+    /// Stores a capture and its events. An error says that nothing of it is stored. Dropping the future does not take the
+    /// commit back: it may still happen, and its repetition is then a known one.
     pub async fn commit(&self, entry: NewEntry) -> Result<Committed, StoreError> {
-        unimplemented!()
+        let boot = self.shared.clock.boot();
+        let linger = self.shared.queue.linger_for(&entry.analyzer, entry.at.mono);
+        self.shared.write(linger, move |writer| events::commit(writer, &entry, boot)).await
     }
+
+    /// Writes what became of deliveries. Refused if it would move the cursor backwards or leave a hole in the ordinals.
     pub async fn record(&self, destination: &DestinationId, record: Record) -> Result<(), StoreError> {
-        unimplemented!()
+        let destination = destination.clone();
+        let clock = Arc::clone(&self.shared.clock);
+        let work = move |writer: &mut writer::Writer| {
+            destinations::record(&writer.connection, clock.now(), clock.boot(), &destination, &record)
+        };
+        self.shared.write(Duration::ZERO, work).await
     }
-    /// Makes the destinations known: a new one starts at the log's end; a changed filter closes an epoch and opens the next; ones not named keep their backlog.
+
+    /// Makes the destinations known: a new one starts at the log's end; a changed filter closes an epoch and opens the next;
+    /// ones not named get no further event and keep their backlog.
     pub async fn configure(&self, destinations: &[(DestinationId, Filter)]) -> Result<(), StoreError> {
-        unimplemented!()
+        let wanted = destinations.to_vec();
+        self.shared.write(Duration::ZERO, move |writer| destinations::configure(&writer.connection, &wanted)).await
     }
+
+    /// Every destination that has not been dropped, and whether it is in the settings.
+    pub async fn destinations(&self) -> Result<Vec<(DestinationId, bool)>, StoreError> {
+        self.read(destinations::all).await
+    }
+
+    /// Forgets a destination with all of its backlog; `false` if there was none. Only a person may ask for this.
+    pub async fn drop_destination(&self, destination: &DestinationId) -> Result<bool, StoreError> {
+        let id = destination.clone();
+        self.shared.write(Duration::ZERO, move |writer| destinations::drop_destination(&writer.connection, &id)).await
+    }
+
+    /// The destination's cursor and its undone rows in the order of the log.
     pub async fn backlog(&self, destination: &DestinationId) -> Result<Backlog, StoreError> {
-        unimplemented!()
+        let destination = destination.clone();
+        let (now, boot) = (self.shared.clock.now(), self.shared.clock.boot());
+        self.read(move |connection| deliveries::backlog(connection, now, boot, &destination)).await
     }
-    /// The next events after `after` that belong to the destination by the epochs, at most `limit`, and the seq up to which the log was looked through.
+
+    /// The next events after `after` that belong to the destination by the epochs, at most `limit`, and the seq up to which
+    /// the log was looked through. It may be fewer although more follow; nothing follows once that seq is the head.
     pub async fn next_events(
         &self,
         destination: &DestinationId,
         after: Seq,
         limit: usize,
     ) -> Result<(Vec<Event>, Seq), StoreError> {
-        unimplemented!()
+        let id = destination.clone();
+        self.read(move |connection| destinations::next_events(connection, &id, after, limit)).await
     }
+
+    /// The next events of the log, whoever they are for, at most `limit`.
+    pub async fn events_after(&self, after: Seq, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.read(move |connection| events::after(connection, after, limit)).await
+    }
+
+    /// One event.
     pub async fn event(&self, seq: Seq) -> Result<Option<Event>, StoreError> {
-        unimplemented!()
+        self.read(move |connection| events::get(connection, seq)).await
     }
+
+    /// The exact bytes of the message that an event was read from; `None` if it came from silence or they are gone.
+    pub async fn capture(&self, seq: Seq) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(move |connection| captures::of_event(connection, seq)).await
+    }
+
+    /// The attempts made for an event at a destination, oldest first.
+    pub async fn attempts(&self, destination: &DestinationId, seq: Seq) -> Result<Vec<AttemptNote>, StoreError> {
+        let destination = destination.clone();
+        self.read(move |connection| attempts::of_event(connection, &destination, seq)).await
+    }
+
     /// The events of one test up to `through`, oldest first.
     pub async fn test_history(&self, test: TestId, through: Seq) -> Result<Vec<Event>, StoreError> {
-        unimplemented!()
+        self.read(move |connection| events::of_test(connection, test, through)).await
     }
+
+    /// The bytes of the analyzer's message that never became complete, empty if there is none.
     pub async fn unfinished(&self, analyzer: &AnalyzerId) -> Result<Vec<u8>, StoreError> {
-        unimplemented!()
+        let analyzer = analyzer.clone();
+        self.read(move |connection| captures::unfinished(connection, &analyzer)).await
     }
+
+    /// The analyzer's newest test, if nothing has ended it.
     pub async fn running_test(&self, analyzer: &AnalyzerId) -> Result<Option<RunningTest>, StoreError> {
-        unimplemented!()
+        let analyzer = analyzer.clone();
+        self.read(move |connection| events::running_test(connection, &analyzer)).await
     }
+
+    /// Adds `offset_ms` to the time of that boot's events after `beyond` (the newest one attempted anywhere) whose clock was
+    /// not synchronized, and appends `CLOCK_CORRECTED` with the id `id`. Returns that event's seq.
+    pub async fn correct_clock(
+        &self,
+        boot: Id,
+        offset_ms: i64,
+        beyond: Seq,
+        at: Now,
+        id: EventId,
+    ) -> Result<Seq, StoreError> {
+        let this_boot = self.shared.clock.boot();
+        let work = move |writer: &mut writer::Writer| {
+            events::correct_clock(&writer.connection, boot, offset_ms, beyond, at, id, this_boot)
+        };
+        self.shared.write(Duration::ZERO, work).await
+    }
+
+    /// Every analyzer whose bytes are in the store, configured or not.
+    pub async fn analyzers_seen(&self) -> Result<Vec<AnalyzerId>, StoreError> {
+        self.read(captures::analyzers).await
+    }
+
+    /// What commands and the status page show.
+    pub async fn counts(&self) -> Result<Counts, StoreError> {
+        self.read(read_store::counts).await
+    }
+
+    /// The orderly stop: empties the WAL into the file and marks it as checked. Nothing may be written afterwards.
+    pub async fn close(self) -> Result<(), StoreError> {
+        let work = |writer: &mut writer::Writer| {
+            if writer.faults == 0 {
+                writer.connection.execute("UPDATE meta SET value = 1 WHERE key = 'clean'", [])?;
+            }
+            Ok(())
+        };
+        self.shared.write(Duration::ZERO, work).await?;
+        self.checkpoint().await
+    }
+
+    /// Moves the WAL into the file and truncates it, so that deleted data is gone from the disk.
+    async fn checkpoint(&self) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        on_disk(&*self.shared.disk, move || {
+            let writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            // A reader in the way is not waited for long: commits wait meanwhile, and the next checkpoint does the same.
+            writer.connection.busy_timeout(CHECKPOINT_TIMEOUT)?;
+            let done = writer.connection.pragma(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()));
+            writer.connection.busy_timeout(open::BUSY_TIMEOUT)?;
+            Ok(done?)
+        })
+        .await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        on_disk(&*self.shared.disk, move || {
+            let idle = shared.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let reader = match idle {
+                Some(reader) => reader,
+                None => open::Reader::open(&shared.path, Arc::clone(&shared.clock))?,
+            };
+            let result = reader.view(read);
+            let mut readers = shared.readers.lock().unwrap_or_else(PoisonError::into_inner);
+            if readers.len() < IDLE_READERS_MAX {
+                readers.push(reader);
+            }
+            result
+        })
+        .await
+    }
+}
+
+/// Runs work on the disk port and hands its result back.
+async fn on_disk<T: Send + 'static>(
+    disk: &dyn Disk,
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let (answer, answered) = oneshot::channel();
+    disk.run(Box::new(move || {
+        // Nobody waits any more: the result is dropped.
+        let _ = answer.send(work());
+    }))
+    .await;
+    answered.await.unwrap_or_else(|_| Err(StoreError::new("the gateway is stopping: the database was not asked")))
 }

@@ -1,0 +1,64 @@
+//! The table `attempts`: the books of what was tried. Failures stay as long as their event, successes for a while.
+
+use super::error::StoreError;
+use super::{AttemptNote, DestinationId};
+use gateway_core::delivery::{Reason, ReasonCode};
+use gateway_core::event::Seq;
+use gateway_core::time::Timestamp;
+use rusqlite::{Connection, params};
+
+/// Attempts of one event at one destination that are read at once.
+const READ_ROWS_MAX: i64 = 1_000;
+/// How much of an answer is kept.
+const ANSWER_CHARS_MAX: usize = 2_000;
+
+/// Notes one attempt.
+pub(super) fn add(connection: &Connection, destination: &DestinationId, note: &AttemptNote) -> Result<(), StoreError> {
+    let answer: String = note.answer.chars().take(ANSWER_CHARS_MAX).collect();
+    connection
+        .prepare_cached(
+            "INSERT INTO attempts (destination, seq, number, at, duration_ms, status, reason_code, reason_detail, answer)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![
+            destination.0,
+            note.seq.0,
+            note.number,
+            note.at.0,
+            i64::try_from(note.duration_ms).unwrap_or(i64::MAX),
+            note.status,
+            note.reason.as_ref().map(|reason| reason.code.as_str()),
+            note.reason.as_ref().map(|reason| &reason.detail),
+            answer,
+        ])?;
+    Ok(())
+}
+
+/// The attempts of one event at one destination, oldest first.
+pub(super) fn of_event(
+    connection: &Connection,
+    destination: &DestinationId,
+    seq: Seq,
+) -> Result<Vec<AttemptNote>, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT number, at, duration_ms, status, reason_code, reason_detail, answer FROM attempts
+         WHERE seq = ?1 AND destination = ?2 ORDER BY id LIMIT ?3",
+    )?;
+    let rows = select.query_map(params![seq.0, destination.0, READ_ROWS_MAX], |row| {
+        let code: Option<String> = row.get(4)?;
+        let detail: Option<String> = row.get(5)?;
+        let reason = code.map(|code| {
+            Reason::new(ReasonCode::from_word(&code).unwrap_or(ReasonCode::ServerError), detail.unwrap_or_default())
+        });
+        Ok(AttemptNote {
+            seq,
+            number: row.get(0)?,
+            at: Timestamp(row.get(1)?),
+            duration_ms: row.get::<_, i64>(2)?.cast_unsigned(),
+            status: row.get(3)?,
+            reason,
+            answer: row.get(6)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,66 @@
+//! Why the store could not do something, in words for the clinic and without any of the data.
+
+use std::path::Path;
+
+/// SQLite's own error, or a request that would break an invariant: the transaction did not happen and never will.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct StoreError(pub String);
+
+impl StoreError {
+    pub(super) fn new(text: impl Into<String>) -> StoreError {
+        StoreError(text.into())
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    /// SQLite's messages name tables and columns, never values; a failed conversion could, so it is named only by column.
+    fn from(error: rusqlite::Error) -> StoreError {
+        match error {
+            rusqlite::Error::SqliteFailure(failure, text) => {
+                let text = text.unwrap_or_else(|| failure.to_string());
+                StoreError(format!("the database says: {text} (code {})", failure.extended_code))
+            }
+            rusqlite::Error::FromSqlConversionFailure(column, kind, _) => {
+                StoreError(format!("the database holds an unreadable value of type {kind} in column {column}"))
+            }
+            rusqlite::Error::QueryReturnedNoRows => StoreError::new("the database lacks a row that must be there"),
+            other => StoreError(format!("the database says: {other}")),
+        }
+    }
+}
+
+/// Whether the file itself is damaged, so that it should be set aside and read row by row.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+}
+
+/// A sentence for an error while opening: which file, what is wrong, what to do.
+pub(super) fn cannot_open(path: &Path, error: &rusqlite::Error) -> StoreError {
+    use rusqlite::ErrorCode as Code;
+    let path = path.display();
+    StoreError(match error.sqlite_error_code() {
+        Some(Code::DiskFull) => {
+            format!("cannot open {path}: the disk is full. Free some space on that disk, then start again.")
+        }
+        Some(Code::ReadOnly | Code::PermissionDenied) => format!(
+            "cannot write {path}: the file or its folder is read-only. Mount it writable or give it to the service's user, \
+             then start again."
+        ),
+        Some(Code::CannotOpen) => format!(
+            "cannot open {path}: the folder is missing or not accessible. Create it and give it to the service's user, then \
+             start again."
+        ),
+        Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
+            format!("cannot open {path}: another program has locked it. Close that program, then start again.")
+        }
+        _ => format!("cannot open {path}: {}", StoreError::from_ref(error)),
+    })
+}
+
+impl StoreError {
+    fn from_ref(error: &rusqlite::Error) -> StoreError {
+        StoreError(error.to_string())
+    }
+}

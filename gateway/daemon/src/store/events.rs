@@ -1,0 +1,198 @@
+//! The table `events`: the log.
+//!
+//! Invariant: an id is stored once and a seq is used once; the order of seq is the order of commit.
+
+use super::error::StoreError;
+use super::writer::Writer;
+use super::{Committed, NewEntry, captures};
+use gateway_core::delivery::{Reason, ReasonCode};
+use gateway_core::event::{AnalyzerId, Event, EventId, EventKind, EventName, Id, Seq, TestId, TestState};
+use gateway_core::session::RunningTest;
+use gateway_core::time::{ClockQuality, Mono, Now, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde_json::{Value, json};
+
+/// The analyzer of events that the gateway states about itself (`GAP`, `DATA_EVICTED`, `CLOCK_CORRECTED`).
+pub const GATEWAY: &str = "gateway";
+
+/// Events of one test that are read at once at most; a run of an hour has a few hundred.
+const HISTORY_EVENTS_MAX: i64 = 20_000;
+/// Columns of [`read`].
+pub(super) const COLUMNS: &str = "seq, id, analyzer, received_at, clock, boot, mono, evicted, body";
+const EVICTED: &str = "data_evicted";
+const UNREADABLE: &str = "unreadable";
+
+/// Stores an entry: its capture, its events, and the end of its message.
+pub(super) fn commit(writer: &mut Writer, entry: &NewEntry, boot: Id) -> Result<Committed, StoreError> {
+    let capture = captures::append(writer, &entry.analyzer, entry.at.wall, &entry.capture, entry.complete)?;
+    let mut committed = Committed::default();
+    let mut stored: Option<(Seq, Seq)> = None;
+    for (id, kind) in &entry.events {
+        if let Some(known) = seq_of(&writer.connection, *id)? {
+            committed.repeated += 1;
+            committed.last = committed.last.max(known);
+            continue;
+        }
+        let seq = insert(&writer.connection, *id, &entry.analyzer, entry.at, boot, capture, kind)?;
+        committed.stored += 1;
+        committed.last = seq;
+        stored = Some((stored.map_or(seq, |(first, _)| first), seq));
+    }
+    if let Some(capture) = capture {
+        captures::note_events(&writer.connection, capture, stored, committed.repeated > 0)?;
+    }
+    Ok(committed)
+}
+
+/// Appends one event.
+pub(super) fn insert(
+    connection: &Connection,
+    id: EventId,
+    analyzer: &AnalyzerId,
+    at: Now,
+    boot: Id,
+    capture: Option<i64>,
+    kind: &EventKind,
+) -> Result<Seq, StoreError> {
+    let body = serde_json::to_string(kind).map_err(|_| StoreError::new("an event cannot be written as JSON"))?;
+    let test = kind.test.as_ref();
+    connection
+        .prepare_cached(
+            "INSERT INTO events (id, analyzer, name, received_at, clock, boot, mono, test_id, state, has_device, capture, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?
+        .execute(params![
+            id.0,
+            analyzer.0,
+            kind.name.as_str(),
+            at.wall.0,
+            at.quality.as_str(),
+            boot.0,
+            at.mono.0.cast_signed(),
+            test.map(|test| test.id.0),
+            test.map(|test| test.state.as_str()),
+            kind.device.is_some(),
+            capture,
+            body,
+        ])?;
+    Ok(Seq(connection.last_insert_rowid()))
+}
+
+fn seq_of(connection: &Connection, id: EventId) -> Result<Option<Seq>, StoreError> {
+    let mut select = connection.prepare_cached("SELECT seq FROM events WHERE id = ?1")?;
+    Ok(select.query_row([id.0], |row| row.get(0)).optional()?.map(Seq))
+}
+
+/// The newest seq ever given out.
+pub(super) fn head(connection: &Connection) -> Result<Seq, StoreError> {
+    let mut select = connection.prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'events'")?;
+    Ok(Seq(select.query_row([], |row| row.get(0)).optional()?.unwrap_or(0)))
+}
+
+/// Reads the [`COLUMNS`] of a row. A body that this version cannot read (a newer one wrote it, or it is damaged) becomes a
+/// rejection that [`unsendable`] knows, so that it holds up nothing behind it.
+pub(super) fn read(row: &Row<'_>) -> Result<Event, rusqlite::Error> {
+    let body: String = row.get(8)?;
+    let mut kind: EventKind = serde_json::from_str(&body).unwrap_or_else(|_| {
+        EventKind::rejected(UNREADABLE, "This event was stored by another version of the gateway.", body.len())
+    });
+    if row.get(7)? {
+        kind.details = Some(json!({ EVICTED: true }));
+    }
+    let clock: String = row.get(4)?;
+    Ok(Event {
+        seq: Seq(row.get(0)?),
+        id: Id(row.get(1)?),
+        analyzer: AnalyzerId(row.get(2)?),
+        received_at: Timestamp(row.get(3)?),
+        clock: ClockQuality::from_word(&clock),
+        boot: Id(row.get(5)?),
+        mono: Mono(row.get::<_, i64>(6)?.cast_unsigned()),
+        kind,
+    })
+}
+
+/// Why an event of the log cannot be sent any more, if so: its samples were evicted, or this version cannot read it.
+pub fn unsendable(event: &Event) -> Option<Reason> {
+    let evicted = event.kind.details.as_ref().and_then(|details| details.get(EVICTED));
+    if evicted == Some(&Value::Bool(true)) {
+        return Some(Reason::new(ReasonCode::DataEvicted, "its samples were given up to free space"));
+    }
+    let unreadable = event.kind.rejection.as_ref().is_some_and(|rejection| rejection.code == UNREADABLE);
+    unreadable.then(|| Reason::new(ReasonCode::CannotRender, "another version of the gateway stored it"))
+}
+
+/// One event of the log.
+pub(super) fn get(connection: &Connection, seq: Seq) -> Result<Option<Event>, StoreError> {
+    let mut select = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE seq = ?1"))?;
+    Ok(select.query_row([seq.0], read).optional()?)
+}
+
+/// The next events of the log, whoever they are for.
+pub(super) fn after(connection: &Connection, after: Seq, limit: usize) -> Result<Vec<Event>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2");
+    let mut select = connection.prepare_cached(&sql)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let events = select.query_map([after.0, limit], read)?.collect::<Result<_, _>>()?;
+    Ok(events)
+}
+
+/// The events of one test up to `through`, oldest first.
+pub(super) fn of_test(connection: &Connection, test: TestId, through: Seq) -> Result<Vec<Event>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM events WHERE test_id = ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3");
+    let mut select = connection.prepare_cached(&sql)?;
+    let events = select.query_map(params![test.0, through.0, HISTORY_EVENTS_MAX], read)?.collect::<Result<_, _>>()?;
+    Ok(events)
+}
+
+/// The analyzer's newest test, if nothing has ended it.
+pub(super) fn running_test(connection: &Connection, analyzer: &AnalyzerId) -> Result<Option<RunningTest>, StoreError> {
+    let newest: Option<([u8; 16], String, Option<String>)> = connection
+        .prepare_cached(
+            "SELECT test_id, name, state FROM events WHERE analyzer = ?1 AND test_id IS NOT NULL
+             AND name IN ('TEST_STARTED', 'CONTINUE_TEST', 'NEW_DATA', 'TEST_FINISHED') ORDER BY seq DESC LIMIT 1",
+        )?
+        .query_row([&analyzer.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((test, name, state)) = newest else { return Ok(None) };
+    if name == EventName::TestFinished.as_str() || state.as_deref() != Some(TestState::Testing.as_str()) {
+        return Ok(None);
+    }
+    let mut running = RunningTest { id: Id(test), device: None, temperatures: 0, samples: 0 };
+    let of_test = |condition: &str| {
+        format!("SELECT {COLUMNS} FROM events WHERE test_id = ?1 {condition} ORDER BY seq DESC LIMIT ?2")
+    };
+    let mut with_device = connection.prepare_cached(&of_test("AND has_device = 1"))?;
+    let device = with_device.query_row(params![test, 1], read).optional()?;
+    running.device = device.and_then(|event| event.kind.device);
+    let mut newest_first = connection.prepare_cached(&of_test(""))?;
+    for event in newest_first.query_map(params![test, HISTORY_EVENTS_MAX], read)? {
+        if let Some(data) = event?.kind.test.and_then(|test| test.data) {
+            running.temperatures = data.temperatures_from + data.temperatures.len();
+            running.samples = data.samples_from + data.samples.len();
+            break;
+        }
+    }
+    Ok(Some(running))
+}
+
+/// Mends the time of the events of one boot that nobody has been told yet, and says so in the log.
+pub(super) fn correct_clock(
+    connection: &Connection,
+    boot: Id,
+    offset_ms: i64,
+    beyond: Seq,
+    at: Now,
+    id: EventId,
+    this_boot: Id,
+) -> Result<Seq, StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE events SET received_at = received_at + ?2, clock = 'corrected'
+             WHERE boot = ?1 AND clock IN ('unset', 'unsynchronized') AND seq > ?3",
+        )?
+        .execute(params![boot.0, offset_ms, beyond.0])?;
+    let details = json!({ "boot": boot, "offset_ms": offset_ms });
+    let kind = EventKind { details: Some(details), ..EventKind::bare(EventName::ClockCorrected) };
+    insert(connection, id, &AnalyzerId(GATEWAY.to_owned()), at, this_boot, None, &kind)
+}

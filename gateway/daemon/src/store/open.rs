@@ -1,0 +1,165 @@
+//! Opening the database: one daemon a file, the settings of the connection, the check after an unclean stop.
+
+use super::error::{StoreError, cannot_open, is_damage};
+use super::{migrate, salvage};
+use crate::platform::Clock;
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How long a statement waits for a lock that another program holds for a moment.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The WAL is cut back to this after a checkpoint.
+const WAL_BYTES_KEPT: i64 = 16 << 20;
+/// No reader may pin the WAL for longer.
+const STATEMENT_TIME_MAX: Duration = Duration::from_secs(2);
+/// Virtual machine steps between two looks at the clock.
+const STEPS_A_LOOK: i32 = 20_000;
+
+/// `<name>.lock`, held for as long as the store is open.
+pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(|error| {
+            StoreError(format!(
+                "cannot create the folder {}: {error}. Create it and give it to the service's user, then start again.",
+                folder.display()
+            ))
+        })?;
+    }
+    let lock_path = beside(path, ".lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(|error| {
+        StoreError(format!(
+            "cannot write {}: {error}. Make the folder writable for the service's user and see that the disk is not full, \
+             then start again.",
+            lock_path.display()
+        ))
+    })?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
+        if error == rustix::io::Errno::WOULDBLOCK {
+            StoreError(format!(
+                "another analyzer-gateway is using {}. Stop it first (systemctl stop analyzer-gateway), or give this one \
+                 another gateway.state_dir.",
+                path.display()
+            ))
+        } else {
+            StoreError(format!("cannot lock {}: {error}", lock_path.display()))
+        }
+    })?;
+    Ok(file)
+}
+
+/// The path with something appended to its last part.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// The writer's connection. A damaged file is set aside and read row by row; only a disk that cannot be used is an error.
+pub(super) fn writer(path: &Path, clock: &dyn Clock) -> Result<Connection, StoreError> {
+    salvage::finish(path).map_err(|error| {
+        StoreError(format!("cannot put the salvaged database in its place at {}: {error}", path.display()))
+    })?;
+    match try_writer(path) {
+        Ok(connection) => Ok(connection),
+        Err(Trouble::Damaged(what)) => {
+            tracing::error!(what, "the database is damaged: it is set aside and read row by row into a new one");
+            salvage::salvage(path, clock)
+        }
+        Err(Trouble::Other(error)) => Err(cannot_open(path, &error)),
+    }
+}
+
+/// Why a file cannot be used as it is.
+enum Trouble {
+    Damaged(String),
+    Other(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Trouble {
+        if is_damage(&error) { Trouble::Damaged(error.to_string()) } else { Trouble::Other(error) }
+    }
+}
+
+fn try_writer(path: &Path) -> Result<Connection, Trouble> {
+    let connection = prepared(path)?;
+    if !was_clean(&connection)? {
+        let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if verdict != "ok" {
+            return Err(Trouble::Damaged(verdict));
+        }
+    }
+    migrate::migrate(&connection)?;
+    connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('clean', 0)", [])?;
+    Ok(connection)
+}
+
+/// A connection that may write, with the settings that the promises need.
+pub(super) fn prepared(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "page_size", 4096)?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))?;
+    Ok(connection)
+}
+
+/// Whether the last user stopped in an orderly way. A new file is clean.
+fn was_clean(connection: &Connection) -> Result<bool, rusqlite::Error> {
+    if migrate::user_version(connection)? == 0 {
+        return Ok(true);
+    }
+    let clean: Option<i64> =
+        connection.query_row("SELECT value FROM meta WHERE key = 'clean'", [], |row| row.get(0)).optional()?;
+    Ok(clean == Some(1))
+}
+
+/// A connection that cannot write. Each statement has two seconds.
+pub(super) struct Reader {
+    pub connection: Connection,
+    /// Monotonic nanoseconds when the present read began.
+    started: Arc<AtomicU64>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Reader {
+    pub(super) fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Reader, StoreError> {
+        let started = Arc::new(AtomicU64::new(0));
+        let mut connection = read_only(path).map_err(|error| cannot_open(path, &error))?;
+        let (since, time) = (Arc::clone(&started), Arc::clone(&clock));
+        connection.progress_handler(
+            STEPS_A_LOOK,
+            Some(move || {
+                let spent = time.now().mono.0.saturating_sub(since.load(Ordering::Relaxed));
+                u128::from(spent) > STATEMENT_TIME_MAX.as_nanos()
+            }),
+        )?;
+        Ok(Reader { connection, started, clock })
+    }
+
+    /// One consistent view of the database for the length of `read`.
+    pub(super) fn view<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.started.store(self.clock.now().mono.0, Ordering::Relaxed);
+        let view = self.connection.unchecked_transaction()?;
+        read(&view)
+    }
+}
+
+/// A plain read-only connection.
+pub(super) fn read_only(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}

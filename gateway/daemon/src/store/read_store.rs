@@ -1,0 +1,108 @@
+//! The store for commands while the daemon is down: read-only, no lock, nothing is repaired.
+
+use super::destinations::{self, Epochs};
+use super::error::{StoreError, cannot_open};
+use super::{DestinationId, Seq, events, open};
+use gateway_core::event::Event;
+use rusqlite::{Connection, params};
+use std::path::Path;
+
+/// A database opened for reading only.
+pub struct ReadStore {
+    connection: Connection,
+}
+
+/// How much there is of everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counts {
+    pub events: u64,
+    /// The newest seq given out.
+    pub head: Seq,
+    pub captures: u64,
+    pub attempts: u64,
+    pub destinations: Vec<DestinationCounts>,
+}
+
+/// How far one destination has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestinationCounts {
+    pub id: DestinationId,
+    /// Whether it is in the settings.
+    pub configured: bool,
+    pub cursor: Seq,
+    pub ordinal: u64,
+    /// Events that belong to it and are neither delivered nor dead, beyond the cursor ones included.
+    pub undone: u64,
+    /// Rows that wait for a person or a configuration; part of `undone`.
+    pub held: u64,
+    pub dead: u64,
+    /// Attempts in the books.
+    pub attempts: u64,
+}
+
+impl ReadStore {
+    /// Opens the file as it is.
+    pub fn open(path: &Path) -> Result<ReadStore, StoreError> {
+        let connection = open::read_only(path).map_err(|error| cannot_open(path, &error))?;
+        Ok(ReadStore { connection })
+    }
+
+    /// How much there is of everything.
+    pub fn counts(&self) -> Result<Counts, StoreError> {
+        let view = self.connection.unchecked_transaction()?;
+        counts(&view)
+    }
+
+    /// The next events of the log, at most `limit`.
+    pub fn events_after(&self, after: Seq, limit: usize) -> Result<Vec<Event>, StoreError> {
+        events::after(&self.connection, after, limit)
+    }
+}
+
+pub(super) fn counts(connection: &Connection) -> Result<Counts, StoreError> {
+    let mut counts = Counts {
+        events: count(connection, "SELECT count(*) FROM events")?,
+        head: events::head(connection)?,
+        captures: count(connection, "SELECT count(*) FROM captures")?,
+        attempts: count(connection, "SELECT count(*) FROM attempts")?,
+        destinations: Vec::new(),
+    };
+    for (id, configured) in destinations::all(connection)? {
+        let position = destinations::position(connection, &id)?;
+        let (rows, held, dead): (i64, i64, i64) = connection.query_row(
+            "SELECT count(*), count(*) FILTER (WHERE state = 'held'), count(*) FILTER (WHERE state = 'dead')
+             FROM deliveries WHERE destination = ?1",
+            [&id.0],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )?;
+        let attempts: i64 =
+            connection.query_row("SELECT count(*) FROM attempts WHERE destination = ?1", [&id.0], |row| row.get(0))?;
+        counts.destinations.push(DestinationCounts {
+            configured,
+            cursor: position.cursor,
+            ordinal: position.ordinal,
+            undone: (rows - dead).cast_unsigned() + beyond(connection, &id, position.cursor)?,
+            held: held.cast_unsigned(),
+            dead: dead.cast_unsigned(),
+            attempts: attempts.cast_unsigned(),
+            id,
+        });
+    }
+    Ok(counts)
+}
+
+/// How many events that belong lie beyond the cursor.
+fn beyond(connection: &Connection, id: &DestinationId, cursor: Seq) -> Result<u64, StoreError> {
+    let epochs = Epochs::load(connection, id)?;
+    let mut select = connection.prepare_cached("SELECT seq, name FROM events WHERE seq > ?1")?;
+    let mut rows = select.query(params![cursor.0])?;
+    let mut members = 0;
+    while let Some(row) = rows.next()? {
+        members += u64::from(epochs.admit(Seq(row.get(0)?), row.get_ref(1)?.as_str().unwrap_or_default()));
+    }
+    Ok(members)
+}
+
+fn count(connection: &Connection, sql: &str) -> Result<u64, StoreError> {
+    Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))?.cast_unsigned())
+}

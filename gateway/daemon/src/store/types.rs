@@ -1,0 +1,81 @@
+//! The values that go into the store and come out of it.
+
+use gateway_core::delivery::{DeliveryState, Reason};
+use gateway_core::event::{AnalyzerId, EventId, EventKind, EventName, Lane, Seq};
+use gateway_core::time::{Now, Timestamp};
+
+/// How one destination is called: `mqtt`, or `webhook:<id>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DestinationId(pub String);
+
+/// Which events of the log a destination gets.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filter {
+    /// `None`: all of them.
+    pub names: Option<Vec<EventName>>,
+}
+
+/// What the link wants stored.
+pub struct NewEntry {
+    pub analyzer: AnalyzerId,
+    pub at: Now,
+    /// The bytes as received; empty if the events come from silence.
+    pub capture: Vec<u8>,
+    pub events: Vec<(EventId, EventKind)>,
+    /// Whether the analyzer's message ends here; with an empty capture it closes the captures that are open.
+    pub complete: bool,
+}
+
+/// What was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Committed {
+    pub stored: usize,
+    /// Events whose id was known already.
+    pub repeated: usize,
+    /// The newest of the stored events, else of the repeated ones; 0 if the entry had no events.
+    pub last: Seq,
+}
+
+/// An undone delivery that the cursor has passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    pub seq: Seq,
+    pub ordinal: u64,
+    pub lane: Lane,
+    pub state: DeliveryState,
+    pub redriven: bool,
+}
+
+/// A destination as the store remembers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backlog {
+    pub cursor: Seq,
+    /// Ordinals given out up to the cursor.
+    pub ordinal: u64,
+    /// In the order of the log.
+    pub rows: Vec<Row>,
+}
+
+/// One attempt, for the books.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptNote {
+    pub seq: Seq,
+    /// 1 is the first.
+    pub number: u32,
+    pub at: Timestamp,
+    pub duration_ms: u64,
+    pub status: Option<u16>,
+    /// `None`: delivered.
+    pub reason: Option<Reason>,
+    /// The beginning of the answer's body.
+    pub answer: String,
+}
+
+/// What `record` writes for one destination, in one transaction: rows put or (Delivered) removed, attempts noted, cursor and
+/// ordinal moved.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    pub rows: Vec<Row>,
+    pub attempts: Vec<AttemptNote>,
+    pub cursor: Option<(Seq, u64)>,
+}
