@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 /// one `MESSAGE_REJECTED`.
 pub(super) fn events(text: &[u8], now: Now) -> Vec<EventKind> {
     let Some(message) = Message::read(text, now) else {
-        let reason = "the frames are good, but their text holds no LIS2 record (H, P, O, R, C, Q, L): is it another protocol?";
+        let reason =
+            "the frames are good, but their text holds no LIS2 record (H, P, O, R, C, Q, L): is it another protocol?";
         return vec![EventKind::rejected("not_records", reason, text.len())];
     };
     let mut facts = Vec::new();

@@ -59,11 +59,24 @@ pub(super) struct E1381 {
 
 /// What is done when the outstanding commit is answered.
 enum Pending {
-    Frame { frame: Frame, grown: Grown, before: Vec<u8>, complete: bool, bytes: usize, received: Mono },
+    Frame {
+        frame: Frame,
+        grown: Grown,
+        before: Vec<u8>,
+        complete: bool,
+        bytes: usize,
+        received: Mono,
+    },
     /// A message has been concluded. `restart`: by an ENQ that waits for its answer.
-    Conclusion { commit: Commit, restart: bool },
+    Conclusion {
+        commit: Commit,
+        restart: bool,
+    },
     /// A refusal has been reported; NAK either way.
-    Refusal { bytes: usize, complete: bool },
+    Refusal {
+        bytes: usize,
+        complete: bool,
+    },
 }
 
 /// Why a session or a message ends.
@@ -417,7 +430,8 @@ impl E1381 {
             broken_frame = is_frame && rest.len() > 1;
             self.remember(&rest);
         }
-        let clean = cause == Cause::Eot && !self.unanswered && self.refused.is_none() && !self.assembly.ends_in_record();
+        let clean =
+            cause == Cause::Eot && !self.unanswered && self.refused.is_none() && !self.assembly.ends_in_record();
         let mut events = Vec::new();
         if self.assembly.is_open() && clean {
             events = message::events(self.assembly.text(), now);
@@ -478,7 +492,9 @@ fn interruption_reason(cause: Cause, refused: Option<&str>) -> String {
 
 fn refusal_reason(code: &str) -> &'static str {
     match code {
-        "checksum" => "the checksum of a frame was wrong, and no good copy of it came: noise on the line, or wrong settings",
+        "checksum" => {
+            "the checksum of a frame was wrong, and no good copy of it came: noise on the line, or wrong settings"
+        }
         "frame_number" => "a frame had a number that was neither the next nor the last, and no other copy of it came",
         "interrupted" => "a frame was broken off, and no whole copy of it came",
         _ => "a frame was too long, and no shorter one came",
