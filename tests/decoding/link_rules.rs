@@ -10,6 +10,8 @@ const ORDER: &str = "O|1|S-77||^^^GLU|R\r";
 const RESULT: &str = "R|1|^^^GLU|5.5|mmol/L||N||F||||20260102030300\r";
 const END: &str = "L|1|N\r";
 
+const NOTHING: [u8; 0] = [];
+
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
@@ -32,7 +34,7 @@ fn after_frames(count: usize) -> Bench {
 #[test]
 fn each_frame_is_stored_before_its_ack_and_the_last_carries_the_result() {
     let mut bench = after_frames(5);
-    assert_eq!(bench.receive(&[EOT]), []);
+    assert_eq!(bench.receive(&[EOT]), NOTHING);
     let shape: Vec<u8> =
         bench.steps.iter().map(|step| if let Step::Sent(bytes) = step { bytes[0] } else { b'C' }).collect();
     assert_eq!(shape, [ACK, b'C', ACK, b'C', ACK, b'C', ACK, b'C', ACK, b'C', ACK]);
@@ -84,7 +86,7 @@ fn a_failed_commit_is_a_nak_and_the_retransmission_is_taken() {
     assert_eq!(bench.receive(&frames()[2]), [NAK]);
     bench.disk = Disk::Good;
     frames()[2..].iter().for_each(|frame| assert_eq!(bench.receive(frame), [ACK]));
-    assert_eq!(bench.receive(&[EOT]), []);
+    assert_eq!(bench.receive(&[EOT]), NOTHING);
     assert_eq!(bench.names(), ["TEST_FINISHED"]);
     assert_eq!(bench.events()[0].test.as_ref().unwrap().results.len(), 1);
 }
@@ -93,7 +95,7 @@ fn a_failed_commit_is_a_nak_and_the_retransmission_is_taken() {
 fn a_late_commit_is_silence_and_its_frame_then_a_known_duplicate() {
     let mut bench = after_frames(3);
     bench.disk = Disk::Slow(seconds(11));
-    assert_eq!(bench.receive(&frames()[3]), []);
+    assert_eq!(bench.receive(&frames()[3]), NOTHING);
     bench.disk = Disk::Good;
     let stored = bench.stored().len();
     assert_eq!(bench.receive(&frames()[3]), [ACK]);
@@ -107,7 +109,7 @@ fn a_late_commit_is_silence_and_its_frame_then_a_known_duplicate() {
 fn a_sender_that_gives_up_after_silence_leaves_no_half_result() {
     let mut bench = after_frames(3);
     bench.disk = Disk::Slow(seconds(11));
-    assert_eq!(bench.receive(&frames()[3]), []);
+    assert_eq!(bench.receive(&frames()[3]), NOTHING);
     bench.disk = Disk::Good;
     bench.receive(&[EOT]);
     assert_eq!(bench.names(), ["interrupted"]);
@@ -116,7 +118,7 @@ fn a_sender_that_gives_up_after_silence_leaves_no_half_result() {
 #[test]
 fn a_message_without_l_is_whole_when_the_sender_ends_the_session_cleanly() {
     let mut bench = after_frames(4);
-    assert_eq!(bench.receive(&[EOT]), []);
+    assert_eq!(bench.receive(&[EOT]), NOTHING);
     assert_eq!(bench.names(), ["TEST_FINISHED"]);
     assert!(bench.stored().last().unwrap().complete);
 }
@@ -194,7 +196,7 @@ fn too_long_frames_and_messages_are_refused_and_reported_once() {
     assert_eq!(bench.receive(&transmission(&["H|\\^&", "L|1"])), [ACK; 3]);
     bench.receive(&[ENQ]);
     let huge = [vec![0x02, b'1'], vec![b'x'; 5000]].concat();
-    assert_eq!(bench.receive(&huge), []);
+    assert_eq!(bench.receive(&huge), NOTHING);
     assert_eq!(bench.receive(b"\x0300\r\n"), [NAK]);
     assert_eq!(bench.names().last().unwrap(), "too_long");
     assert_eq!(bench.stored().last().unwrap().capture.len(), 200);
@@ -225,7 +227,7 @@ fn thirty_seconds_of_silence_and_a_closed_line_end_the_message() {
     bench.wait(seconds(2));
     assert_eq!(bench.names(), ["interrupted"]);
     assert!(bench.stored().last().unwrap().complete && bench.stored().last().unwrap().capture.is_empty());
-    assert_eq!(bench.receive(&frames()[4]), []);
+    assert_eq!(bench.receive(&frames()[4]), NOTHING);
     let mut bench = after_frames(2);
     bench.give(Input::Closed);
     assert_eq!(bench.names(), ["interrupted"]);
@@ -246,7 +248,7 @@ fn a_restart_concludes_the_unfinished_message_at_once() {
     assert_eq!(rejected.device.unwrap().sn.as_deref(), Some("SN0042"));
     assert_eq!(rejected.rejection.unwrap().bytes, unfinished.len());
     assert_eq!((bench.stored()[0].complete, bench.stored()[0].capture.len()), (true, 0));
-    assert_eq!(bench.receive(&[frames()[4].clone(), vec![EOT]].concat()), []);
+    assert_eq!(bench.receive(&[frames()[4].clone(), vec![EOT]].concat()), NOTHING);
     assert_eq!(bench.receive(&transmission(&["H|\\^&|||x", "O|1|A", "L|1"])), [ACK; 4]);
     assert_eq!(bench.names(), ["interrupted", "TEST_FINISHED"]);
 }
@@ -277,7 +279,7 @@ fn a_message_repeated_whole_has_the_same_identity_and_one_without_any_time_has_n
 fn a_frame_without_cr_lf_is_answered_after_a_moment_or_at_the_next_byte() {
     let mut bench = after_frames(0);
     let bare = &frames()[0][..frames()[0].len() - 2];
-    assert_eq!(bench.receive(bare), []);
+    assert_eq!(bench.receive(bare), NOTHING);
     assert_eq!(bench.wait(Duration::from_millis(250)), [ACK]);
     assert_eq!(bench.receive(&frames()[1]), [ACK]);
 }
@@ -287,7 +289,7 @@ fn what_is_no_session_is_reported_once_with_a_guess() {
     let hl7 = format!("\x0bMSH|^~\\&|X\rPID|1||{}\r\x1c\r", "0".repeat(80));
     let mut bench = Bench::astm();
     for _ in 0..3 {
-        assert_eq!(bench.receive(hl7.as_bytes()), []);
+        assert_eq!(bench.receive(hl7.as_bytes()), NOTHING);
         bench.wait(seconds(6));
     }
     assert_eq!(bench.names(), ["not_astm"]);
@@ -317,7 +319,7 @@ fn records_without_frames_need_no_answer_and_are_retried_until_stored() {
     let options = DriverOptions { framing: Framing::None, ..DriverOptions::default() };
     let mut bench = Bench::open("astm", &options, Resume::default());
     bench.disk = Disk::Fails;
-    assert_eq!(bench.receive([HEADER, ORDER, RESULT, "L"].concat().as_bytes()), []);
+    assert_eq!(bench.receive([HEADER, ORDER, RESULT, "L"].concat().as_bytes()), NOTHING);
     bench.wait(seconds(10));
     assert!(bench.names().is_empty());
     bench.disk = Disk::Good;
