@@ -199,7 +199,7 @@ fn too_long_frames_and_messages_are_refused_and_reported_once() {
     assert_eq!(bench.receive(&huge), NOTHING);
     assert_eq!(bench.receive(b"\x0300\r\n"), [NAK]);
     assert_eq!(bench.names().last().unwrap(), "too_long");
-    assert_eq!(bench.stored().last().unwrap().capture.len(), 200);
+    assert_eq!(bench.stored().last().unwrap().capture.len(), 201);
 }
 
 #[test]

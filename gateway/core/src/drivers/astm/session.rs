@@ -281,6 +281,9 @@ impl E1381 {
 
     /// A good new frame: stored first, acknowledged then.
     fn accept(&mut self, now: Now, frame: Frame, actions: &mut Vec<Action>) {
+        if self.conflict.as_ref() == Some(&frame.text) {
+            self.conflict = None;
+        }
         let grown = self.assembly.grow(&frame.text, frame.last, frame.raw.len());
         if self.assembly.bytes() > self.options.message_bytes_max {
             self.assembly.undo(&grown);
@@ -297,6 +300,10 @@ impl E1381 {
         let complete = self.assembly.settles(&grown);
         let texts = grown.messages.iter().map(|range| &self.assembly.text()[range.clone()]);
         let mut events: Vec<EventKind> = texts.flat_map(|text| message::events(text, now)).collect();
+        // The sender went on without ever resolving it: its text would be lost without a word.
+        if self.conflict.is_some() {
+            events.push(conflict_report(self.raw.len()));
+        }
         if planted(Mutant::CaptureWithoutEvents) {
             events.clear();
         }
@@ -314,9 +321,6 @@ impl E1381 {
     fn stored(&mut self, frame: &Frame, grown: &Grown) {
         self.assembly.keep(grown);
         self.expected = (frame.number + 1) % 8;
-        if self.conflict.as_ref() == Some(&frame.text) {
-            self.conflict = None;
-        }
         self.refused = None;
         self.unanswered = false;
         self.last = Some(frame.clone());
@@ -327,6 +331,7 @@ impl E1381 {
         match self.pending.take() {
             Some(Pending::Frame { frame, grown, complete, bytes, received, .. }) => {
                 self.stored(&frame, &grown);
+                self.conflict = None;
                 self.stored_bytes = if complete { 0 } else { self.stored_bytes + bytes };
                 self.moved = now.mono;
                 self.unanswered = now.mono.since(received) > ANSWER;
@@ -449,8 +454,7 @@ impl E1381 {
             events.push(EventKind::rejected("interrupted", "a frame began and never ended", self.raw.len()));
         }
         if self.conflict.take().is_some() {
-            let reason = "a frame repeated the number of the one before it with another text, and was refused";
-            events.push(EventKind::rejected("frame_number", reason, self.raw.len()));
+            events.push(conflict_report(self.raw.len()));
         }
         if events.is_empty() && !self.assembly.is_open() {
             self.reset();
@@ -475,6 +479,11 @@ impl E1381 {
         let rejected = EventKind::rejected("interrupted", reason, self.stored_bytes + self.raw.len());
         EventKind { device, partial, ..rejected }
     }
+}
+
+fn conflict_report(bytes: usize) -> EventKind {
+    let reason = "a frame repeated the number of the one before it with another text, and was refused";
+    EventKind::rejected("frame_number", reason, bytes)
 }
 
 fn interruption_reason(cause: Cause, refused: Option<&str>) -> String {
