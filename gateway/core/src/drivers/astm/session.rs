@@ -47,7 +47,7 @@ pub(super) struct E1381 {
     /// The text of a frame that repeated its predecessor's number with another text, until it comes under its own number.
     conflict: Option<Vec<u8>>,
     too_long_reported: bool,
-    /// The last frame did not get its ACK.
+    /// What came last, a frame or what may have been one, did not get its ACK.
     unanswered: bool,
     heard: Mono,
     /// When the session last moved: its 30 s run from here.
@@ -173,7 +173,12 @@ impl E1381 {
             };
         }
         match piece {
-            Piece::Noise(bytes) => self.remember(&bytes),
+            Piece::Noise(bytes) => {
+                // A frame whose STX was lost is noise too, and its sender has had no answer.
+                self.unanswered |=
+                    bytes.iter().any(|byte| !matches!(*byte, 0 | 0xff | ACK | NAK | b' ' | b'\r' | b'\n'));
+                self.remember(&bytes);
+            }
             Piece::Enq => self.conclude(now, Cause::Restart, actions),
             Piece::Eot => self.conclude(now, Cause::Eot, actions),
             Piece::Frame(frame) => self.frame(now, frame, actions),
