@@ -47,7 +47,7 @@ pub(super) struct E1381 {
     /// The text of a frame that repeated its predecessor's number with another text, until it comes under its own number.
     conflict: Option<Vec<u8>>,
     too_long_reported: bool,
-    /// The last frame did not get its ACK.
+    /// What came last, a frame or what may have been one, did not get its ACK.
     unanswered: bool,
     heard: Mono,
     /// When the session last moved: its 30 s run from here.
@@ -173,7 +173,12 @@ impl E1381 {
             };
         }
         match piece {
-            Piece::Noise(bytes) => self.remember(&bytes),
+            Piece::Noise(bytes) => {
+                // A frame whose STX was lost is noise too, and its sender has had no answer.
+                self.unanswered |=
+                    bytes.iter().any(|byte| !matches!(*byte, 0 | 0xff | ACK | NAK | b' ' | b'\r' | b'\n'));
+                self.remember(&bytes);
+            }
             Piece::Enq => self.conclude(now, Cause::Restart, actions),
             Piece::Eot => self.conclude(now, Cause::Eot, actions),
             Piece::Frame(frame) => self.frame(now, frame, actions),
@@ -281,6 +286,9 @@ impl E1381 {
 
     /// A good new frame: stored first, acknowledged then.
     fn accept(&mut self, now: Now, frame: Frame, actions: &mut Vec<Action>) {
+        if self.conflict.as_ref() == Some(&frame.text) {
+            self.conflict = None;
+        }
         let grown = self.assembly.grow(&frame.text, frame.last, frame.raw.len());
         if self.assembly.bytes() > self.options.message_bytes_max {
             self.assembly.undo(&grown);
@@ -297,6 +305,10 @@ impl E1381 {
         let complete = self.assembly.settles(&grown);
         let texts = grown.messages.iter().map(|range| &self.assembly.text()[range.clone()]);
         let mut events: Vec<EventKind> = texts.flat_map(|text| message::events(text, now)).collect();
+        // The sender went on without ever resolving it: its text would be lost without a word.
+        if self.conflict.is_some() {
+            events.push(conflict_report(self.raw.len()));
+        }
         if planted(Mutant::CaptureWithoutEvents) {
             events.clear();
         }
@@ -314,9 +326,6 @@ impl E1381 {
     fn stored(&mut self, frame: &Frame, grown: &Grown) {
         self.assembly.keep(grown);
         self.expected = (frame.number + 1) % 8;
-        if self.conflict.as_ref() == Some(&frame.text) {
-            self.conflict = None;
-        }
         self.refused = None;
         self.unanswered = false;
         self.last = Some(frame.clone());
@@ -327,6 +336,7 @@ impl E1381 {
         match self.pending.take() {
             Some(Pending::Frame { frame, grown, complete, bytes, received, .. }) => {
                 self.stored(&frame, &grown);
+                self.conflict = None;
                 self.stored_bytes = if complete { 0 } else { self.stored_bytes + bytes };
                 self.moved = now.mono;
                 self.unanswered = now.mono.since(received) > ANSWER;
@@ -449,8 +459,7 @@ impl E1381 {
             events.push(EventKind::rejected("interrupted", "a frame began and never ended", self.raw.len()));
         }
         if self.conflict.take().is_some() {
-            let reason = "a frame repeated the number of the one before it with another text, and was refused";
-            events.push(EventKind::rejected("frame_number", reason, self.raw.len()));
+            events.push(conflict_report(self.raw.len()));
         }
         if events.is_empty() && !self.assembly.is_open() {
             self.reset();
@@ -475,6 +484,11 @@ impl E1381 {
         let rejected = EventKind::rejected("interrupted", reason, self.stored_bytes + self.raw.len());
         EventKind { device, partial, ..rejected }
     }
+}
+
+fn conflict_report(bytes: usize) -> EventKind {
+    let reason = "a frame repeated the number of the one before it with another text, and was refused";
+    EventKind::rejected("frame_number", reason, bytes)
 }
 
 fn interruption_reason(cause: Cause, refused: Option<&str>) -> String {
