@@ -285,6 +285,19 @@ fn a_frame_without_cr_lf_is_answered_after_a_moment_or_at_the_next_byte() {
 }
 
 #[test]
+fn a_frame_may_take_longer_than_the_silence_as_long_as_it_comes() {
+    let mut bench = after_frames(3);
+    for byte in &frames()[3][..30] {
+        bench.receive(&[*byte]);
+        bench.wait(seconds(2));
+    }
+    assert_eq!(bench.receive(&frames()[3][30..]), [ACK]);
+    bench.receive(&frames()[4][..10]);
+    bench.wait(seconds(31));
+    assert_eq!(bench.names(), ["interrupted"]);
+}
+
+#[test]
 fn what_is_no_session_is_reported_once_with_a_guess() {
     let hl7 = format!("\x0bMSH|^~\\&|X\rPID|1||{}\r\x1c\r", "0".repeat(80));
     let mut bench = Bench::astm();

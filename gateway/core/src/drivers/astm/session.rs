@@ -20,9 +20,9 @@ use crate::session::{Action, Commit, DriverOptions, Input, Resume, Session};
 use crate::time::{Mono, Now};
 use std::time::Duration;
 
-/// LIS01-A2 6.5.2.3: a receiver discards the message after this silence.
+/// LIS01-A2: a receiver discards the message after this silence.
 const SILENCE: Duration = Duration::from_secs(30);
-/// A sender waits 15 s for its answer (LIS01-A2 6.5.2.2); an ACK later than this could meet its next step.
+/// A sender waits 15 s for its answer (LIS01-A2); an ACK later than this could meet its next step.
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long a frame's CR LF may lag behind its checksum.
 const LINE_END: Duration = Duration::from_millis(200);
@@ -113,6 +113,8 @@ impl Session for E1381 {
             (None, Some((_, retry_at))) => Some(*retry_at),
             _ if !self.in_session => self.noise.deadline(),
             _ if self.scanner.awaits_line_end() => Some(self.heard.after(LINE_END)),
+            // A long frame on a slow line takes more than 30 s: while it comes there is no silence.
+            _ if self.scanner.in_frame() => Some(self.heard.max(self.moved).after(SILENCE)),
             _ => Some(self.moved.after(SILENCE)),
         }
     }
@@ -266,7 +268,7 @@ impl E1381 {
             }
             Some(Pending::Conclusion { commit, restart }) => {
                 self.in_session = false;
-                // Busy: the sender comes back after 10 s (LIS01-A2 6.2.3). Whatever it has sent meanwhile, it sends again.
+                // Busy: the sender comes back after 10 s (LIS01-A2). Whatever it has sent meanwhile, it sends again.
                 let (held, _) = self.scanner.take_rest();
                 if restart || held.contains(&ENQ) {
                     actions.push(Action::Send(vec![NAK]));
