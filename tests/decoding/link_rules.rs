@@ -343,3 +343,17 @@ fn records_without_frames_need_no_answer_and_are_retried_until_stored() {
     bench.wait(seconds(31));
     assert_eq!(bench.names(), ["TEST_FINISHED", "interrupted", "interrupted"]);
 }
+
+#[test]
+fn a_message_of_megabytes_in_small_frames_is_taken() {
+    let picture = format!("M|1|{}\r", "QUJD".repeat(500_000));
+    let text = [HEADER, ORDER, RESULT, &picture, END].concat();
+    let mut bench = after_frames(0);
+    for (place, part) in text.as_bytes().chunks(240).enumerate() {
+        let part = std::str::from_utf8(part).unwrap();
+        assert_eq!(bench.receive(&frame((place % 8) as u8 + 1, part, (place + 1) * 240 >= text.len())), [ACK]);
+    }
+    assert_eq!(bench.names(), ["TEST_FINISHED"]);
+    let captured: usize = bench.stored().iter().map(|commit| commit.capture.len()).sum();
+    assert!(captured > text.len());
+}
