@@ -64,21 +64,17 @@ enum Pending {
     Frame {
         frame: Frame,
         grown: Grown,
+        /// What was in the capture besides the frame, and how much of that counts as unaccepted: put back on failure.
         before: Vec<u8>,
+        unaccepted: usize,
         complete: bool,
         bytes: usize,
         received: Mono,
     },
     /// A message has been concluded. `restart`: by an ENQ that waits for its answer.
-    Conclusion {
-        commit: Commit,
-        restart: bool,
-    },
+    Conclusion { commit: Commit, restart: bool },
     /// A refusal has been reported; NAK either way.
-    Refusal {
-        bytes: usize,
-        complete: bool,
-    },
+    Refusal { bytes: usize, complete: bool },
 }
 
 /// Why a session or a message ends.
@@ -256,9 +252,10 @@ impl E1381 {
 
     fn commit_failed(&mut self, now: Now, actions: &mut Vec<Action>) {
         match self.pending.take() {
-            Some(Pending::Frame { grown, before, .. }) => {
+            Some(Pending::Frame { grown, before, unaccepted, .. }) => {
                 self.assembly.undo(&grown);
                 self.raw = before;
+                self.unaccepted_bytes = unaccepted;
                 self.unanswered = true;
                 self.moved = now.mono;
                 if !planted(Mutant::AckBeforeCommit) {

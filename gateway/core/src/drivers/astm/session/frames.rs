@@ -103,11 +103,12 @@ impl E1381 {
         if planted(Mutant::AckBeforeCommit) {
             actions.push(Action::Send(vec![ACK]));
         }
+        let unaccepted = self.unaccepted_bytes;
         let before = self.take_raw();
         let capture = [before.as_slice(), frame.raw.as_slice()].concat();
         let bytes = capture.len();
         actions.push(Action::Commit(Commit { capture, events, complete }));
-        self.pending = Some(Pending::Frame { frame, grown, before, complete, bytes, received: self.heard });
+        self.pending = Some(Pending::Frame { frame, grown, before, unaccepted, complete, bytes, received: self.heard });
     }
 
     /// The frame counts as received from now on.
