@@ -11,10 +11,8 @@ impl Disk for BlockingDisk {
     fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
         let running = tokio::task::spawn_blocking(work);
         Box::pin(async move {
-            if let Err(error) = running.await {
-                if error.is_panic() {
-                    tracing::error!("work on the database has panicked; its requests stay unanswered");
-                }
+            if running.await.is_err_and(|error| error.is_panic()) {
+                tracing::error!("work on the database has panicked; its requests stay unanswered");
             }
         })
     }
