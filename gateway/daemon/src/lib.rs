@@ -1,4 +1,13 @@
 //! The effects around the core: ports, store, dispatcher, commands. `app::run` is the one place that knows all of them.
 
+pub mod app;
+pub mod board;
+pub mod commands;
+pub mod configuration;
+pub mod dispatcher;
+pub mod housekeeping;
+pub mod link;
 pub mod platform;
+pub mod pulse;
+pub mod simulated;
 pub mod store;

@@ -1,7 +1,21 @@
 //! The settings, typed. The daemon reads the file and the environment; what is allowed is decided here.
 
+mod address;
+mod defaults;
+pub mod duration;
+pub mod file;
+mod group;
+mod overlay;
+mod read;
+mod tree;
+
+pub use group::Outside;
+pub use overlay::{Variable, overlay};
+pub use read::read;
+pub use tree::{Entry, Mistake, Node, Place, Value};
+
 use crate::delivery::{RetryReading, RetrySchedule};
-use crate::dialects::Secret;
+pub use crate::dialects::Secret;
 use crate::event::{AnalyzerId, EventName};
 use crate::session::{CommitPoint, DriverOptions, Framing};
 use std::path::PathBuf;
@@ -20,7 +34,7 @@ pub struct ConfigError {
 }
 
 /// All of the settings.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
     pub gateway: Gateway,
     pub analyzers: Vec<Analyzer>,

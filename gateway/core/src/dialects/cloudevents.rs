@@ -1,28 +1,99 @@
-//! placeholder
-use super::*;
+//! `cloudevents`, the default: CloudEvents 1.0 in structured JSON, signed by Standard Webhooks.
+//!
+//! `data` is CONTRACT's data object, the same that `decode` prints. The same envelope goes to MQTT. `subject` is the
+//! test's id and nothing else: a context attribute is what proxies and brokers log, so it never holds patient data.
+
+use super::standard_webhooks;
+use super::verdict::Statuses;
+use super::{Attempt, Dialect, HttpRequest, RenderError, Request, Response, gateway_headers};
+use crate::delivery::{Outcome, RetrySchedule};
+use crate::event::{AnalyzerId, Event, EventId, EventName, Id, TestId};
+use crate::mutants::{Mutant, planted};
+use crate::time::{Now, Timestamp};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// See the module.
 pub struct CloudEvents;
+
+const STATUSES: Statuses = Statuses { refuse_one_event: &[] };
+
+/// The event as CloudEvents 1.0 JSON, on one line without its end: the body of a webhook, the payload of a publish.
+pub fn envelope(event: &Event, gateway: &str) -> String {
+    envelope_with_id(event, gateway, event.id)
+}
+
+fn envelope_with_id(event: &Event, gateway: &str, id: EventId) -> String {
+    #[derive(Serialize)]
+    struct Envelope<'a> {
+        specversion: &'static str,
+        id: EventId,
+        #[serde(rename = "type")]
+        kind: String,
+        source: String,
+        time: Timestamp,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subject: Option<TestId>,
+        datacontenttype: &'static str,
+        data: &'a RawValue,
+    }
+    let AnalyzerId(analyzer) = &event.analyzer;
+    let data = RawValue::from_string(event.data_json()).expect("data_json writes JSON");
+    let envelope = Envelope {
+        specversion: "1.0",
+        id,
+        kind: format!("analyzer-gateway.{}", event.kind.name),
+        source: format!("/{gateway}/{analyzer}"),
+        time: event.received_at,
+        subject: event.test_id(),
+        datacontenttype: "application/json",
+        data: &data,
+    };
+    serde_json::to_string(&envelope).expect("these types have only string keys")
+}
+
 impl Dialect for CloudEvents {
     fn name(&self) -> &'static str {
-        "x"
+        "cloudevents"
     }
+
     fn about(&self) -> &'static str {
-        ""
+        "CloudEvents 1.0 as JSON, signed by Standard Webhooks: the gateway's own words, every event"
     }
+
     fn speaks(&self, _: EventName) -> bool {
         true
     }
+
     fn needs_history(&self, _: EventName) -> bool {
         false
     }
-    fn check_secret(&self, _: Option<&str>) -> Result<(), String> {
-        Ok(())
+
+    fn check_secret(&self, secret: Option<&str>) -> Result<(), String> {
+        secret.map_or(Ok(()), standard_webhooks::check_secret).map_err(|problem| problem.to_string())
     }
-    fn render(&self, _: &[Event], _: &Attempt<'_>) -> Result<Option<Request>, RenderError> {
-        unimplemented!()
+
+    fn render(&self, batch: &[Event], attempt: &Attempt<'_>) -> Result<Option<Request>, RenderError> {
+        let [event] = batch else {
+            return Err(RenderError(format!("{} events for one request; this dialect sends them singly", batch.len())));
+        };
+        let id = match planted(Mutant::NewIdEachAttempt) {
+            true => Id::derived(&[&event.id.0, &attempt.number.to_be_bytes()]),
+            false => event.id,
+        };
+        let body = envelope_with_id(event, attempt.gateway, id).into_bytes();
+        let mut headers = vec![("content-type".to_owned(), "application/cloudevents+json; charset=utf-8".to_owned())];
+        headers.extend(
+            standard_webhooks::headers(attempt, id, &body).map_err(|problem| RenderError(problem.to_string()))?,
+        );
+        headers.extend(gateway_headers(event, attempt));
+        Ok(Some(Request::Http(HttpRequest { headers, body })))
     }
-    fn judge(&self, _: &[Event], _: &Response, _: Now) -> Outcome {
-        unimplemented!()
+
+    fn judge(&self, _: &[Event], response: &Response, now: Now) -> Outcome {
+        STATUSES.judge(response, now)
     }
+
     fn schedule(&self) -> RetrySchedule {
         RetrySchedule::standard()
     }

@@ -5,6 +5,9 @@
 mod cloudevents;
 pub mod standard_webhooks;
 mod test_v0;
+mod verdict;
+
+pub use cloudevents::envelope;
 
 use crate::delivery::{Outcome, RetrySchedule};
 use crate::event::{Event, EventName};
@@ -27,8 +30,14 @@ pub trait Dialect: Sync {
     /// A sentence for the manual.
     fn about(&self) -> &'static str;
 
-    /// Whether this event has a form in this dialect at all. An event without one takes no ordinal and no attempt.
+    /// Whether events of this name have a form in this dialect.
     fn speaks(&self, name: EventName) -> bool;
+
+    /// Whether this very event has one, as far as can be told without its history. An event without a form takes no
+    /// ordinal and no attempt.
+    fn has_form(&self, event: &Event) -> bool {
+        self.speaks(event.kind.name)
+    }
 
     /// Whether rendering this event needs the earlier events of its test ([`Attempt::history`]).
     fn needs_history(&self, name: EventName) -> bool;

@@ -1,29 +1,214 @@
-//! placeholder
-use super::*;
+//! `test-v0`: the webhook body of seed 000, strictly.
+//!
+//! A known receiver refuses any key that the document does not have, at any level, so every object here is written from a
+//! list of keys and in the document's order; ids, times and signatures of ours stand in headers only. Numbers keep the
+//! text in which they were received. `data` is cumulative: the deltas of the test so far, laid at their offsets.
+//!
+//! What has no form here: every event but the six triggers; DEVICE_READY and ALREADY_TESTING while no device is known
+//! (their document leaves it out, a receiver demands it); and a finished test that is no amplification run, such as an
+//! ASTM order with its results.
+
+use super::standard_webhooks;
+use super::verdict::Statuses;
+use super::{Attempt, Dialect, HttpRequest, RenderError, Request, Response, gateway_headers};
+use crate::delivery::{Outcome, RetrySchedule};
+use crate::event::{Device, Event, EventName, RunDelta, Test, TestState};
+use crate::time::Now;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// See the module.
 pub struct TestV0;
+
+/// 400 and 404 answer events that come at the wrong moment of a test, 422 a body: all three mean this event alone.
+const STATUSES: Statuses = Statuses { refuse_one_event: &[400, 404, 422] };
+
+const TEMPERATURE_KEYS: &[&str] = &["time", "temp"];
+const SAMPLE_KEYS: &[&str] = &[
+    "sampleType",
+    "sampleStreamNumber",
+    "currentDataIndex",
+    "totalNumberOfSamples",
+    "startingChannel",
+    "numberOfChannels",
+    "samplingTime",
+    "samplingTemperature",
+    "firstChannelResult",
+];
+const RESULT_KEYS: &[&str] = &[
+    "detectionType",
+    "detectionFlowNumber",
+    "detectionResult",
+    "numberOfChannels",
+    "startingChannel",
+    "channelResults",
+    "numberOfSubGroups",
+    "subGroupResults",
+];
+const SUB_GROUP_KEYS: &[&str] = &["result", "name"];
+
 impl Dialect for TestV0 {
     fn name(&self) -> &'static str {
-        "x"
+        "test-v0"
     }
+
     fn about(&self) -> &'static str {
-        ""
+        "An analyzer's test while it runs, with all of its samples so far: for receivers of the version 0 test webhook"
     }
-    fn speaks(&self, _: EventName) -> bool {
-        true
+
+    fn speaks(&self, name: EventName) -> bool {
+        matches!(
+            name,
+            EventName::TestStarted
+                | EventName::ContinueTest
+                | EventName::TestFinished
+                | EventName::NewData
+                | EventName::DeviceReady
+                | EventName::AlreadyTesting
+        )
     }
-    fn needs_history(&self, _: EventName) -> bool {
-        false
+
+    fn has_form(&self, event: &Event) -> bool {
+        let run = |test: &Test| test.data.is_some() || test.result.is_some();
+        match event.kind.name {
+            EventName::DeviceReady | EventName::AlreadyTesting => true,
+            EventName::TestFinished => event.kind.test.as_ref().is_some_and(run),
+            name => self.speaks(name) && event.kind.test.is_some(),
+        }
     }
-    fn check_secret(&self, _: Option<&str>) -> Result<(), String> {
-        Ok(())
+
+    fn needs_history(&self, name: EventName) -> bool {
+        self.speaks(name)
     }
-    fn render(&self, _: &[Event], _: &Attempt<'_>) -> Result<Option<Request>, RenderError> {
-        unimplemented!()
+
+    fn check_secret(&self, secret: Option<&str>) -> Result<(), String> {
+        secret.map_or(Ok(()), standard_webhooks::check_secret).map_err(|problem| problem.to_string())
     }
-    fn judge(&self, _: &[Event], _: &Response, _: Now) -> Outcome {
-        unimplemented!()
+
+    fn render(&self, batch: &[Event], attempt: &Attempt<'_>) -> Result<Option<Request>, RenderError> {
+        let [event] = batch else {
+            return Err(RenderError(format!("{} events for one request; this dialect sends them singly", batch.len())));
+        };
+        if !self.has_form(event) {
+            return Ok(None);
+        }
+        let device = last_known_device(event, attempt.history);
+        let about_device = matches!(event.kind.name, EventName::DeviceReady | EventName::AlreadyTesting);
+        if device.is_none() && about_device {
+            return Ok(None);
+        }
+        let body = body(event, device, attempt.history).into_bytes();
+        let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        let signature = standard_webhooks::headers(attempt, event.id, &body);
+        headers.extend(signature.map_err(|problem| RenderError(problem.to_string()))?);
+        headers.extend(gateway_headers(event, attempt));
+        Ok(Some(Request::Http(HttpRequest { headers, body })))
     }
+
+    fn judge(&self, _: &[Event], response: &Response, now: Now) -> Outcome {
+        STATUSES.judge(response, now)
+    }
+
     fn schedule(&self) -> RetrySchedule {
         RetrySchedule::standard()
     }
+}
+
+fn last_known_device<'a>(event: &'a Event, history: &'a [Event]) -> Option<&'a Device> {
+    let earlier = history.iter().rev().filter(|other| other.seq < event.seq);
+    event.kind.device.as_ref().or_else(|| earlier.filter_map(|other| other.kind.device.as_ref()).next())
+}
+
+fn body(event: &Event, device: Option<&Device>, history: &[Event]) -> String {
+    let name = event.kind.name;
+    let state = event.kind.test.as_ref().map_or_else(|| usual_state(name), |test| test.state);
+    let mut test = format!(r#"{{"state":"{}""#, state.as_str());
+    let finished = name == EventName::TestFinished || state == TestState::Done;
+    if let Some(Value::Object(result)) = event.kind.test.as_ref().and_then(|test| test.result.as_ref())
+        && finished
+    {
+        test.push_str(&format!(r#","result":{}"#, result_object(result)));
+    }
+    let (temperatures, samples) = run_so_far(event, history);
+    let temperatures = array(&temperatures, TEMPERATURE_KEYS);
+    let samples = array(&samples, SAMPLE_KEYS);
+    test.push_str(&format!(r#","data":{{"temperatureSamples":{temperatures},"samples":{samples}}}}}"#));
+    let device = device.map_or_else(String::new, |device| format!(r#""device":{},"#, device_object(device)));
+    format!(r#"{{"version":0,"event":"{name}",{device}"test":{test}}}"#)
+}
+
+/// The state that the document shows for the events that may come without a test.
+fn usual_state(name: EventName) -> TestState {
+    match name {
+        EventName::AlreadyTesting => TestState::BlockedAlreadyTesting,
+        EventName::TestFinished => TestState::Done,
+        EventName::DeviceReady => TestState::Idle,
+        _ => TestState::Testing,
+    }
+}
+
+type Laid<'a> = BTreeMap<usize, &'a Value>;
+
+/// The temperatures and samples of the event's test up to the event, by index. One that came twice counts as it came last.
+fn run_so_far<'a>(event: &'a Event, history: &'a [Event]) -> (Laid<'a>, Laid<'a>) {
+    let same_test = |other: &&Event| other.seq < event.seq && other.test_id() == event.test_id();
+    let earlier = history.iter().filter(same_test);
+    let deltas = earlier.chain([event]).filter_map(|event| event.kind.test.as_ref()?.data.as_ref());
+    let (mut temperatures, mut samples) = (Laid::new(), Laid::new());
+    for RunDelta { temperatures_from, samples_from, temperatures: new_temperatures, samples: new_samples } in deltas {
+        temperatures.extend((*temperatures_from..).zip(new_temperatures));
+        samples.extend((*samples_from..).zip(new_samples));
+    }
+    (temperatures, samples)
+}
+
+fn device_object(device: &Device) -> String {
+    let mut fields = Map::new();
+    for key in ["hwVersion", "swVersion", "configuration"] {
+        if let Some(value) = device.details.get(key) {
+            fields.insert(key.to_owned(), value.clone());
+        }
+    }
+    if let Some(model) = &device.model {
+        fields.insert("deviceModel".to_owned(), model.as_str().into());
+    }
+    if let Some(number) = device.sn.as_deref().and_then(serial_number) {
+        fields.insert("sn".to_owned(), Value::Number(number));
+    }
+    object(&fields, &["hwVersion", "swVersion", "deviceModel", "sn", "configuration"])
+}
+
+/// The serial number as a JSON integer. The document prints ten noughts, which JSON does not allow: leading ones go. Text
+/// that is no number is left out rather than sent as something that it is not.
+fn serial_number(text: &str) -> Option<serde_json::Number> {
+    let digits = text.trim();
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let significant = digits.trim_start_matches('0');
+    serde_json::from_str(if significant.is_empty() { "0" } else { significant }).ok()
+}
+
+fn result_object(result: &Map<String, Value>) -> String {
+    let mut result = result.clone();
+    if let Some(Value::Array(groups)) = result.get_mut("subGroupResults") {
+        for group in groups {
+            if let Value::Object(group) = group {
+                group.retain(|key, _| SUB_GROUP_KEYS.contains(&key.as_str()));
+            }
+        }
+    }
+    object(&result, RESULT_KEYS)
+}
+
+fn array(laid: &Laid<'_>, keys: &[&str]) -> String {
+    let objects: Vec<String> =
+        laid.values().filter_map(|value| value.as_object()).map(|fields| object(fields, keys)).collect();
+    format!("[{}]", objects.join(","))
+}
+
+/// The fields of these names, in this order; nothing else.
+fn object(fields: &Map<String, Value>, keys: &[&str]) -> String {
+    let known = keys.iter().filter_map(|key| fields.get(*key).map(|value| format!(r#""{key}":{value}"#)));
+    format!("{{{}}}", known.collect::<Vec<_>>().join(","))
 }

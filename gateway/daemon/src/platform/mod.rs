@@ -3,7 +3,17 @@
 //! Invariant: nothing outside this folder opens a socket or a device, reads a wall clock or draws a random number. The
 //! simulation hands `app::run` another [`Platform`], and that is the only difference.
 
+#[cfg(feature = "embedded-broker")]
+pub mod broker;
+pub mod clock;
+pub mod devices;
 pub mod disk;
+pub mod http;
+pub mod mqtt;
+pub mod pty;
+pub mod serial;
+pub mod systemd;
+pub mod tls;
 
 use gateway_core::config::{Line, Mqtt, Port as PortName, Webhook};
 use gateway_core::delivery::Reason;
@@ -30,6 +40,26 @@ pub struct Platform {
     pub disk: Arc<dyn Disk>,
 }
 
+impl Platform {
+    /// The real world.
+    pub fn real() -> Platform {
+        Platform::with_publisher(mqtt::RumqttPublisher::default())
+    }
+
+    /// The real world with a publisher that knows the embedded broker's port already.
+    pub fn with_publisher(publisher: mqtt::RumqttPublisher) -> Platform {
+        Platform {
+            clock: Arc::new(clock::SystemClock::new()),
+            serial: Arc::new(serial::SystemSerialBus::default()),
+            publisher: Arc::new(publisher),
+            http: Arc::new(http::ReqwestClient::default()),
+            service: Arc::new(systemd::Systemd),
+            entropy: Arc::new(clock::SystemEntropy),
+            disk: Arc::new(disk::BlockingDisk),
+        }
+    }
+}
+
 /// Time. Sleeping is part of it, so that a simulation can make it pass.
 pub trait Clock: Send + Sync {
     fn now(&self) -> Now;
@@ -49,6 +79,10 @@ pub trait SerialBus: Send + Sync {
     /// Opens the port, or waits for an analyzer to call if it is a listener. Dropping the stream closes it; a read of 0
     /// bytes means that it is gone.
     fn open(&self, port: &PortName, line: &Line) -> BoxFuture<'static, Result<Box<dyn Stream>, PortError>>;
+    /// This port is not used any more: whatever was kept for its next opening goes.
+    fn forget(&self, port: &PortName) {
+        let _ = port;
+    }
 }
 
 /// An open port.

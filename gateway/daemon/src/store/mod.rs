@@ -222,6 +222,11 @@ impl Store {
         self.shared.write(Duration::ZERO, work).await
     }
 
+    /// Every analyzer whose bytes are in the store, configured or not.
+    pub async fn analyzers_seen(&self) -> Result<Vec<AnalyzerId>, StoreError> {
+        self.read(captures::analyzers).await
+    }
+
     /// What commands and the status page show.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
         self.read(read_store::counts).await

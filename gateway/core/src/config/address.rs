@@ -1,0 +1,99 @@
+//! Addresses: what may stand in `url`, `listen` and `connect`, and which of them stay inside the machine.
+//!
+//! Invariant: no message quotes an address. It may carry a password or a token.
+
+use super::Broker;
+use super::group::{Field, either};
+use std::net::{IpAddr, SocketAddr};
+use url::Url;
+
+/// Results must not cross a network in plain text unless somebody has said so.
+const PLAIN: &str = "would send results through the network unencrypted";
+
+/// Whether this host is the machine itself.
+pub fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Reads `webhooks[].url`.
+pub fn webhook(field: &Field<'_>, allow_plain: bool) -> Option<Url> {
+    let url = parsed(field, &["https", "http"], "https://example.org/hook")?;
+    if url.fragment().is_some() {
+        field.wrong("has a part after `#`, which is never sent", "remove it, from the `#` on");
+        return None;
+    }
+    let loopback = url.host_str().is_some_and(is_loopback);
+    if url.scheme() == "http" && !loopback && !allow_plain {
+        field.wrong(PLAIN, "write `https://...`, or add `allow_plain: true` to this webhook");
+        return None;
+    }
+    Some(url)
+}
+
+/// Reads `mqtt.url`.
+pub fn broker(field: &Field<'_>, allow_plain: bool) -> Option<Broker> {
+    if field.text()? == "embedded" {
+        return Some(Broker::Embedded);
+    }
+    let url = parsed(field, &["mqtts", "mqtt"], "mqtts://broker.example:8883")?;
+    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        field.wrong("has something after the host", "write only `mqtts://HOST:PORT`");
+        return None;
+    }
+    let tls = url.scheme() == "mqtts";
+    let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+    if !tls && !is_loopback(&host) && !allow_plain {
+        field.wrong(PLAIN, "write `mqtts://...`, or add `allow_plain: true` under mqtt");
+        return None;
+    }
+    let port = url.port().unwrap_or(if tls { 8883 } else { 1883 });
+    Some(Broker::Url { host, port, tls })
+}
+
+/// Reads `tcp.listen`: an address of this machine and a port.
+pub fn listen(field: &Field<'_>) -> Option<String> {
+    let address = field.text()?.parse::<SocketAddr>().ok().filter(|address| address.port() != 0);
+    if address.is_none() {
+        field.wrong("must be an IP address of this box and a port", "write `0.0.0.0:5600`, with the port you want");
+    }
+    address.map(|address| address.to_string())
+}
+
+/// Reads `tcp.connect`: a host and a port.
+pub fn connect(field: &Field<'_>) -> Option<String> {
+    let text = field.text()?;
+    let good = text.rsplit_once(':').is_some_and(|(host, port)| {
+        let named = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+        (named || text.parse::<SocketAddr>().is_ok()) && port.parse::<u16>().is_ok_and(|port| port != 0)
+    });
+    if !good {
+        field.wrong("must be a host and a port", "write `192.168.1.20:4001`, with the analyzer's address and port");
+    }
+    good.then(|| text.to_lowercase())
+}
+
+fn parsed(field: &Field<'_>, schemes: &[&str], example: &str) -> Option<Url> {
+    let text = field.text()?;
+    let starts: Vec<String> = schemes.iter().map(|scheme| format!("{scheme}://")).collect();
+    let starts: Vec<&str> = starts.iter().map(String::as_str).collect();
+    let lower = text.to_lowercase();
+    if !starts.iter().any(|start| lower.starts_with(start)) {
+        field.wrong(&format!("must begin with {}", either(&starts)), &format!("write an address such as `{example}`"));
+        return None;
+    }
+    let url = Url::parse(text).ok().filter(|url| url.host_str().is_some_and(|host| !host.is_empty()));
+    let Some(url) = url else {
+        field.wrong("is not a valid address", &format!("write an address such as `{example}`"));
+        return None;
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        let suggestion = match schemes.contains(&"mqtt") {
+            true => "write them as `user` and `password` under mqtt",
+            false => "write them as an `authorization` header under `headers`",
+        };
+        field.wrong("holds a user name or a password, which would show up in logs", suggestion);
+        return None;
+    }
+    Some(url)
+}

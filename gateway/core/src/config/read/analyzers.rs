@@ -1,0 +1,104 @@
+//! `analyzers:`
+
+use super::{own_id, ports};
+use crate::config::group::{Field, Group, either, nearest};
+use crate::config::{Analyzer, ConfigError, Limits, Line, Parity, Port, file};
+use crate::drivers::DRIVERS;
+use crate::event::AnalyzerId;
+use crate::session::{CommitPoint, Driver, DriverOptions, Framing};
+use std::collections::BTreeMap;
+
+/// The speeds that serial adapters know.
+const BAUDS: [u32; 12] = [300, 600, 1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800];
+
+pub fn read(root: &Group<'_>, limits: &Limits) -> Vec<Analyzer> {
+    let mut taken = BTreeMap::new();
+    let mut used = ports::Used::default();
+    let mut analyzers = Vec::new();
+    for item in root.list("analyzers") {
+        let group = item.group::<file::Analyzer>();
+        let id = own_id(&group, &mut taken, "hematology");
+        let driver = driver(&group);
+        let port = ports::read(&group);
+        if let Some(port) = &port {
+            used.note(&group, port, id.as_deref());
+            refuse_line_settings(&group, port);
+        }
+        let line = line(&group);
+        let commits = [("frame", CommitPoint::Frame), ("message", CommitPoint::Message)];
+        let framings = [("e1381", Framing::E1381), ("none", Framing::None)];
+        let commit = group.choice("commit", &commits, CommitPoint::default());
+        let framing = group.choice("framing", &framings, Framing::default());
+        let Some(driver) = driver else { continue };
+        let options = DriverOptions {
+            frame_bytes_max: limits.frame_bytes_max,
+            message_bytes_max: limits.message_bytes_max,
+            commit,
+            framing,
+        };
+        if let Err(error) = driver.open(&options) {
+            refused_by_driver(&group, &error);
+        }
+        if let (Some(id), Some(port)) = (id, port) {
+            analyzers.push(Analyzer {
+                id: AnalyzerId(id),
+                driver: driver.name().to_owned(),
+                port,
+                line,
+                commit,
+                framing,
+            });
+        }
+    }
+    analyzers
+}
+
+fn driver(group: &Group<'_>) -> Option<&'static dyn Driver> {
+    let names: Vec<String> = DRIVERS.iter().map(|driver| format!("driver: {}", driver.name())).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let words: Vec<(&str, &'static dyn Driver)> = DRIVERS.iter().map(|driver| (driver.name(), *driver)).collect();
+    let field = group.need("driver", &format!("write {}", either(&names)))?;
+    field.word("driver", &words)
+}
+
+fn line(group: &Group<'_>) -> Line {
+    let default = Line::default();
+    let parities = [("none", Parity::None), ("even", Parity::Even), ("odd", Parity::Odd)];
+    Line {
+        baud: group.get("baud").and_then(|field| baud(&field)).unwrap_or(default.baud),
+        data_bits: group.number("data_bits", default.data_bits),
+        parity: group.choice("parity", &parities, default.parity),
+        stop_bits: group.number("stop_bits", default.stop_bits),
+    }
+}
+
+fn baud(field: &Field<'_>) -> Option<u32> {
+    let text = field.text()?;
+    let baud = text.parse::<u32>().ok();
+    if let Some(baud) = baud.filter(|baud| BAUDS.contains(baud)) {
+        return Some(baud);
+    }
+    let words: Vec<String> = BAUDS.iter().map(u32::to_string).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let suggestion = match nearest(text, &words) {
+        Some(word) => format!("write {word}, or what the analyzer's manual says"),
+        None => "write what the analyzer's manual says, most often 9600".to_owned(),
+    };
+    let problem = if baud.is_some() { "is not a usual speed of a serial line" } else { "must be a whole number" };
+    field.wrong(problem, &suggestion);
+    None
+}
+
+/// A speed that nothing uses would be ignored in silence.
+fn refuse_line_settings(group: &Group<'_>, port: &Port) {
+    if matches!(port, Port::TcpListen(_) | Port::TcpConnect(_)) {
+        let keys = ["baud", "data_bits", "parity", "stop_bits"];
+        group.refuse(&keys, "has no meaning for a tcp port", "remove this line; the terminal server sets it");
+    }
+}
+
+/// A driver names the option; where it stands is known here.
+fn refused_by_driver(group: &Group<'_>, error: &ConfigError) {
+    let key = error.path.rsplit('.').next().unwrap_or("driver");
+    group.wrong(key, &error.problem, error.suggestion.as_deref().unwrap_or_default());
+}

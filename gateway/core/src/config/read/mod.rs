@@ -1,0 +1,119 @@
+//! From the tree to the settings: all of them, or every mistake at once.
+
+mod analyzers;
+mod destinations;
+mod ports;
+mod secrets;
+
+use super::group::{Context, Group, Outside, instead};
+use super::tree::{Mistake, Node, Place};
+use super::{Config, Gateway, Limits, Retention, file};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+/// Reads the whole tree. The mistakes come in the order of the file.
+pub fn read(tree: &Node, outside: &dyn Outside) -> Result<Config, Vec<Mistake>> {
+    let context = Context { outside, mistakes: RefCell::default() };
+    let config = root(&context, tree);
+    let mut mistakes = context.mistakes.into_inner();
+    if mistakes.is_empty() {
+        return Ok(config);
+    }
+    mistakes.sort_by(|a, b| a.place.cmp(&b.place));
+    mistakes.dedup();
+    Err(mistakes)
+}
+
+fn root<'a>(context: &'a Context<'a>, tree: &'a Node) -> Config {
+    let root = Group::open::<file::File>(context, Some(tree), "", Place::Whole);
+    version(&root);
+    let limits = limits(&root);
+    Config {
+        gateway: gateway(&root),
+        analyzers: analyzers::read(&root, &limits),
+        mqtt: destinations::mqtt(&root),
+        webhooks: destinations::webhooks(&root),
+        limits,
+        retention: retention(&root),
+    }
+}
+
+fn version(root: &Group<'_>) {
+    let Some(field) = root.get("version") else { return };
+    let problem = match field.text().map(str::parse::<u64>) {
+        Some(Ok(1)) | None => return,
+        Some(Ok(other)) => format!("this gateway reads version 1, not {other}"),
+        Some(Err(_)) => "must be a whole number".to_owned(),
+    };
+    field.wrong(&problem, "write `version: 1`, or install the gateway that this file was written for");
+}
+
+fn gateway(root: &Group<'_>) -> Gateway {
+    let group = root.group::<file::Gateway>("gateway");
+    let default = Gateway::default();
+    Gateway {
+        id: group.get("id").and_then(|field| field.id()).unwrap_or(default.id),
+        state_dir: group.path("state_dir", false).unwrap_or(default.state_dir),
+        time_zone: time_zone(&group).unwrap_or(default.time_zone),
+    }
+}
+
+fn time_zone(group: &Group<'_>) -> Option<String> {
+    let field = group.get("time_zone")?;
+    let name = field.text()?;
+    let zones = group.context.outside.time_zones();
+    if name == "UTC" || zones.iter().any(|zone| zone == name) {
+        return Some(name.to_owned());
+    }
+    let zones: Vec<&str> = zones.iter().map(String::as_str).collect();
+    let suggestion = match instead(name, &zones) {
+        near if zones.len() <= 8 || !near.contains(',') => near,
+        _ => "write a name such as `Europe/Berlin`, or `UTC`".to_owned(),
+    };
+    field.wrong("is not a time zone that this box knows", &suggestion);
+    None
+}
+
+fn limits(root: &Group<'_>) -> Limits {
+    let group = root.group::<file::Limits>("limits");
+    let default = Limits::default();
+    let limits = Limits {
+        frame_bytes_max: group.number("frame_bytes_max", default.frame_bytes_max),
+        message_bytes_max: group.number("message_bytes_max", default.message_bytes_max),
+        store_bytes_max: Some(group.number("store_bytes_max", 0)).filter(|bytes| *bytes > 0),
+        commit_linger_ms_max: group.number("commit_linger_ms_max", default.commit_linger_ms_max),
+        ahead_events_max: group.number("ahead_events_max", default.ahead_events_max),
+    };
+    if limits.message_bytes_max < limits.frame_bytes_max {
+        let suggestion = format!("write {} or more", limits.frame_bytes_max);
+        group.wrong("message_bytes_max", "is less than frame_bytes_max, but a message has whole frames", &suggestion);
+    }
+    limits
+}
+
+fn retention(root: &Group<'_>) -> Retention {
+    let group = root.group::<file::Retention>("retention");
+    let default = Retention::default();
+    Retention {
+        attempts_kept_days: group.number("attempts_kept_days", default.attempts_kept_days),
+        captures_kept_days: group.number("captures_kept_days", default.captures_kept_days),
+        events_kept_days: group.number("events_kept_days", default.events_kept_days),
+    }
+}
+
+/// Reads the `id` of a list's item and notes one that an earlier item has.
+fn own_id(group: &Group<'_>, taken: &mut BTreeMap<String, Place>, example: &str) -> Option<String> {
+    let field = group.need("id", &format!("write `id: {example}`, or what you call it"))?;
+    let id = field.id()?;
+    if let Some(earlier) = taken.get(&id) {
+        let problem = match earlier {
+            Place::At { line, .. } => format!("`{id}` is already the id in line {line}"),
+            _ => format!("`{id}` is already the id of another one"),
+        };
+        let free = (2..).map(|number| format!("{id}-{number}")).find(|other| !taken.contains_key(other));
+        field.wrong(&problem, &format!("write an id of its own, such as `{}`", free.unwrap_or_default()));
+        return None;
+    }
+    taken.insert(id.clone(), field.node.place.clone());
+    Some(id)
+}

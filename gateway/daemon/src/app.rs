@@ -1,0 +1,332 @@
+//! The composition root: the one file that knows all of the gateway. The binary, the demo and the simulation run this very
+//! function, each with its own [`Platform`].
+
+use crate::board::Board;
+use crate::dispatcher::Shown;
+use crate::dispatcher::broker::{BrokerWorker, MQTT};
+use crate::dispatcher::webhook::WebhookWorker;
+use crate::housekeeping::Housekeeper;
+use crate::link::Link;
+use crate::platform::{Notice, Platform};
+use crate::pulse::{Pulse, Stop, Stopper, stop_channel};
+use crate::store::{DestinationId, Filter, Store, StoreError};
+use gateway_core::config::{Analyzer, Config, Mqtt, Webhook};
+use gateway_core::dialects::dialect;
+use gateway_core::drivers::driver;
+use gateway_core::event::{AnalyzerId, EventName, Seq};
+use gateway_core::health::Fact;
+use gateway_core::session::DriverOptions;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// How long a stop may take before what still runs is cut off. Nothing is lost by that: outcomes not yet recorded are
+/// repeated at the next start.
+const DRAIN_SECONDS_MAX: u64 = 8;
+
+/// What reaches a running gateway from outside.
+pub struct Control {
+    pub stop: Stop,
+    pub orders: mpsc::Receiver<Order>,
+}
+
+/// See [`Control`].
+#[derive(Debug)]
+pub enum Order {
+    /// New settings, already checked.
+    Reload(Box<Config>),
+    /// The settings on the card are refused and the old ones stay: in a sentence for the status.
+    Refused(String),
+}
+
+/// Why the gateway cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("a part of the gateway has stopped: {0}")]
+    PartStopped(String),
+}
+
+/// Runs the gateway until it is asked to stop.
+pub async fn run(config: Config, platform: Platform, control: Control) -> Result<(), AppError> {
+    let path = config.gateway.state_dir.join("events.db");
+    let store = Store::open(&path, platform.clock.clone(), platform.disk.clone()).await?;
+    let mut app = App::new(config, platform, store);
+    app.apply().await?;
+    app.platform.service.notify(Notice::Ready);
+    app.attend(control).await?;
+    app.store.close().await?;
+    Ok(())
+}
+
+/// What a part was started with: a part is restarted only if this has changed.
+#[derive(PartialEq)]
+enum Settings {
+    Link(Analyzer, DriverOptions),
+    Broker(Mqtt, String, Vec<AnalyzerId>),
+    Webhook(Webhook, String, usize),
+    Housekeeper(gateway_core::config::Limits, gateway_core::config::Retention),
+}
+
+/// A running part.
+struct Part {
+    settings: Settings,
+    pulse: Pulse,
+    stopper: Stopper,
+}
+
+struct App {
+    config: Config,
+    platform: Platform,
+    store: Store,
+    board: Arc<Board>,
+    shown: Shown,
+    parts: BTreeMap<String, Part>,
+    tasks: JoinSet<(String, Result<(), StoreError>)>,
+    /// Parts that were asked to stop and have not ended; a new one of the same name waits for it.
+    leaving: usize,
+}
+
+impl App {
+    fn new(config: Config, platform: Platform, store: Store) -> App {
+        let board = Arc::new(Board::new(&config, platform.clock.boot(), platform.clock.now()));
+        App {
+            config,
+            platform,
+            store,
+            board,
+            shown: Shown::default(),
+            parts: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            leaving: 0,
+        }
+    }
+
+    /// Makes what runs agree with the settings: stops what is gone or changed, then starts what is missing.
+    async fn apply(&mut self) -> Result<(), AppError> {
+        let mut wanted = self.wanted();
+        let stale: Vec<String> = self
+            .parts
+            .iter()
+            .filter(|(name, part)| wanted.get(*name) != Some(&part.settings))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in &stale {
+            if let Some(part) = self.parts.remove(name) {
+                part.stopper.stop();
+                self.leaving += 1;
+            }
+        }
+        self.wait_for_leaving().await?;
+        let destinations = destinations(&self.config);
+        self.store.configure(&destinations).await?;
+        let names: Vec<String> = destinations.into_iter().map(|(id, _)| id.0).collect();
+        self.board.configure(&self.config, &names, self.platform.clock.now());
+        wanted.retain(|name, _| !self.parts.contains_key(name));
+        for (name, settings) in wanted {
+            self.start(name, settings);
+        }
+        Ok(())
+    }
+
+    fn wanted(&self) -> BTreeMap<String, Settings> {
+        let config = &self.config;
+        let mut wanted = BTreeMap::new();
+        for analyzer in &config.analyzers {
+            let settings = Settings::Link(analyzer.clone(), config.driver_options(analyzer));
+            wanted.insert(format!("analyzer:{}", analyzer.id), settings);
+        }
+        for webhook in &config.webhooks {
+            let settings =
+                Settings::Webhook(webhook.clone(), config.gateway.id.clone(), config.limits.ahead_events_max);
+            wanted.insert(webhook_destination(webhook).0, settings);
+        }
+        let analyzers = config.analyzers.iter().map(|analyzer| analyzer.id.clone()).collect();
+        let broker = Settings::Broker(config.mqtt.clone(), config.gateway.id.clone(), analyzers);
+        wanted.insert(MQTT.to_owned(), broker);
+        let housekeeper = Settings::Housekeeper(config.limits.clone(), config.retention.clone());
+        wanted.insert("housekeeping".to_owned(), housekeeper);
+        wanted
+    }
+
+    fn start(&mut self, name: String, settings: Settings) {
+        let (stopper, stop) = stop_channel();
+        let pulse = Pulse::default();
+        pulse.beat(self.platform.clock.now().mono);
+        let (platform, store, board) = (self.platform.clone(), self.store.clone(), self.board.clone());
+        let shown = self.shown.clone();
+        let beat = pulse.clone();
+        let task = name.clone();
+        match &settings {
+            Settings::Link(analyzer, options) => {
+                // The settings were checked, so the name is known; a driver that is not is simply not started.
+                let Some(driver) = driver(&analyzer.driver) else { return };
+                let (analyzer, options) = (analyzer.clone(), options.clone());
+                let link = Link { analyzer, driver, options, platform, store, board, pulse: beat };
+                self.tasks.spawn(async move {
+                    link.run(stop).await;
+                    (task, Ok(()))
+                });
+            }
+            Settings::Broker(mqtt, gateway, analyzers) => {
+                let (mqtt, gateway, analyzers) = (mqtt.clone(), gateway.clone(), analyzers.clone());
+                let worker = BrokerWorker { mqtt, gateway, analyzers, platform, store, board, shown, pulse: beat };
+                self.tasks.spawn(async move { (task, worker.run(stop).await) });
+            }
+            Settings::Webhook(webhook, gateway, ahead_events_max) => {
+                let Some(dialect) = dialect(&webhook.dialect) else { return };
+                let (webhook, gateway, ahead_events_max) = (webhook.clone(), gateway.clone(), *ahead_events_max);
+                let destination = webhook_destination(&webhook);
+                let worker = WebhookWorker {
+                    destination,
+                    webhook,
+                    gateway,
+                    dialect,
+                    ahead_events_max,
+                    platform,
+                    store,
+                    board,
+                    shown,
+                    pulse: beat,
+                };
+                self.tasks.spawn(async move { (task, worker.run(stop).await) });
+            }
+            Settings::Housekeeper(limits, retention) => {
+                let (limits, retention) = (limits.clone(), retention.clone());
+                let keeper = Housekeeper { limits, retention, platform, store, shown, pulse: beat };
+                self.tasks.spawn(async move {
+                    keeper.run(stop).await;
+                    (task, Ok(()))
+                });
+            }
+        }
+        self.parts.insert(name, Part { settings, pulse, stopper });
+    }
+
+    async fn attend(&mut self, mut control: Control) -> Result<(), AppError> {
+        // Fed twice an interval, as sd_watchdog_enabled(3) advises.
+        let interval = self.platform.service.watchdog_interval();
+        let feeding = interval.map_or(Duration::from_secs(60), |interval| interval / 2);
+        let mut told = String::new();
+        loop {
+            self.say_status(&mut told);
+            let due = self.platform.clock.now().mono.after(feeding);
+            tokio::select! {
+                biased;
+                () = control.stop.asked() => return self.stop().await,
+                Some(ended) = self.tasks.join_next() => return Err(part_stopped(ended)),
+                Some(order) = control.orders.recv() => self.obey(order).await?,
+                () = self.platform.clock.sleep_until(due) => self.feed_watchdog().await,
+            }
+        }
+    }
+
+    async fn obey(&mut self, order: Order) -> Result<(), AppError> {
+        self.platform.service.notify(Notice::Reloading);
+        match order {
+            Order::Reload(config) => {
+                self.config = *config;
+                self.apply().await?;
+                self.board.tell(self.platform.clock.now(), Fact::ConfigAccepted);
+                tracing::info!("new settings in force");
+            }
+            Order::Refused(reason) => {
+                tracing::error!(%reason, "new settings refused, the old ones stay in force");
+                self.board.tell(self.platform.clock.now(), Fact::ConfigRefused { reason });
+            }
+        }
+        self.platform.service.notify(Notice::Ready);
+        Ok(())
+    }
+
+    /// The watchdog is fed only while every part goes round and the disk answers.
+    async fn feed_watchdog(&self) {
+        let now = self.platform.clock.now().mono;
+        let stuck: Vec<&str> =
+            self.parts.iter().filter(|(_, part)| part.pulse.is_stuck(now)).map(|(name, _)| name.as_str()).collect();
+        if !stuck.is_empty() {
+            tracing::error!(parts = ?stuck, "stuck: the watchdog is not fed");
+            return;
+        }
+        let answering = self.store.event(Seq(0));
+        let patience = now.after(Duration::from_secs(5));
+        tokio::select! {
+            biased;
+            answered = answering => if answered.is_ok() { self.platform.service.notify(Notice::Watchdog) },
+            () = self.platform.clock.sleep_until(patience) => tracing::error!("the disk does not answer"),
+        }
+    }
+
+    fn say_status(&self, told: &mut String) {
+        let line = self.board.status_line();
+        if line != *told {
+            self.platform.service.notify(Notice::Status(&line));
+            *told = line;
+        }
+    }
+
+    /// Links first, so that nothing new comes in; then the destinations finish what is on its way.
+    async fn stop(&mut self) -> Result<(), AppError> {
+        self.platform.service.notify(Notice::Stopping);
+        tracing::info!("stopping");
+        let (links, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.parts).into_values().partition(|part| matches!(part.settings, Settings::Link(..)));
+        for group in [links, others] {
+            for part in &group {
+                part.stopper.stop();
+            }
+            self.leaving += group.len();
+            self.wait_for_leaving().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits, within a bound, for the parts that were asked to stop.
+    async fn wait_for_leaving(&mut self) -> Result<(), AppError> {
+        let patience = self.platform.clock.now().mono.after(Duration::from_secs(DRAIN_SECONDS_MAX));
+        while self.leaving > 0 {
+            tokio::select! {
+                biased;
+                Some(ended) = self.tasks.join_next() => {
+                    if let Err(error) = &ended {
+                        tracing::error!(%error, "a part ended badly");
+                    }
+                    self.leaving -= 1;
+                }
+                () = self.platform.clock.sleep_until(patience) => {
+                    return Err(AppError::PartStopped("it did not stop in time and is cut off".to_owned()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A part that ends without being asked ends the gateway: the service manager starts it again from the store.
+fn part_stopped(ended: Result<(String, Result<(), StoreError>), tokio::task::JoinError>) -> AppError {
+    AppError::PartStopped(match ended {
+        Ok((name, Ok(()))) => format!("{name} ended by itself"),
+        Ok((name, Err(error))) => format!("{name}: {error}"),
+        Err(error) => error.to_string(),
+    })
+}
+
+/// How a webhook is called in the store.
+pub fn webhook_destination(webhook: &Webhook) -> DestinationId {
+    DestinationId(format!("webhook:{}", webhook.id))
+}
+
+/// Every destination of these settings and what it gets: what it asked for, of what its dialect can say.
+fn destinations(config: &Config) -> Vec<(DestinationId, Filter)> {
+    let mut list = vec![(DestinationId(MQTT.to_owned()), Filter::default())];
+    for webhook in &config.webhooks {
+        let Some(dialect) = dialect(&webhook.dialect) else { continue };
+        let asked = |name: &EventName| webhook.events.as_ref().is_none_or(|events| events.contains(name));
+        let names = EventName::ALL.iter().copied().filter(asked).filter(|name| dialect.speaks(*name)).collect();
+        list.push((webhook_destination(webhook), Filter { names: Some(names) }));
+    }
+    list
+}

@@ -1,0 +1,95 @@
+//! The notice board: every part tells it facts, and those who show the gateway's state look at it.
+
+use gateway_core::config::Config;
+use gateway_core::event::{AnalyzerId, Id};
+use gateway_core::health::{DeviceState, Fact, Health};
+use gateway_core::time::Now;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// What the gateway has done since it started. Counts only.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Events stored, and repeats recognised, for each analyzer.
+    pub stored: BTreeMap<String, (usize, usize)>,
+    /// Deliveries, for each destination.
+    pub delivered: BTreeMap<String, usize>,
+}
+
+/// Shared by all parts.
+pub struct Board {
+    health: Mutex<Health>,
+    tally: Mutex<Tally>,
+    changes: watch::Sender<u64>,
+}
+
+impl Board {
+    pub fn new(config: &Config, boot: Id, now: Now) -> Board {
+        let health = Health::new(&config.gateway.id, env!("CARGO_PKG_VERSION"), boot.to_string(), now);
+        Board { health: Mutex::new(health), tally: Mutex::default(), changes: watch::Sender::new(0) }
+    }
+
+    /// Only these analyzers and destinations are shown from now on.
+    pub fn configure(&self, config: &Config, destinations: &[String], now: Now) {
+        let analyzers: Vec<AnalyzerId> = config.analyzers.iter().map(|analyzer| analyzer.id.clone()).collect();
+        self.health().configure(&config.gateway.id, &analyzers, destinations, now);
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    pub fn tell(&self, now: Now, fact: Fact) {
+        if self.health().learn(now, fact) {
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Changes whenever something that is shown has changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    pub fn stored(&self, analyzer: &AnalyzerId, stored: usize, repeated: usize) {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = tally.stored.entry(analyzer.0.clone()).or_default();
+        count.0 += stored;
+        count.1 += repeated;
+    }
+
+    pub fn delivered(&self, destination: &str, count: usize) {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        *tally.delivered.entry(destination.to_owned()).or_default() += count;
+    }
+
+    pub fn tally(&self) -> Tally {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn analyzer_states(&self) -> Vec<(AnalyzerId, String)> {
+        self.health().analyzer_states()
+    }
+
+    /// The retained status while the gateway runs.
+    pub fn gateway_status(&self) -> String {
+        self.health().gateway_status(None)
+    }
+
+    /// The last will: what the broker says when the gateway vanishes.
+    pub fn gateway_status_lost(&self) -> String {
+        let reason = "the gateway vanished: power, network or a crash";
+        self.health().gateway_status(Some((DeviceState::Lost, reason)))
+    }
+
+    /// What the gateway says when it is stopped.
+    pub fn gateway_status_stopped(&self) -> String {
+        self.health().gateway_status(Some((DeviceState::Disconnected, "stopped")))
+    }
+
+    /// One line for systemd.
+    pub fn status_line(&self) -> String {
+        self.health().line()
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,58 @@
+//! The command line: one file a subcommand.
+
+pub mod check;
+pub mod decode;
+pub mod demo;
+pub mod devices;
+pub mod run;
+pub mod schema;
+
+use clap::{Parser, Subcommand};
+use std::io::{stderr, stdout};
+
+/// EX_CONFIG of sysexits.h: the settings are wrong, and starting again will not help.
+pub const EXIT_CONFIG: u8 = 78;
+/// The gateway could not run, for a reason that may pass.
+pub const EXIT_FAILED: u8 = 1;
+
+/// Reads a clinic's analyzers, stores every event, publishes to MQTT and forwards to webhooks.
+#[derive(Debug, Parser)]
+#[command(name = "analyzer-gateway", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway with the settings of the YAML file
+    Run(run::Args),
+    /// See it work: four simulated analyzers, a broker and a receiver, all in this process
+    Demo(demo::Demo),
+    /// Check a settings file and name every mistake in it; exits 78 if there is one
+    Check(check::Args),
+    /// Print the JSON Schema of the settings file, for editors
+    Schema(schema::Args),
+    /// Decode a file of bytes as an analyzer sent them; prints one event a line as JSON
+    Decode(decode::Args),
+    /// List the serial ports, as YAML ready to paste into the settings
+    Devices(devices::Args),
+}
+
+impl Cli {
+    /// Runs the chosen command and returns the exit status.
+    pub fn run(self) -> u8 {
+        let (mut out, mut err) = (stdout(), stderr());
+        match self.command {
+            Command::Run(args) => run::run(args, &mut err),
+            Command::Demo(args) => {
+                let _ = args;
+                EXIT_FAILED
+            }
+            Command::Check(args) => check::run(args, &mut out, &mut err),
+            Command::Schema(args) => schema::run(args, &mut out, &mut err),
+            Command::Decode(args) => decode::run(args, &mut out, &mut err),
+            Command::Devices(args) => devices::run(args, &mut out, &mut err),
+        }
+    }
+}

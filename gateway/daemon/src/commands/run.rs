@@ -1,0 +1,142 @@
+//! `run`: the gateway itself, until it is told to stop.
+
+use super::{EXIT_CONFIG, EXIT_FAILED};
+use crate::app::{self, Control, Order};
+use crate::configuration::{self, Source};
+use crate::platform::Platform;
+use crate::pulse::{Stopper, stop_channel};
+use std::io::Write;
+use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The settings file [default: $ANALYZER_GATEWAY_CONFIG, /boot/firmware/gateway.yaml or
+    /// /etc/analyzer-gateway/gateway.yaml, the first that there is]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the last good settings are looked for if the file cannot even say where its state folder is
+    #[arg(long, value_name = "FOLDER")]
+    state_dir: Option<PathBuf>,
+}
+
+/// Runs the gateway. Exit status 0 after a stop that was asked for, 78 without usable settings.
+pub fn run(args: Args, err: &mut dyn Write) -> u8 {
+    start_log();
+    let source = Source::of_process(args.config, args.state_dir);
+    let running = match configuration::load_for_run(&source) {
+        Ok(running) => running,
+        Err(failure) => {
+            let _ = writeln!(err, "{failure}");
+            tracing::error!("no usable settings and no last good ones: not started");
+            return EXIT_CONFIG;
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(8)
+        .thread_stack_size(512 * 1024)
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(supervise(source, running)),
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!(%error, "stopped");
+            EXIT_FAILED
+        }
+    }
+}
+
+async fn supervise(source: Source, running: configuration::Running) -> anyhow::Result<()> {
+    let (stopper, stop) = stop_channel();
+    let (orders, inbox) = mpsc::channel(4);
+    let loaded = running.loaded;
+    match &running.refused {
+        None => {
+            match &loaded.path {
+                Some(path) => tracing::info!(file = %path.display(), hash = %loaded.hash, "settings in force"),
+                None => tracing::warn!("no settings file found: running with the defaults, without analyzers"),
+            }
+            keep(&loaded);
+        }
+        Some(failure) => {
+            tracing::error!("the settings file is refused; running on the last good settings\n{failure}");
+            orders.send(Order::Refused(summary(failure))).await?;
+        }
+    }
+    let control = Control { stop, orders: inbox };
+    let gateway = app::run(loaded.config, Platform::real(), control);
+    tokio::pin!(gateway);
+    let signals = heed_signals(source, stopper, orders);
+    tokio::select! {
+        ended = &mut gateway => return Ok(ended?),
+        heeded = signals => heeded?,
+    }
+    Ok(gateway.await?)
+}
+
+/// SIGTERM and SIGINT stop; SIGHUP reads the settings again. Returns once a stop was asked for.
+async fn heed_signals(source: Source, stopper: Stopper, orders: mpsc::Sender<Order>) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => {
+                let order = match configuration::load(&source) {
+                    Ok(loaded) => {
+                        keep(&loaded);
+                        Order::Reload(Box::new(loaded.config))
+                    }
+                    Err(failure) => {
+                        tracing::error!("{failure}");
+                        Order::Refused(summary(&failure))
+                    }
+                };
+                orders.send(order).await?;
+            }
+        }
+    }
+    stopper.stop();
+    Ok(())
+}
+
+/// The first mistake and how many there are, for a status that has one line.
+fn summary(failure: &configuration::Failure) -> String {
+    let text = failure.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    match failure.mistakes.len() {
+        0 | 1 => first.to_owned(),
+        count => format!("{first} (and {} more)", count - 1),
+    }
+}
+
+fn keep(loaded: &configuration::Loaded) {
+    if let Err(error) = configuration::keep_last_good(loaded) {
+        tracing::warn!(%error, "the last good settings cannot be kept");
+    }
+}
+
+/// To the journal when systemd started us, else plain lines on stderr. `ANALYZER_GATEWAY_LOG` chooses what is said
+/// (`info`, `debug`, `gateway_daemon::link=trace`).
+fn start_log() {
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
+    let chosen = std::env::var("ANALYZER_GATEWAY_LOG")
+        .unwrap_or_else(|_| "warn,rumqttd=off,gateway_daemon=info,gateway_core=info".to_owned());
+    let filter = tracing_subscriber::EnvFilter::new(chosen);
+    let registry = tracing_subscriber::registry().with(filter);
+    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    let plain = journal.is_none().then(|| {
+        let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_target(false)
+    });
+    let _ = registry.with(journal).with(plain).try_init();
+}

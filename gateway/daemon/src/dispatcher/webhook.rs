@@ -1,0 +1,285 @@
+//! One webhook: asks its queue what is due, renders it in the endpoint's dialect, posts it, and records what came back.
+//!
+//! All decisions are [`Queue`]'s; this file performs them. A webhook never waits for another: each has its own worker.
+
+use super::{Shown, record};
+use crate::board::Board;
+use crate::platform::{BoxFuture, Platform, SendError};
+use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
+use crate::store::{AttemptNote, DestinationId, Record, Row, Store, StoreError};
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use gateway_core::config::Webhook;
+use gateway_core::delivery::{Changes, Entry, Jitter, Limits, Outcome, Queue, Reason, ReasonCode, Start};
+use gateway_core::dialects::{Attempt, Dialect, Request, Response};
+use gateway_core::event::{Event, Seq};
+use gateway_core::health::Fact;
+use gateway_core::time::Now;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a stop waits for answers that are on their way.
+const DRAIN_SECONDS_MAX: u64 = 3;
+/// The first characters of an answer that are kept for a person to read.
+const ANSWER_CHARS_KEPT: usize = 200;
+
+/// Forwards to one endpoint.
+pub struct WebhookWorker {
+    pub destination: DestinationId,
+    pub webhook: Webhook,
+    pub gateway: String,
+    pub dialect: &'static dyn Dialect,
+    pub ahead_events_max: usize,
+    pub platform: Platform,
+    pub store: Store,
+    pub board: Arc<Board>,
+    pub shown: Shown,
+    pub pulse: Pulse,
+}
+
+/// One attempt that has come to its end.
+struct Ended {
+    start: Start,
+    outcome: Outcome,
+    note: AttemptNote,
+}
+
+type Flight = BoxFuture<'static, Ended>;
+
+impl WebhookWorker {
+    /// Runs until it is asked to stop. Only a store that cannot be read ends it otherwise.
+    pub async fn run(self, mut stop: Stop) -> Result<(), StoreError> {
+        let backlog = self.store.backlog(&self.destination).await?;
+        let limits = Limits { concurrency: self.webhook.concurrency, ahead_events_max: self.ahead_events_max };
+        let schedule = self.webhook.schedule(self.dialect.schedule());
+        let rows = backlog.rows.into_iter().map(|row| (row.seq, entry(row)));
+        let mut queue = Queue::new(schedule, limits, backlog.cursor, backlog.ordinal, rows, self.now());
+        let mut head = self.store.head();
+        let mut events: BTreeMap<Seq, Event> = BTreeMap::new();
+        let mut flights: FuturesUnordered<Flight> = FuturesUnordered::new();
+        loop {
+            head.borrow_and_update();
+            self.offer(&mut queue, &mut events).await?;
+            self.begin(&mut queue, &mut events, &mut flights).await?;
+            self.tell(&queue);
+            let now = self.now();
+            self.pulse.beat(now.mono);
+            let beat = now.mono.after(Duration::from_secs(BEAT_SECONDS));
+            let wake = queue.deadline(now).map_or(beat, |due| due.min(beat));
+            tokio::select! {
+                biased;
+                () = stop.asked() => break,
+                Some(ended) = flights.next(), if !flights.is_empty() => {
+                    self.settle(&mut queue, ended, &mut flights).await;
+                }
+                changed = head.changed(), if queue.wants_events().is_some() => if changed.is_err() {
+                    return Ok(());
+                },
+                () = self.platform.clock.sleep_until(wake) => {}
+            }
+        }
+        self.drain(queue, flights).await;
+        Ok(())
+    }
+
+    /// Shows the queue as much of the log as it wants.
+    async fn offer(&self, queue: &mut Queue, events: &mut BTreeMap<Seq, Event>) -> Result<(), StoreError> {
+        while let Some(limit) = queue.wants_events() {
+            let looked = queue.looked();
+            let (members, through) = self.store.next_events(&self.destination, looked, limit).await?;
+            if through <= looked {
+                return Ok(());
+            }
+            for event in members {
+                if self.dialect.has_form(&event) {
+                    queue.offer(event.seq, event.lane(), self.now());
+                    events.insert(event.seq, event);
+                }
+            }
+            let changes = queue.skip_to(through);
+            self.write(changes, Vec::new()).await;
+        }
+        Ok(())
+    }
+
+    /// Begins every attempt whose turn it is.
+    async fn begin(
+        &self,
+        queue: &mut Queue,
+        events: &mut BTreeMap<Seq, Event>,
+        flights: &mut FuturesUnordered<Flight>,
+    ) -> Result<(), StoreError> {
+        while let Some(start) = queue.next(self.now()) {
+            let event = match events.remove(&start.seq) {
+                Some(event) => Some(event),
+                None => self.store.event(start.seq).await?,
+            };
+            let Some(event) = event else {
+                let changes = queue.pass(start.seq);
+                self.write(changes, Vec::new()).await;
+                continue;
+            };
+            let history = match event.test_id() {
+                Some(test) if self.dialect.needs_history(event.kind.name) => {
+                    self.store.test_history(test, event.seq).await?
+                }
+                _ => Vec::new(),
+            };
+            self.shown.raise(event.seq);
+            flights.push(self.attempt(start, event, history));
+        }
+        Ok(())
+    }
+
+    /// One attempt, from the event to the outcome.
+    fn attempt(&self, start: Start, event: Event, history: Vec<Event>) -> Flight {
+        let began = self.now();
+        let attempt = Attempt {
+            gateway: &self.gateway,
+            secrets: &self.webhook.secrets,
+            now: began,
+            number: start.attempt,
+            ordinal: start.ordinal,
+            redriven: start.redriven,
+            history: &history,
+        };
+        let batch = [event];
+        let sending = match self.dialect.render(&batch, &attempt) {
+            Ok(Some(Request::Http(request))) => Ok(self.platform.http.post(&self.webhook, request)),
+            Ok(None) => Err("the event has no form in this dialect".to_owned()),
+            Err(error) => Err(error.0),
+        };
+        let (dialect, clock) = (self.dialect, self.platform.clock.clone());
+        Box::pin(async move {
+            let answer = match sending {
+                Ok(sending) => sending.await,
+                Err(problem) => {
+                    let reason = Reason::new(ReasonCode::CannotRender, problem);
+                    let note = note(&start, began, began, None, Some(reason.clone()));
+                    return Ended { start, outcome: Outcome::Rejected { reason }, note };
+                }
+            };
+            let ended = clock.now();
+            match answer {
+                Ok(response) => {
+                    let outcome = dialect.judge(&batch, &response, ended);
+                    let note = note(&start, began, ended, Some(&response), reason_of(&outcome));
+                    Ended { start, outcome, note }
+                }
+                Err(error) => {
+                    let outcome = match error {
+                        SendError::NoNetwork(reason) => Outcome::NoNetwork { reason },
+                        SendError::Passing(reason) => Outcome::Retryable { reason, retry_after: None },
+                        SendError::Configuration(reason) => Outcome::Held { reason },
+                    };
+                    let note = note(&start, began, ended, None, reason_of(&outcome));
+                    Ended { start, outcome, note }
+                }
+            }
+        })
+    }
+
+    /// Records this outcome and all that are ready with it, in one transaction.
+    async fn settle(&self, queue: &mut Queue, first: Ended, flights: &mut FuturesUnordered<Flight>) {
+        let mut changes = Changes::default();
+        let mut notes = Vec::new();
+        let mut next = Some(first);
+        while let Some(ended) = next.take() {
+            let mut random = [0; 2];
+            self.platform.entropy.fill(&mut random);
+            let jitter = Jitter(u16::from_le_bytes(random));
+            let seq = ended.start.seq;
+            let more = queue.finish(seq, &ended.outcome, self.now(), jitter);
+            self.say(&ended);
+            if more.counted {
+                notes.push(ended.note);
+            }
+            changes.rows.extend(more.rows);
+            changes.cursor = more.cursor.or(changes.cursor);
+            next = flights.next().now_or_never().flatten();
+        }
+        self.write(changes, notes).await;
+    }
+
+    fn say(&self, ended: &Ended) {
+        let (endpoint, attempt) = (&self.webhook.id, ended.start.attempt);
+        match &ended.outcome {
+            Outcome::Delivered => {
+                self.board.delivered(&self.destination.0, 1);
+                tracing::debug!(destination = %endpoint, seq = ended.start.seq.0, attempt, "delivered");
+            }
+            Outcome::Rejected { reason } => {
+                tracing::error!(destination = %endpoint, seq = ended.start.seq.0, attempt, %reason, "dead letter");
+            }
+            Outcome::Retryable { reason, .. } | Outcome::Held { reason } | Outcome::NoNetwork { reason } => {
+                tracing::warn!(destination = %endpoint, seq = ended.start.seq.0, attempt, %reason, "not delivered, kept");
+            }
+        }
+    }
+
+    async fn write(&self, changes: Changes, attempts: Vec<AttemptNote>) {
+        if changes.is_empty() && attempts.is_empty() {
+            return;
+        }
+        let rows = changes.rows.into_iter().map(|(seq, entry)| row(seq, entry)).collect();
+        let record_of = Record { rows, attempts, cursor: changes.cursor };
+        record(&self.platform, &self.store, &self.destination, record_of).await;
+    }
+
+    fn tell(&self, queue: &Queue) {
+        let fact = Fact::DestinationChanged { destination: self.destination.0.clone(), view: queue.view() };
+        self.board.tell(self.now(), fact);
+    }
+
+    /// Waits, within a bound, for the answers that are on their way: each one that is recorded need not be repeated.
+    async fn drain(&self, mut queue: Queue, mut flights: FuturesUnordered<Flight>) {
+        let patience = self.now().mono.after(Duration::from_secs(DRAIN_SECONDS_MAX));
+        let draining = async {
+            while let Some(ended) = flights.next().await {
+                self.settle(&mut queue, ended, &mut flights).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = draining => {}
+            () = self.platform.clock.sleep_until(patience) => {}
+        }
+    }
+
+    fn now(&self) -> Now {
+        self.platform.clock.now()
+    }
+}
+
+fn reason_of(outcome: &Outcome) -> Option<Reason> {
+    match outcome {
+        Outcome::Delivered => None,
+        Outcome::Retryable { reason, .. }
+        | Outcome::Held { reason }
+        | Outcome::Rejected { reason }
+        | Outcome::NoNetwork { reason } => Some(reason.clone()),
+    }
+}
+
+fn note(start: &Start, began: Now, ended: Now, response: Option<&Response>, reason: Option<Reason>) -> AttemptNote {
+    let answer =
+        response.map(|response| String::from_utf8_lossy(&response.body).chars().take(ANSWER_CHARS_KEPT).collect());
+    AttemptNote {
+        seq: start.seq,
+        number: start.attempt,
+        at: began.wall,
+        duration_ms: u64::try_from(ended.mono.since(began.mono).as_millis()).unwrap_or(u64::MAX),
+        status: response.map(|response| response.status),
+        reason,
+        answer: answer.unwrap_or_default(),
+    }
+}
+
+fn entry(row: Row) -> Entry {
+    Entry { ordinal: row.ordinal, lane: row.lane, state: row.state, redriven: row.redriven }
+}
+
+fn row(seq: Seq, entry: Entry) -> Row {
+    Row { seq, ordinal: entry.ordinal, lane: entry.lane, state: entry.state, redriven: entry.redriven }
+}

@@ -1,0 +1,86 @@
+//! What happens by itself now and then: retention, and mending the times of a boot whose clock was set late.
+
+use crate::dispatcher::Shown;
+use crate::platform::Platform;
+use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
+use crate::store::Store;
+use gateway_core::config::{Limits, Retention};
+use gateway_core::event::{EventId, Id};
+use gateway_core::time::{ClockQuality, Now};
+use std::time::Duration;
+
+/// Between two sweeps of the store.
+const SWEEP_SECONDS: u64 = 600;
+/// A correction smaller than this is not worth an event.
+const OFFSET_MS_MIN: i64 = 1_000;
+
+/// Keeps the house.
+pub struct Housekeeper {
+    pub limits: Limits,
+    pub retention: Retention,
+    pub platform: Platform,
+    pub store: Store,
+    pub shown: Shown,
+    pub pulse: Pulse,
+}
+
+impl Housekeeper {
+    /// Runs until it is asked to stop.
+    pub async fn run(self, mut stop: Stop) {
+        let mut unset = Some(self.platform.clock.now()).filter(|now| now.quality != ClockQuality::Synchronized);
+        let mut swept = self.platform.clock.now().mono;
+        loop {
+            let now = self.platform.clock.now();
+            self.pulse.beat(now.mono);
+            if let Some(first) = unset {
+                unset = self.mend_times(first, now).await;
+            }
+            if now.mono.since(swept) >= Duration::from_secs(SWEEP_SECONDS) {
+                swept = now.mono;
+                self.sweep(now).await;
+            }
+            tokio::select! {
+                biased;
+                () = stop.asked() => return,
+                () = self.platform.clock.sleep_until(now.mono.after(Duration::from_secs(BEAT_SECONDS))) => {}
+            }
+        }
+    }
+
+    /// Once a time source has set the clock, the events of this boot that nobody has seen get the right time. Returns the
+    /// first reading for as long as there is none.
+    async fn mend_times(&self, first: Now, now: Now) -> Option<Now> {
+        if now.quality != ClockQuality::Synchronized {
+            return Some(first);
+        }
+        let passed_ms = i64::try_from(now.mono.since(first.mono).as_millis()).unwrap_or(i64::MAX);
+        let offset_ms = now.wall.0.saturating_sub(first.wall.0).saturating_sub(passed_ms);
+        if offset_ms.abs() < OFFSET_MS_MIN {
+            return None;
+        }
+        let boot = self.platform.clock.boot();
+        match self.store.correct_clock(boot, offset_ms, self.shown.newest(), now, self.new_id(now)).await {
+            Ok(_) => {
+                tracing::info!(offset_ms, "the clock was set; times of this boot are corrected");
+                None
+            }
+            Err(error) => {
+                tracing::error!(%error, "times cannot be corrected, trying again");
+                Some(first)
+            }
+        }
+    }
+
+    async fn sweep(&self, now: Now) {
+        match self.store.sweep(&self.limits, &self.retention, now, self.new_id(now)).await {
+            Ok(swept) => tracing::debug!(?swept, "store swept"),
+            Err(error) => tracing::error!(%error, "the store cannot be swept"),
+        }
+    }
+
+    fn new_id(&self, now: Now) -> EventId {
+        let mut random = [0; 10];
+        self.platform.entropy.fill(&mut random);
+        Id::timed(now.wall, random)
+    }
+}

@@ -1,0 +1,321 @@
+//! One port: opens it, feeds its bytes to the analyzer's session, performs what the session asks, and opens it again.
+//!
+//! Absence is a state, not an error: the link waits for its analyzer for ever. Invariant: bytes that arrive while a commit
+//! is on its way wait here, and the session hears nothing but the commit's end; so what a session sends after `Committed`
+//! is sent after the commit. The link knows no destination: it meets the dispatcher only in the store.
+
+use crate::board::Board;
+use crate::platform::{Platform, Stream};
+use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
+use crate::store::{NewEntry, Store};
+use gateway_core::config::{Analyzer, Port};
+use gateway_core::event::{EventId, EventKind, EventName, Id};
+use gateway_core::health::Fact;
+use gateway_core::session::{Action, Commit, Driver, DriverOptions, Input, Resume, Session};
+use gateway_core::time::{Mono, Now};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Bytes that may wait here during one commit; beyond it they wait in the kernel.
+const HELD_BYTES_MAX: usize = 1 << 20;
+/// Between two attempts to open a port.
+const REOPEN_SECONDS: u64 = 1;
+/// A port that takes no byte for this long is gone.
+const SEND_SECONDS_MAX: u64 = 10;
+
+/// One analyzer's port.
+pub struct Link {
+    pub analyzer: Analyzer,
+    pub driver: &'static dyn Driver,
+    pub options: DriverOptions,
+    pub platform: Platform,
+    pub store: Store,
+    pub board: Arc<Board>,
+    pub pulse: Pulse,
+}
+
+/// Why a conversation ended.
+enum End {
+    Gone(String),
+    Stopped,
+}
+
+impl Link {
+    /// Runs until it is asked to stop.
+    pub async fn run(self, stop: Stop) {
+        self.keep_open(stop).await;
+        self.platform.serial.forget(&self.analyzer.port);
+    }
+
+    async fn keep_open(&self, mut stop: Stop) {
+        let id = &self.analyzer.id;
+        let mut absent_because = String::new();
+        while !stop.is_asked() {
+            let opening = self.platform.serial.open(&self.analyzer.port, &self.analyzer.line);
+            let opened = tokio::select! {
+                biased;
+                () = stop.asked() => return,
+                opened = self.beating(opening) => opened,
+            };
+            match opened {
+                Ok(stream) => {
+                    absent_because.clear();
+                    tracing::info!(analyzer = %id, "port open");
+                    self.board.tell(self.platform.clock.now(), Fact::LinkOpened { analyzer: id.clone() });
+                    self.note(EventName::AnalyzerConnected, None).await;
+                    match self.converse(stream, stop.clone()).await {
+                        End::Stopped => return,
+                        End::Gone(reason) => {
+                            tracing::warn!(analyzer = %id, %reason, "port lost, waiting for it to come back");
+                            self.note(EventName::AnalyzerDisconnected, Some(&reason)).await;
+                            let fact = Fact::LinkLost { analyzer: id.clone(), reason };
+                            self.board.tell(self.platform.clock.now(), fact);
+                        }
+                    }
+                }
+                Err(error) => {
+                    if error.0 != absent_because {
+                        tracing::warn!(analyzer = %id, reason = %error, "port does not open, trying every second");
+                        let fact = Fact::LinkAbsent { analyzer: id.clone(), reason: error.0.clone() };
+                        self.board.tell(self.platform.clock.now(), fact);
+                        absent_because = error.0;
+                    }
+                }
+            }
+            if absent_because.is_empty() && matches!(self.analyzer.port, Port::TcpListen(_)) {
+                continue;
+            }
+            let pause = self.in_seconds(REOPEN_SECONDS);
+            tokio::select! {
+                biased;
+                () = stop.asked() => return,
+                () = self.platform.clock.sleep_until(pause) => {}
+            }
+        }
+    }
+
+    async fn converse(&self, stream: Box<dyn Stream>, stop: Stop) -> End {
+        let session = match self.driver.open(&self.options) {
+            Ok(session) => session,
+            Err(error) => return End::Gone(error.to_string()),
+        };
+        let conversation =
+            Conversation { link: self, stream, session, actions: VecDeque::new(), held: Vec::new(), gone: None };
+        conversation.run(stop).await
+    }
+
+    /// Stores a fact about the port itself. What is unfinished stays unfinished.
+    async fn note(&self, name: EventName, reason: Option<&str>) {
+        let details = reason.map(|reason| serde_json::json!({ "reason": reason }));
+        let kind = EventKind { details, ..EventKind::bare(name) };
+        let stored = self.store(Commit { events: vec![kind], ..Commit::default() });
+        if !self.beating(stored).await {
+            tracing::error!(analyzer = %self.analyzer.id, event = %name, "not stored");
+        }
+    }
+
+    /// The commit: one transaction, and whether it happened.
+    fn store(&self, commit: Commit) -> impl Future<Output = bool> + Send + use<> {
+        let at = self.platform.clock.now();
+        let analyzer = self.analyzer.id.clone();
+        let events: Vec<(EventId, EventKind)> =
+            commit.events.into_iter().map(|kind| (self.event_id(&kind, at), kind)).collect();
+        let facts: Vec<Fact> = events.iter().map(|(_, kind)| Fact::event(&analyzer, kind)).collect();
+        for (id, kind) in &events {
+            if let Some(rejection) = &kind.rejection {
+                tracing::warn!(%analyzer, event = %id, code = %rejection.code, reason = %rejection.reason, bytes = rejection.bytes, "message rejected, its bytes are kept");
+            }
+            if let Some(alarm) = &kind.alarm {
+                tracing::warn!(%analyzer, event = %id, code = %alarm.code, reason = %alarm.reason, "alarm");
+            }
+        }
+        let entry =
+            NewEntry { analyzer: analyzer.clone(), at, capture: commit.capture, events, complete: commit.complete };
+        let (store, board) = (self.store.clone(), self.board.clone());
+        async move {
+            match store.commit(entry).await {
+                Ok(committed) => {
+                    board.stored(&analyzer, committed.stored, committed.repeated);
+                    for fact in facts {
+                        board.tell(at, fact);
+                    }
+                    true
+                }
+                Err(error) => {
+                    tracing::error!(%analyzer, %error, "not stored; the analyzer is told to keep its result");
+                    board.tell(at, Fact::StoreFailed { reason: error.to_string() });
+                    false
+                }
+            }
+        }
+    }
+
+    fn event_id(&self, kind: &EventKind, at: Now) -> EventId {
+        kind.derived_id(&self.analyzer.id).unwrap_or_else(|| {
+            let mut random = [0; 10];
+            self.platform.entropy.fill(&mut random);
+            Id::timed(at.wall, random)
+        })
+    }
+
+    /// Waits and shows that it is alive meanwhile.
+    async fn beating<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            self.pulse.beat(self.platform.clock.now().mono);
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = self.platform.clock.sleep_until(self.in_seconds(BEAT_SECONDS)) => {}
+            }
+        }
+    }
+
+    fn in_seconds(&self, seconds: u64) -> Mono {
+        self.platform.clock.now().mono.after(Duration::from_secs(seconds))
+    }
+}
+
+/// An open port and what is being said on it.
+struct Conversation<'a> {
+    link: &'a Link,
+    stream: Box<dyn Stream>,
+    session: Box<dyn Session>,
+    actions: VecDeque<Action>,
+    /// Received while a commit was on its way.
+    held: Vec<u8>,
+    gone: Option<String>,
+}
+
+impl Conversation<'_> {
+    async fn run(mut self, mut stop: Stop) -> End {
+        self.resume().await;
+        let mut buffer = vec![0; 4096];
+        loop {
+            self.perform().await;
+            self.link.pulse.beat(self.now().mono);
+            if !self.held.is_empty() {
+                let bytes = std::mem::take(&mut self.held);
+                self.tell(Input::Received(&bytes));
+                continue;
+            }
+            if let Some(reason) = self.gone.take() {
+                self.close().await;
+                return End::Gone(reason);
+            }
+            let deadline = self.session.deadline();
+            if deadline.is_some_and(|due| due <= self.now().mono) {
+                self.tell(Input::DeadlineReached);
+                continue;
+            }
+            let beat = self.link.in_seconds(BEAT_SECONDS);
+            let wake = deadline.map_or(beat, |due| due.min(beat));
+            tokio::select! {
+                biased;
+                () = stop.asked() => {
+                    self.close().await;
+                    return End::Stopped;
+                }
+                read = self.stream.read(&mut buffer) => match read {
+                    Ok(0) => self.gone = Some("unplugged or closed by the other side".to_owned()),
+                    Ok(count) => self.tell(Input::Received(&buffer[..count])),
+                    Err(error) => self.gone = Some(error.to_string()),
+                },
+                () = self.link.platform.clock.sleep_until(wake) => {}
+            }
+        }
+    }
+
+    /// The session hears what the store remembers of an earlier conversation. A store that cannot be read now is waited for:
+    /// a session without its memory would take a repeat for news.
+    async fn resume(&mut self) {
+        let id = &self.link.analyzer.id;
+        let (unfinished, running) = loop {
+            let memory = async {
+                Ok::<_, crate::store::StoreError>((
+                    self.link.store.unfinished(id).await?,
+                    self.link.store.running_test(id).await?,
+                ))
+            };
+            match memory.await {
+                Ok(memory) => break memory,
+                Err(error) => {
+                    tracing::error!(analyzer = %id, %error, "the store cannot be read, trying again");
+                    let pause = self.link.in_seconds(REOPEN_SECONDS);
+                    self.link.platform.clock.sleep_until(pause).await;
+                }
+            }
+        };
+        self.tell(Input::Opened(Resume { unfinished: &unfinished, running: running.as_ref() }));
+    }
+
+    async fn close(&mut self) {
+        self.tell(Input::Closed);
+        self.gone.get_or_insert_default();
+        self.perform().await;
+    }
+
+    fn tell(&mut self, input: Input<'_>) {
+        let mut actions = Vec::new();
+        self.session.handle(self.link.platform.clock.now(), input, &mut actions);
+        self.actions.extend(actions);
+    }
+
+    async fn perform(&mut self) {
+        while let Some(action) = self.actions.pop_front() {
+            match action {
+                Action::Send(bytes) => self.send(&bytes).await,
+                Action::Commit(commit) => {
+                    let stored = self.commit(commit).await;
+                    self.tell(if stored { Input::Committed } else { Input::CommitFailed });
+                }
+            }
+        }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) {
+        if self.gone.is_some() {
+            return;
+        }
+        let patience = self.link.in_seconds(SEND_SECONDS_MAX);
+        let writing = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        tokio::select! {
+            biased;
+            written = writing => if let Err(error) = written {
+                self.gone = Some(error.to_string());
+            },
+            () = self.link.platform.clock.sleep_until(patience) => {
+                self.gone = Some("takes no bytes (flow control, or a dead adapter)".to_owned());
+            }
+        }
+    }
+
+    /// Waits for the commit and keeps reading meanwhile: a serial adapter's own buffer is small.
+    async fn commit(&mut self, commit: Commit) -> bool {
+        let mut storing = pin!(self.link.store(commit));
+        let mut buffer = [0; 4096];
+        loop {
+            let may_read = self.gone.is_none() && self.held.len() < HELD_BYTES_MAX;
+            tokio::select! {
+                biased;
+                stored = &mut storing => return stored,
+                read = self.stream.read(&mut buffer), if may_read => match read {
+                    Ok(0) => self.gone = Some("unplugged or closed by the other side".to_owned()),
+                    Ok(count) => self.held.extend_from_slice(&buffer[..count]),
+                    Err(error) => self.gone = Some(error.to_string()),
+                },
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        self.link.platform.clock.now()
+    }
+}

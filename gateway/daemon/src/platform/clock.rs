@@ -1,0 +1,89 @@
+//! The machine's clocks: `CLOCK_BOOTTIME`, the wall clock, and the kernel's opinion of it.
+
+use super::{BoxFuture, Clock, Entropy};
+use gateway_core::event::Id;
+use gateway_core::time::{ClockQuality, Mono, Now, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
+use std::time::Duration;
+
+/// Before this moment (2026-01-01) the wall clock is plainly wrong: the gateway did not exist.
+const PLAUSIBLE_FROM: Timestamp = Timestamp(1_767_225_600_000);
+
+/// `adjtimex` reports this state while no time source keeps the clock (timex.h, TIME_ERROR).
+const TIME_ERROR: libc::c_int = 5;
+
+/// The real clocks.
+pub struct SystemClock {
+    boot: Id,
+}
+
+impl SystemClock {
+    /// Reads the boot id once. Where the kernel does not tell one (a foreign system), each start counts as a boot.
+    pub fn new() -> SystemClock {
+        let told = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+        let boot = told.and_then(|text| text.trim().parse().ok()).unwrap_or_else(|| {
+            let mut random = [0; 10];
+            SystemEntropy.fill(&mut random);
+            Id::timed(Timestamp(0), random)
+        });
+        SystemClock { boot }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        SystemClock::new()
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Now {
+        let boottime = clock_gettime(ClockId::Boottime);
+        let mono = Mono(boottime.tv_sec as u64 * 1_000_000_000 + boottime.tv_nsec as u64);
+        let realtime = clock_gettime(ClockId::Realtime);
+        let wall = Timestamp(realtime.tv_sec * 1000 + realtime.tv_nsec / 1_000_000);
+        let quality = match () {
+            () if kernel_says_synchronized() => ClockQuality::Synchronized,
+            () if wall < PLAUSIBLE_FROM => ClockQuality::Unset,
+            () => ClockQuality::Unsynchronized,
+        };
+        Now { mono, wall, quality }
+    }
+
+    fn boot(&self) -> Id {
+        self.boot
+    }
+
+    fn sleep_until(&self, due: Mono) -> BoxFuture<'static, ()> {
+        let wait = due.since(self.now().mono);
+        // A far deadline is slept in pieces: tokio counts without suspend, `Mono` with it.
+        Box::pin(tokio::time::sleep(wait.min(Duration::from_secs(60))))
+    }
+}
+
+/// Whether the kernel's clock discipline is locked to a source (chrony, timesyncd and ntpd all say so through it).
+#[allow(unsafe_code)]
+fn kernel_says_synchronized() -> bool {
+    // SAFETY: `timex` is a plain C struct for which all zeroes is valid (modes = 0 only reads), and it outlives the call.
+    let state = unsafe {
+        let mut timex: libc::timex = std::mem::zeroed();
+        libc::adjtimex(&mut timex)
+    };
+    (0..TIME_ERROR).contains(&state)
+}
+
+/// The kernel's random numbers.
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn fill(&self, bytes: &mut [u8]) {
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {
+                Ok(count) => filled += count,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => panic!("the kernel gives no random numbers: {error}"),
+            }
+        }
+    }
+}
