@@ -73,9 +73,7 @@ impl WebhookWorker {
                 Some(ended) = flights.next(), if !flights.is_empty() => {
                     self.settle(&mut queue, ended, &mut flights).await;
                 }
-                changed = head.changed(), if queue.wants_events().is_some() => if changed.is_err() {
-                    return Ok(());
-                },
+                () = head.changed(), if queue.wants_events().is_some() => {}
                 () = self.platform.clock.sleep_until(wake) => {}
             }
         }

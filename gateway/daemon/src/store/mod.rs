@@ -24,6 +24,7 @@ mod deliveries;
 mod destinations;
 mod error;
 mod events;
+mod head;
 mod evict;
 mod migrate;
 mod open;
@@ -35,6 +36,7 @@ mod types;
 mod writer;
 
 pub use error::StoreError;
+pub use head::HeadWatch;
 pub use events::{GATEWAY, unsendable};
 pub use read_store::{Counts, DestinationCounts, ReadStore};
 pub use retention::Swept;
@@ -48,7 +50,7 @@ use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 /// Connections kept for the next reader.
 const IDLE_READERS_MAX: usize = 4;
@@ -68,7 +70,7 @@ struct Shared {
     queue: writer::Queue,
     writer: Mutex<writer::Writer>,
     readers: Mutex<Vec<open::Reader>>,
-    head: watch::Sender<Seq>,
+    head: head::Head,
     /// Released last, after the connections are closed.
     _lock: std::fs::File,
 }
@@ -90,7 +92,7 @@ impl Store {
                 queue: writer::Queue::default(),
                 writer: Mutex::new(writer),
                 readers: Mutex::default(),
-                head: watch::Sender::new(head),
+                head: head::Head::new(head),
                 _lock: lock,
             })
         });
@@ -98,8 +100,8 @@ impl Store {
     }
 
     /// The log's head; changes after each commit that stored events.
-    pub fn head(&self) -> watch::Receiver<Seq> {
-        self.shared.head.subscribe()
+    pub fn head(&self) -> HeadWatch {
+        self.shared.head.watch()
     }
 
     /// How long a commit may wait for company while more than one analyzer is active. Zero, the default: not at all.
