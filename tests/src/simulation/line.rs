@@ -198,6 +198,14 @@ impl Cable {
         }
     }
 
+    /// Hears whatever comes, for ever.
+    async fn ignore(&mut self) {
+        let mut buffer = [0; 16];
+        loop {
+            self.read(&mut buffer).await;
+        }
+    }
+
     /// The next bytes from the gateway; never ends while nobody is there.
     async fn read(&mut self, buffer: &mut [u8]) -> usize {
         loop {
@@ -374,11 +382,7 @@ pub async fn talk(
     for line in &run.lines {
         let due = start + line.at.div_f64(speed);
         let wait = due.saturating_sub(world.now());
-        tokio::select! {
-            biased;
-            _ = cable.read(&mut [0; 16]) => {}
-            () = tokio::time::sleep(wait) => {}
-        }
+        let _ = tokio::time::timeout(wait, cable.ignore()).await;
         let bytes = format!("{}\n", line.text).into_bytes();
         world.note(format!("{} prints {}", path.display(), line.key));
         cable.write(&bytes, Pace { piece: bytes.len() / 2 + 1, gap: Duration::from_millis(7) }).await;
@@ -392,7 +396,5 @@ pub async fn talk(
     }
     lines.note(&path, |notes| notes.done = true);
     // The line stays plugged in.
-    loop {
-        cable.read(&mut [0; 16]).await;
-    }
+    cable.ignore().await;
 }

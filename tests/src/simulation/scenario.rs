@@ -76,7 +76,7 @@ impl Scenario {
         let styles = [Style::Whole, Style::RecordPerEtbFrame, Style::Cut(33), Style::Cut(70)];
         let style = styles[chance.below(4) as usize];
         let faults = Faults { damaged: 80, answer_lost: 60, noise: 40, slow: 40, abandoned: 25 };
-        let mut astm = |id, style, count: u64, letter, faults, chance: &mut Seeded| {
+        let astm = |id, style, count: u64, letter, faults, chance: &mut Seeded| {
             let script = script(letter, count, Duration::from_secs(4), 2, chance);
             let says = Says::Astm { style, faults, messages_per_session: 1 + chance.below(2) as usize, script };
             AnalyzerPlan { id, commit: CommitPoint::Frame, says, away: Vec::new() }

@@ -133,12 +133,13 @@ pub fn captures_hold(connection: &Connection, analyzer: &str, bytes: &[u8]) -> b
 fn capture(connection: &Connection, id: i64) -> Vec<u8> {
     let sql = "SELECT base, bytes, content FROM captures WHERE id = ?1";
     let mut select = connection.prepare_cached(sql).expect("the schema has captures");
-    let row: (Option<i64>, usize, Vec<u8>) = select
+    let row: (Option<i64>, i64, Vec<u8>) = select
         .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .expect("a capture that another one names is there");
     match row {
         (None, _, content) => content,
         (Some(base), length, content) => {
+            let length = usize::try_from(length).expect("a length");
             patch::apply(&capture(connection, base), &content, length).expect("a patch fits its base")
         }
     }
