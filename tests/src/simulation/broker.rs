@@ -214,13 +214,14 @@ impl MqttConnection for SimConnection {
     fn broken(&mut self) -> BoxFuture<'_, Reason> {
         Box::pin(async {
             if let Some(breaks) = &mut self.breaks {
-                if breaks.await.is_err() || self.life.is_over() {
+                let told = breaks.await;
+                self.breaks = None;
+                if told.is_err() {
                     // The broker's side ended because the gateway did.
                     pending::<()>().await;
                 }
-                self.breaks = None;
             }
-            lost()
+            if self.life.is_over() { pending().await } else { lost() }
         })
     }
 
