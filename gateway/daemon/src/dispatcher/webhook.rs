@@ -2,7 +2,7 @@
 //!
 //! All decisions are [`Queue`]'s; this file performs them. A webhook never waits for another: each has its own worker.
 
-use super::{Shown, record};
+use super::{Recorder, Shown};
 use crate::board::Board;
 use crate::platform::{BoxFuture, Platform, SendError};
 use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
@@ -58,10 +58,13 @@ impl WebhookWorker {
         let mut head = self.store.head();
         let mut events: BTreeMap<Seq, Event> = BTreeMap::new();
         let mut flights: FuturesUnordered<Flight> = FuturesUnordered::new();
+        let mut recorder = Recorder::new(&self.platform, &self.store, &self.destination);
         loop {
             head.borrow_and_update();
-            self.offer(&mut queue, &mut events).await?;
-            self.begin(&mut queue, &mut events, &mut flights).await?;
+            self.offer(&mut queue, &mut events, &mut recorder).await?;
+            if recorder.keeps_up() {
+                self.begin(&mut queue, &mut events, &mut flights, &mut recorder).await?;
+            }
             self.tell(&queue);
             let now = self.now();
             self.pulse.beat(now.mono);
@@ -71,18 +74,25 @@ impl WebhookWorker {
                 biased;
                 () = stop.asked() => break,
                 Some(ended) = flights.next(), if !flights.is_empty() => {
-                    self.settle(&mut queue, ended, &mut flights).await;
+                    self.settle(&mut queue, ended, &mut flights, &mut recorder);
                 }
+                () = recorder.written() => {}
                 () = head.changed(), if queue.wants_events().is_some() => {}
                 () = self.platform.clock.sleep_until(wake) => {}
             }
         }
-        self.drain(queue, flights).await;
+        self.drain(queue, flights, &mut recorder).await;
+        recorder.flush().await;
         Ok(())
     }
 
     /// Shows the queue as much of the log as it wants.
-    async fn offer(&self, queue: &mut Queue, events: &mut BTreeMap<Seq, Event>) -> Result<(), StoreError> {
+    async fn offer(
+        &self,
+        queue: &mut Queue,
+        events: &mut BTreeMap<Seq, Event>,
+        recorder: &mut Recorder,
+    ) -> Result<(), StoreError> {
         while let Some(limit) = queue.wants_events() {
             let looked = queue.looked();
             let (members, through) = self.store.next_events(&self.destination, looked, limit).await?;
@@ -95,8 +105,7 @@ impl WebhookWorker {
                     events.insert(event.seq, event);
                 }
             }
-            let changes = queue.skip_to(through);
-            self.write(changes, Vec::new()).await;
+            note_down(recorder, queue.skip_to(through), Vec::new());
         }
         Ok(())
     }
@@ -107,6 +116,7 @@ impl WebhookWorker {
         queue: &mut Queue,
         events: &mut BTreeMap<Seq, Event>,
         flights: &mut FuturesUnordered<Flight>,
+        recorder: &mut Recorder,
     ) -> Result<(), StoreError> {
         while let Some(start) = queue.next(self.now()) {
             let event = match events.remove(&start.seq) {
@@ -114,8 +124,7 @@ impl WebhookWorker {
                 None => self.store.event(start.seq).await?,
             };
             let Some(event) = event else {
-                let changes = queue.pass(start.seq);
-                self.write(changes, Vec::new()).await;
+                note_down(recorder, queue.pass(start.seq), Vec::new());
                 continue;
             };
             let history = match event.test_id() {
@@ -125,13 +134,16 @@ impl WebhookWorker {
                 _ => Vec::new(),
             };
             self.shown.raise(event.seq);
-            flights.push(self.attempt(start, event, history));
+            match self.attempt(start, event, history) {
+                Some(flight) => flights.push(flight),
+                None => note_down(recorder, queue.pass(start.seq), Vec::new()),
+            }
         }
         Ok(())
     }
 
-    /// One attempt, from the event to the outcome.
-    fn attempt(&self, start: Start, event: Event, history: Vec<Event>) -> Flight {
+    /// One attempt, from the event to the outcome; `None` if the event turns out to have no form in this dialect.
+    fn attempt(&self, start: Start, event: Event, history: Vec<Event>) -> Option<Flight> {
         let began = self.now();
         let attempt = Attempt {
             gateway: &self.gateway,
@@ -145,11 +157,11 @@ impl WebhookWorker {
         let batch = [event];
         let sending = match self.dialect.render(&batch, &attempt) {
             Ok(Some(Request::Http(request))) => Ok(self.platform.http.post(&self.webhook, request)),
-            Ok(None) => Err("the event has no form in this dialect".to_owned()),
+            Ok(None) => return None,
             Err(error) => Err(error.0),
         };
         let (dialect, clock) = (self.dialect, self.platform.clock.clone());
-        Box::pin(async move {
+        Some(Box::pin(async move {
             let answer = match sending {
                 Ok(sending) => sending.await,
                 Err(problem) => {
@@ -175,29 +187,23 @@ impl WebhookWorker {
                     Ended { start, outcome, note }
                 }
             }
-        })
+        }))
     }
 
-    /// Records this outcome and all that are ready with it, in one transaction.
-    async fn settle(&self, queue: &mut Queue, first: Ended, flights: &mut FuturesUnordered<Flight>) {
-        let mut changes = Changes::default();
-        let mut notes = Vec::new();
+    /// Records this outcome and all that are ready with it.
+    fn settle(&self, queue: &mut Queue, first: Ended, flights: &mut FuturesUnordered<Flight>, recorder: &mut Recorder) {
         let mut next = Some(first);
         while let Some(ended) = next.take() {
             let mut random = [0; 2];
             self.platform.entropy.fill(&mut random);
             let jitter = Jitter(u16::from_le_bytes(random));
             let seq = ended.start.seq;
-            let more = queue.finish(seq, &ended.outcome, self.now(), jitter);
+            let changes = queue.finish(seq, &ended.outcome, self.now(), jitter);
             self.say(&ended);
-            if more.counted {
-                notes.push(ended.note);
-            }
-            changes.rows.extend(more.rows);
-            changes.cursor = more.cursor.or(changes.cursor);
+            let notes = if changes.counted { vec![ended.note] } else { Vec::new() };
+            note_down(recorder, changes, notes);
             next = flights.next().now_or_never().flatten();
         }
-        self.write(changes, notes).await;
     }
 
     fn say(&self, ended: &Ended) {
@@ -216,26 +222,17 @@ impl WebhookWorker {
         }
     }
 
-    async fn write(&self, changes: Changes, attempts: Vec<AttemptNote>) {
-        if changes.is_empty() && attempts.is_empty() {
-            return;
-        }
-        let rows = changes.rows.into_iter().map(|(seq, entry)| row(seq, entry)).collect();
-        let record_of = Record { rows, attempts, cursor: changes.cursor };
-        record(&self.platform, &self.store, &self.destination, record_of).await;
-    }
-
     fn tell(&self, queue: &Queue) {
         let fact = Fact::DestinationChanged { destination: self.destination.0.clone(), view: queue.view() };
         self.board.tell(self.now(), fact);
     }
 
     /// Waits, within a bound, for the answers that are on their way: each one that is recorded need not be repeated.
-    async fn drain(&self, mut queue: Queue, mut flights: FuturesUnordered<Flight>) {
+    async fn drain(&self, mut queue: Queue, mut flights: FuturesUnordered<Flight>, recorder: &mut Recorder) {
         let patience = self.now().mono.after(Duration::from_secs(DRAIN_SECONDS_MAX));
         let draining = async {
             while let Some(ended) = flights.next().await {
-                self.settle(&mut queue, ended, &mut flights).await;
+                self.settle(&mut queue, ended, &mut flights, recorder);
             }
         };
         tokio::select! {
@@ -272,6 +269,16 @@ fn note(start: &Start, began: Now, ended: Now, response: Option<&Response>, reas
         reason,
         answer: answer.unwrap_or_default(),
     }
+}
+
+/// Hands what has changed to the disk.
+fn note_down(recorder: &mut Recorder, changes: Changes, attempts: Vec<AttemptNote>) {
+    if changes.is_empty() && attempts.is_empty() {
+        return;
+    }
+    let rows = changes.rows.into_iter().map(|(seq, entry)| row(seq, entry)).collect();
+    let outcomes = attempts.len();
+    recorder.add(Record { rows, attempts, cursor: changes.cursor }, outcomes);
 }
 
 fn entry(row: Row) -> Entry {
