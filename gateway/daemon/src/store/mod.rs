@@ -74,7 +74,7 @@ struct Shared {
     readers: Mutex<Vec<open::Reader>>,
     head: head::Head,
     /// A read has failed: an orderly stop is then not marked clean, so that the next start checks the file.
-    suspect: AtomicBool,
+    suspect: Arc<AtomicBool>,
     /// Released last, after the connections are closed.
     _lock: std::fs::File,
 }
@@ -97,7 +97,7 @@ impl Store {
                 writer: Mutex::new(writer),
                 readers: Mutex::default(),
                 head: head::Head::new(head),
-                suspect: AtomicBool::new(false),
+                suspect: Arc::default(),
                 _lock: lock,
             })
         });
@@ -236,9 +236,10 @@ impl Store {
 
     /// The orderly stop: empties the WAL into the file and marks it as checked. Nothing may be written afterwards.
     pub async fn close(self) -> Result<(), StoreError> {
-        let shared = Arc::clone(&self.shared);
+        // Not the whole of `Shared`: a request that is never run would keep its own queue alive, and with it the lock.
+        let suspect = Arc::clone(&self.shared.suspect);
         let work = move |writer: &mut writer::Writer| {
-            if writer.faults == 0 && !shared.suspect.load(Ordering::Relaxed) {
+            if writer.faults == 0 && !suspect.load(Ordering::Relaxed) {
                 writer.connection.execute("UPDATE meta SET value = 1 WHERE key = 'clean'", [])?;
             }
             Ok(())
