@@ -168,13 +168,15 @@ async fn serve(broker: Broker, life: Life, mut received: mpsc::UnboundedReceiver
         match broker.fate() {
             Fate::BreakBefore => break,
             Fate::BreakAfter => {
+                let retained = message.retain;
                 broker.accept(message);
-                let _ = life.effect("published, PUBACK lost");
+                let _ = retained || life.effect("published, PUBACK lost");
                 break;
             }
             Fate::Accept(delay) => {
+                let retained = message.retain;
                 broker.accept(message);
-                if !life.effect("published") {
+                if !(retained || life.effect("published")) {
                     return;
                 }
                 tokio::spawn(async move {
@@ -196,8 +198,12 @@ struct SimConnection {
 
 impl MqttConnection for SimConnection {
     fn publish(&mut self, message: Message) -> BoxFuture<'static, Result<(), Reason>> {
+        // Retained messages are never events: they are said again at every connect, and a crash at one of them is like a
+        // crash a moment before.
         let text = format!("publish {} {}", message.topic, digest(&message.payload));
-        if !self.life.effect(text) {
+        if message.retain && !self.life.is_over() {
+            self.life.world().note(text);
+        } else if !self.life.effect(text) {
             return Box::pin(pending());
         }
         let (ack, acked) = oneshot::channel();

@@ -83,9 +83,10 @@ impl Scenario {
             let says = Says::Astm { style, faults, messages_per_session: 1 + chance.below(2) as usize, script };
             AnalyzerPlan { id, commit: CommitPoint::Frame, says, away: Vec::new() }
         };
+        let second = 1 + chance.below(2);
         let analyzers = vec![
             astm("hematology", Style::RecordPerFrame, 1, 'H', careful, &mut chance),
-            astm("immunology", style, 2, 'I', faults, &mut chance),
+            astm("immunology", style, second, 'I', faults, &mut chance),
             amplifier(1, Duration::from_millis(chance.below(3_000)), 20.0, &mut chance),
         ];
         let endpoint = |refusal| EndpointPlan {
