@@ -26,21 +26,44 @@ pub enum DeviceState {
 /// Something that has just become known.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
-    LinkOpened { analyzer: AnalyzerId },
+    LinkOpened {
+        analyzer: AnalyzerId,
+    },
     /// The port was open and has gone.
-    LinkLost { analyzer: AnalyzerId, reason: String },
+    LinkLost {
+        analyzer: AnalyzerId,
+        reason: String,
+    },
     /// The port does not open.
-    LinkAbsent { analyzer: AnalyzerId, reason: String },
+    LinkAbsent {
+        analyzer: AnalyzerId,
+        reason: String,
+    },
     /// An event of this analyzer was stored.
-    Stored { analyzer: AnalyzerId, name: EventName, test_state: Option<TestState>, alarm: Option<String> },
+    Stored {
+        analyzer: AnalyzerId,
+        name: EventName,
+        test_state: Option<TestState>,
+        alarm: Option<String>,
+    },
     /// A commit failed.
-    StoreFailed { reason: String },
+    StoreFailed {
+        reason: String,
+    },
     /// A webhook's queue, as it stands.
-    DestinationChanged { destination: String, view: DestinationView },
+    DestinationChanged {
+        destination: String,
+        view: DestinationView,
+    },
     /// The broker was reached, or why not.
-    DestinationReached { destination: String, trouble: Option<Reason> },
+    DestinationReached {
+        destination: String,
+        trouble: Option<Reason>,
+    },
     ConfigAccepted,
-    ConfigRefused { reason: String },
+    ConfigRefused {
+        reason: String,
+    },
 }
 
 impl Fact {
@@ -260,7 +283,8 @@ mod tests {
         let (mut health, analyzer) = health();
         assert!(health.learn(Now::default(), Fact::LinkOpened { analyzer: analyzer.clone() }));
         assert!(!health.learn(Now::default(), Fact::LinkOpened { analyzer: analyzer.clone() }), "no news");
-        let expected = r#"{"state":"ready","since":"1970-01-01T00:00:00.000Z","reason":"","test_state":"UNINITIALIZED"}"#;
+        let expected =
+            r#"{"state":"ready","since":"1970-01-01T00:00:00.000Z","reason":"","test_state":"UNINITIALIZED"}"#;
         assert_eq!(health.analyzer_states(), [(analyzer.clone(), expected.to_owned())]);
         let later = Now { wall: Timestamp(60_000), ..Now::default() };
         health.learn(later, Fact::LinkLost { analyzer, reason: "unplugged".to_owned() });

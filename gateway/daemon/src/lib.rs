@@ -9,4 +9,5 @@ pub mod housekeeping;
 pub mod link;
 pub mod platform;
 pub mod pulse;
+pub mod simulated;
 pub mod store;

@@ -133,7 +133,8 @@ impl Link {
                 tracing::warn!(%analyzer, event = %id, code = %alarm.code, reason = %alarm.reason, "alarm");
             }
         }
-        let entry = NewEntry { analyzer: analyzer.clone(), at, capture: commit.capture, events, complete: commit.complete };
+        let entry =
+            NewEntry { analyzer: analyzer.clone(), at, capture: commit.capture, events, complete: commit.complete };
         let (store, board) = (self.store.clone(), self.board.clone());
         async move {
             match store.commit(entry).await {

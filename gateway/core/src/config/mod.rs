@@ -15,7 +15,7 @@ pub use read::read;
 pub use tree::{Entry, Mistake, Node, Place, Value};
 
 use crate::delivery::{RetryReading, RetrySchedule};
-use crate::dialects::Secret;
+pub use crate::dialects::Secret;
 use crate::event::{AnalyzerId, EventName};
 use crate::session::{CommitPoint, DriverOptions, Framing};
 use std::path::PathBuf;

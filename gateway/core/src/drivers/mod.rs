@@ -2,8 +2,8 @@
 //!
 //! Invariant: a driver knows neither the dialects nor the store. It cannot tell who listens.
 
-mod astm;
-mod test_v0;
+pub mod astm;
+pub mod test_v0;
 
 use crate::session::Driver;
 

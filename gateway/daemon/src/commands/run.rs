@@ -24,7 +24,7 @@ pub struct Args {
 /// Runs the gateway. Exit status 0 after a stop that was asked for, 78 without usable settings.
 pub fn run(args: Args, err: &mut dyn Write) -> u8 {
     start_log();
-    let source = Source { file: args.config, state_dir: args.state_dir, ..Source::from_environment() };
+    let source = Source::of_process(args.config, args.state_dir);
     let running = match configuration::load_for_run(&source) {
         Ok(running) => running,
         Err(failure) => {
@@ -58,12 +58,15 @@ async fn supervise(source: Source, running: configuration::Running) -> anyhow::R
     let loaded = running.loaded;
     match &running.refused {
         None => {
-            tracing::info!(file = %loaded.path.display(), "settings in force");
+            match &loaded.path {
+                Some(path) => tracing::info!(file = %path.display(), hash = %loaded.hash, "settings in force"),
+                None => tracing::warn!("no settings file found: running with the defaults, without analyzers"),
+            }
             keep(&loaded);
         }
         Some(failure) => {
             tracing::error!("the settings file is refused; running on the last good settings\n{failure}");
-            orders.send(Order::Refused(failure.summary())).await?;
+            orders.send(Order::Refused(summary(failure))).await?;
         }
     }
     let control = Control { stop, orders: inbox };
@@ -94,7 +97,7 @@ async fn heed_signals(source: Source, stopper: Stopper, orders: mpsc::Sender<Ord
                     }
                     Err(failure) => {
                         tracing::error!("{failure}");
-                        Order::Refused(failure.summary())
+                        Order::Refused(summary(&failure))
                     }
                 };
                 orders.send(order).await?;
@@ -103,6 +106,16 @@ async fn heed_signals(source: Source, stopper: Stopper, orders: mpsc::Sender<Ord
     }
     stopper.stop();
     Ok(())
+}
+
+/// The first mistake and how many there are, for a status that has one line.
+fn summary(failure: &configuration::Failure) -> String {
+    let text = failure.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    match failure.mistakes.len() {
+        0 | 1 => first.to_owned(),
+        count => format!("{first} (and {} more)", count - 1),
+    }
 }
 
 fn keep(loaded: &configuration::Loaded) {
@@ -116,7 +129,8 @@ fn keep(loaded: &configuration::Loaded) {
 fn start_log() {
     use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::util::SubscriberInitExt;
-    let chosen = std::env::var("ANALYZER_GATEWAY_LOG").unwrap_or_else(|_| "warn,gateway_daemon=info,gateway_core=info".to_owned());
+    let chosen = std::env::var("ANALYZER_GATEWAY_LOG")
+        .unwrap_or_else(|_| "warn,rumqttd=off,gateway_daemon=info,gateway_core=info".to_owned());
     let filter = tracing_subscriber::EnvFilter::new(chosen);
     let registry = tracing_subscriber::registry().with(filter);
     let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());

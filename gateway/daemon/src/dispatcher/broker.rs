@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
 use gateway_core::config::Mqtt;
 use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
-use gateway_core::dialects::cloudevents_json;
+use gateway_core::dialects::envelope;
 use gateway_core::event::{AnalyzerId, Event, Seq};
 use gateway_core::health::Fact;
 use gateway_core::mutants::{Mutant, planted};
@@ -163,7 +163,8 @@ impl BrokerWorker {
         let note = attempt_note(self.platform.clock.now(), event.seq, attempts, Some(&reason));
         let state = DeliveryState::Dead { attempts, reason };
         let row = Row { seq: event.seq, ordinal: reached.ordinal, lane: event.lane(), state, redriven: false };
-        self.record(Record { rows: vec![row], attempts: vec![note], cursor: Some((reached.cursor, reached.ordinal)) }).await;
+        self.record(Record { rows: vec![row], attempts: vec![note], cursor: Some((reached.cursor, reached.ordinal)) })
+            .await;
         Ok(reached)
     }
 
@@ -188,7 +189,7 @@ impl BrokerWorker {
     fn event_message(&self, event: &Event) -> Message {
         Message {
             topic: self.topic(&format!("analyzers/{}/events/{}", event.analyzer, event.kind.name)),
-            payload: cloudevents_json(event, &self.gateway).into_bytes(),
+            payload: envelope(event, &self.gateway).into_bytes(),
             retain: false,
         }
     }
@@ -310,7 +311,8 @@ impl<'a> Session<'a> {
                     self.waiting.push_front(event);
                     return Ok(());
                 }
-                let detail = format!("{packet_bytes} bytes; mqtt.packet_bytes_max is {}", self.worker.mqtt.packet_bytes_max);
+                let detail =
+                    format!("{packet_bytes} bytes; mqtt.packet_bytes_max is {}", self.worker.mqtt.packet_bytes_max);
                 let reason = Reason::new(ReasonCode::TooLarge, detail);
                 tracing::error!(destination = MQTT, event = %event.id, %reason, "dead letter");
                 self.position = self.worker.record_dead(self.position, &event, reason, 0).await?;

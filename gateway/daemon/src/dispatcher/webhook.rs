@@ -263,7 +263,8 @@ fn reason_of(outcome: &Outcome) -> Option<Reason> {
 }
 
 fn note(start: &Start, began: Now, ended: Now, response: Option<&Response>, reason: Option<Reason>) -> AttemptNote {
-    let answer = response.map(|response| String::from_utf8_lossy(&response.body).chars().take(ANSWER_CHARS_KEPT).collect());
+    let answer =
+        response.map(|response| String::from_utf8_lossy(&response.body).chars().take(ANSWER_CHARS_KEPT).collect());
     AttemptNote {
         seq: start.seq,
         number: start.attempt,

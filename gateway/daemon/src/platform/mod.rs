@@ -10,6 +10,7 @@ pub mod devices;
 pub mod disk;
 pub mod http;
 pub mod mqtt;
+pub mod pty;
 pub mod serial;
 pub mod systemd;
 pub mod tls;

@@ -24,6 +24,7 @@ mod deliveries;
 mod destinations;
 mod error;
 mod events;
+mod evict;
 mod migrate;
 mod open;
 pub mod patch;
@@ -51,6 +52,8 @@ use tokio::sync::{oneshot, watch};
 
 /// Connections kept for the next reader.
 const IDLE_READERS_MAX: usize = 4;
+/// How long a checkpoint waits for readers.
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// A handle to the store; clones share it.
 #[derive(Clone)]
@@ -241,8 +244,11 @@ impl Store {
         let shared = Arc::clone(&self.shared);
         on_disk(&*self.shared.disk, move || {
             let writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            writer.connection.pragma_query(None, "wal_checkpoint(TRUNCATE)", |_| Ok(()))?;
-            Ok(())
+            // A reader in the way is not waited for long: commits wait meanwhile, and the next checkpoint does the same.
+            writer.connection.busy_timeout(CHECKPOINT_TIMEOUT)?;
+            let done = writer.connection.pragma(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()));
+            writer.connection.busy_timeout(open::BUSY_TIMEOUT)?;
+            Ok(done?)
         })
         .await
     }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How long a statement waits for a lock that another program holds for a moment.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The WAL is cut back to this after a checkpoint.
 const WAL_BYTES_KEPT: i64 = 16 << 20;
 /// No reader may pin the WAL for longer.
@@ -61,6 +61,9 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// The writer's connection. A damaged file is set aside and read row by row; only a disk that cannot be used is an error.
 pub(super) fn writer(path: &Path, clock: &dyn Clock) -> Result<Connection, StoreError> {
+    salvage::finish(path).map_err(|error| {
+        StoreError(format!("cannot put the salvaged database in its place at {}: {error}", path.display()))
+    })?;
     match try_writer(path) {
         Ok(connection) => Ok(connection),
         Err(Trouble::Damaged(what)) => {

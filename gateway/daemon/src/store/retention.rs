@@ -1,8 +1,249 @@
-//! placeholder
-/// What a sweep has deleted.
+//! What may go, and in which order: by age what the settings say, by size what can be spared.
+//!
+//! Invariants: an undone event stays, and with it its capture; by size, results stay too; whatever is evicted by size is
+//! named in a `DATA_EVICTED` event of the same transaction. Each transaction is small, so that commits get in between.
+//!
+//! Age is read off the log: an event is old if one at or behind it, with a clock that can be trusted, is old. A box that
+//! wakes up in 1970 therefore deletes nothing by age.
+
+use super::destinations::{self, Epochs};
+use super::error::StoreError;
+use super::evict::{self, Stage};
+use super::{Store, captures, events};
+use gateway_core::config::{Limits, Retention};
+use gateway_core::event::{AnalyzerId, EventId, EventKind, EventName, Id, Seq};
+use gateway_core::time::{ClockQuality, Now};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::json;
+use std::ops::AddAssign;
+use std::time::Duration;
+
+/// Rows that one transaction looks at.
+pub(super) const STEP_ROWS_MAX: usize = 500;
+/// Events without a trusted clock that are skipped when looking for the age of one.
+const UNSURE_ROWS_MAX: i64 = 1_000;
+const MS_A_DAY: i64 = 86_400_000;
+
+/// What a sweep has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Swept {
+    /// Notes of successful attempts deleted.
     pub attempts: u64,
     pub captures: u64,
     pub events: u64,
+    /// Events whose raw samples were given up.
+    pub stripped: u64,
+    /// Deliveries that became dead because of that.
+    pub dead: u64,
+}
+
+impl AddAssign for Swept {
+    fn add_assign(&mut self, other: Swept) {
+        self.attempts += other.attempts;
+        self.captures += other.captures;
+        self.events += other.events;
+        self.stripped += other.stripped;
+        self.dead += other.dead;
+    }
+}
+
+/// One step of a sweep: what it did, and the key to go on behind; `None` when there is nothing further.
+pub(super) type Step = (Swept, Option<i64>);
+
+impl Store {
+    /// Deletes what is older than `retention` says and, above `limits.store_bytes_max`, evicts in the fixed order. `at` and
+    /// `id` make the `DATA_EVICTED` event; further ones of the same sweep have ids derived from `id`.
+    pub async fn sweep(
+        &self,
+        limits: &Limits,
+        retention: &Retention,
+        at: Now,
+        id: EventId,
+    ) -> Result<Swept, StoreError> {
+        let mut swept = Swept::default();
+        if matches!(at.quality, ClockQuality::Synchronized | ClockQuality::Corrected) {
+            let before = |days: u32| at.wall.0.saturating_sub(i64::from(days) * MS_A_DAY);
+            let (attempts, captures, events) = (
+                before(retention.attempts_kept_days),
+                before(retention.captures_kept_days),
+                before(retention.events_kept_days),
+            );
+            swept += self.steps(move |connection, _| old_attempts(connection, attempts)).await?;
+            swept += self.steps(move |connection, after| old_captures(connection, captures, after)).await?;
+            swept += self.steps(move |connection, after| old_events(connection, events, after)).await?;
+        }
+        if let Some(bytes_max) = limits.store_bytes_max {
+            swept += self.evict(bytes_max, at, id).await?;
+        }
+        if swept != Swept::default() {
+            self.checkpoint().await?;
+        }
+        Ok(swept)
+    }
+
+    async fn steps(
+        &self,
+        step: impl Fn(&Connection, i64) -> Result<Step, StoreError> + Clone + Send + 'static,
+    ) -> Result<Swept, StoreError> {
+        let (mut swept, mut after) = (Swept::default(), 0);
+        loop {
+            let step = step.clone();
+            let (done, next) = self.shared.write(Duration::ZERO, move |writer| step(&writer.connection, after)).await?;
+            swept += done;
+            match next {
+                Some(next) => after = next,
+                None => return Ok(swept),
+            }
+        }
+    }
+
+    async fn evict(&self, bytes_max: u64, at: Now, id: EventId) -> Result<Swept, StoreError> {
+        let boot = self.shared.clock.boot();
+        let (mut swept, mut events_made) = (Swept::default(), 0_u64);
+        for stage in Stage::ORDER {
+            let mut after = 0;
+            loop {
+                let event = if events_made == 0 { id } else { Id::derived(&[&id.0, &events_made.to_be_bytes()]) };
+                let work = move |writer: &mut super::writer::Writer| {
+                    let connection = &writer.connection;
+                    if bytes_used(connection)? <= bytes_max {
+                        return Ok(None);
+                    }
+                    let (done, next) = evict::step(connection, *stage, after)?;
+                    if done != Swept::default() {
+                        say_what_was_evicted(connection, done, at, event, boot)?;
+                    }
+                    Ok(Some((done, next)))
+                };
+                let Some((done, next)) = self.shared.write(Duration::ZERO, work).await? else { return Ok(swept) };
+                events_made += u64::from(done != Swept::default());
+                swept += done;
+                match next {
+                    Some(next) => after = next,
+                    None => break,
+                }
+            }
+        }
+        Ok(swept)
+    }
+}
+
+/// Bytes of the file that hold something. Pages freed by deletions are used again before the file grows.
+fn bytes_used(connection: &Connection) -> Result<u64, StoreError> {
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let pages = pragma("page_count")? - pragma("freelist_count")?;
+    Ok((pages * pragma("page_size")?).cast_unsigned())
+}
+
+fn say_what_was_evicted(
+    connection: &Connection,
+    done: Swept,
+    at: Now,
+    id: EventId,
+    boot: Id,
+) -> Result<(), StoreError> {
+    let details = json!({
+        "reason": "store_bytes_max",
+        "captures": done.captures,
+        "samples": done.stripped,
+        "events": done.events,
+        "dead": done.dead,
+    });
+    let kind = EventKind { details: Some(details), ..EventKind::bare(EventName::DataEvicted) };
+    events::insert(connection, id, &AnalyzerId(events::GATEWAY.to_owned()), at, boot, None, &kind)?;
+    Ok(())
+}
+
+fn old_attempts(connection: &Connection, before: i64) -> Result<Step, StoreError> {
+    let deleted = connection
+        .prepare_cached(
+            "DELETE FROM attempts WHERE id IN (SELECT id FROM attempts WHERE reason_code IS NULL AND at < ?1 LIMIT ?2)",
+        )?
+        .execute(params![before, STEP_ROWS_MAX as i64])?;
+    let swept = Swept { attempts: deleted as u64, ..Swept::default() };
+    Ok((swept, (deleted == STEP_ROWS_MAX).then_some(0)))
+}
+
+fn old_captures(connection: &Connection, before: i64, after: i64) -> Result<Step, StoreError> {
+    let old = old_through(connection, before)?;
+    let through: Option<i64> = connection
+        .prepare_cached("SELECT capture FROM events WHERE seq <= ?1 AND capture IS NOT NULL ORDER BY seq DESC LIMIT 1")?
+        .query_row([old.0], |row| row.get(0))
+        .optional()?;
+    let Some(through) = through else { return Ok((Swept::default(), None)) };
+    let done = Done::load(connection)?;
+    let messages = evict::messages(connection, after, through)?;
+    let mut going = Vec::new();
+    for message in &messages {
+        let parts = evict::parts(connection, *message)?;
+        if evict::all_events(connection, &parts, |event| done.is_done(connection, event.seq, &event.name))? {
+            going.extend(parts.iter().map(|part| part.id));
+        }
+    }
+    let swept = Swept { captures: captures::delete(connection, &going)? as u64, ..Swept::default() };
+    Ok((swept, evict::go_on(&messages)))
+}
+
+fn old_events(connection: &Connection, before: i64, after: i64) -> Result<Step, StoreError> {
+    let old = old_through(connection, before)?;
+    let done = Done::load(connection)?;
+    let mut select =
+        connection.prepare_cached("SELECT seq, name FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3")?;
+    let rows: Vec<(i64, String)> = select
+        .query_map(params![after, old.0, STEP_ROWS_MAX as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut swept = Swept::default();
+    for (seq, name) in &rows {
+        if done.is_done(connection, Seq(*seq), name)? {
+            connection.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([seq])?;
+            swept.events += 1;
+        }
+    }
+    let last = rows.last().map(|(seq, _)| *seq);
+    Ok((swept, last.filter(|_| rows.len() == STEP_ROWS_MAX)))
+}
+
+/// The newest seq that is surely older than `before`: found by halving, because trusted times rise with the log but for small
+/// steps of the clock.
+fn old_through(connection: &Connection, before: i64) -> Result<Seq, StoreError> {
+    let first: Option<i64> = connection.query_row("SELECT min(seq) FROM events", [], |row| row.get(0))?;
+    let Some(first) = first else { return Ok(Seq(0)) };
+    let mut trusted = connection.prepare_cached(
+        "SELECT seq, received_at FROM events WHERE seq >= ?1 AND seq < ?1 + ?2 AND clock IN ('synchronized', 'corrected')
+         ORDER BY seq LIMIT 1",
+    )?;
+    // Invariant: everything up to `old` is old; nothing from `young` on is known to be.
+    let (mut old, mut young) = (first - 1, events::head(connection)?.0 + 1);
+    while old + 1 < young {
+        let middle = old + (young - old) / 2;
+        let found: Option<(i64, i64)> =
+            trusted.query_row(params![middle, UNSURE_ROWS_MAX], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        match found {
+            Some((seq, at)) if at < before => old = seq,
+            _ => young = middle,
+        }
+    }
+    Ok(Seq(old))
+}
+
+/// Knows which events nobody waits for any more.
+pub(super) struct Done(Vec<(Seq, Epochs)>);
+
+impl Done {
+    pub(super) fn load(connection: &Connection) -> Result<Done, StoreError> {
+        let mut all = Vec::new();
+        for (destination, _) in destinations::all(connection)? {
+            let cursor = destinations::position(connection, &destination)?.cursor;
+            all.push((cursor, Epochs::load(connection, &destination)?));
+        }
+        Ok(Done(all))
+    }
+
+    /// Whether the event is delivered everywhere: no destination has yet to come to it, and none has a row, not even a dead one.
+    pub(super) fn is_done(&self, connection: &Connection, seq: Seq, name: &str) -> Result<bool, StoreError> {
+        if self.0.iter().any(|(cursor, epochs)| *cursor < seq && epochs.admit(seq, name)) {
+            return Ok(false);
+        }
+        Ok(!connection.prepare_cached("SELECT 1 FROM deliveries WHERE seq = ?1")?.exists([seq.0])?)
+    }
 }

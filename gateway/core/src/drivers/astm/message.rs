@@ -1,0 +1,296 @@
+//! What a LIS2-A2 message states: tests with their results, and queries. CONTRACT's rules for ids, codes and values.
+
+use super::records::{Record, parse_records};
+use crate::event::*;
+use crate::time::Now;
+use serde_json::Number;
+use sha2::{Digest, Sha256};
+
+/// The facts of a whole message: one `TEST_FINISHED` an order, one `QUERY_RECEIVED` a query. A text without any record is
+/// one `MESSAGE_REJECTED`.
+pub(super) fn events(text: &[u8], now: Now) -> Vec<EventKind> {
+    let Some(message) = Message::read(text, now) else {
+        let reason = "the frames are good, but their text holds no LIS2 record (H, P, O, R, C, Q, L): is it another protocol?";
+        return vec![EventKind::rejected("not_records", reason, text.len())];
+    };
+    let mut facts = Vec::new();
+    let mut ordinal = 0;
+    let digest = Sha256::digest(text);
+    for test in message.tests {
+        let identity = message.repeatable.then(|| Identity(fingerprint(&digest, ordinal)));
+        let fact = EventKind::about_test(EventName::TestFinished, message.device.clone(), test);
+        facts.push(EventKind { identity, ..fact });
+        ordinal += 1;
+    }
+    for query in message.queries {
+        let identity = message.repeatable.then(|| Identity(fingerprint(&digest, ordinal)));
+        let fact = EventKind::bare(EventName::QueryReceived);
+        facts.push(EventKind { identity, device: message.device.clone(), query: Some(query), ..fact });
+        ordinal += 1;
+    }
+    facts
+}
+
+/// The device and the tests of a message that was broken off, from its whole records.
+pub(super) fn partial(text: &[u8], now: Now) -> (Option<Device>, Vec<Test>) {
+    Message::read(text, now).map(|message| (message.device, message.tests)).unwrap_or_default()
+}
+
+struct Message {
+    device: Option<Device>,
+    tests: Vec<Test>,
+    queries: Vec<Query>,
+    /// Whether it carries anything that tells a repetition from a genuine second message.
+    repeatable: bool,
+}
+
+/// What a comment would belong to.
+enum Anchor {
+    Nothing,
+    Patient,
+    Order,
+    Result,
+}
+
+/// An order while its results are being collected.
+struct Draft {
+    order: Option<Record>,
+    patient: Option<Record>,
+    results: Vec<(Record, Vec<Personal>)>,
+    comments: Vec<Personal>,
+}
+
+impl Message {
+    fn read(text: &[u8], now: Now) -> Option<Message> {
+        let records = parse_records(text);
+        let header = records.iter().find(|record| record.letter == b'H');
+        records.first()?;
+        let control_run = header.is_some_and(|header| header.text(12).eq_ignore_ascii_case("Q"));
+        let dated = |record: &Record| match record.letter {
+            b'H' => !record.text(14).is_empty() || !record.text(3).is_empty(),
+            b'O' => !record.text(23).is_empty(),
+            b'R' => !record.text(12).is_empty() || !record.text(13).is_empty(),
+            _ => false,
+        };
+        let repeatable = records.iter().any(dated);
+        let (drafts, queries) = collect(&records);
+        let digest = Sha256::digest(text);
+        let with_id = |(ordinal, draft): (usize, Draft)| {
+            let hash = fingerprint(&digest, ordinal);
+            let id = match repeatable {
+                true => Id::derived(&[&hash]),
+                false => Id::derived(&[&hash, &now.wall.0.to_be_bytes(), &now.mono.0.to_be_bytes()]),
+            };
+            draft.into_test(id, control_run)
+        };
+        let tests = drafts.into_iter().enumerate().map(with_id).collect();
+        Some(Message { device: header.and_then(device), tests, queries, repeatable })
+    }
+}
+
+/// The message's text without its framing, and which of its facts this is.
+fn fingerprint(digest: &[u8], ordinal: usize) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(digest);
+    hash.update((ordinal as u64).to_be_bytes());
+    hash.finalize().into()
+}
+
+fn collect(records: &[Record]) -> (Vec<Draft>, Vec<Query>) {
+    let mut drafts: Vec<Draft> = Vec::new();
+    let mut queries = Vec::new();
+    let mut patient: Option<Record> = None;
+    let mut patient_comments: Vec<Personal> = Vec::new();
+    let mut order_open = false;
+    let mut anchor = Anchor::Nothing;
+    for record in records {
+        match record.letter {
+            b'P' => {
+                patient = Some(record.clone());
+                patient_comments.clear();
+                order_open = false;
+                anchor = Anchor::Patient;
+            }
+            b'O' | b'R' => {
+                let is_order = record.letter == b'O';
+                if is_order || !order_open {
+                    drafts.push(Draft {
+                        order: is_order.then(|| record.clone()),
+                        patient: patient.clone(),
+                        results: Vec::new(),
+                        comments: patient_comments.clone(),
+                    });
+                    order_open = true;
+                }
+                anchor = Anchor::Order;
+                if let (false, Some(draft)) = (is_order, drafts.last_mut()) {
+                    draft.results.push((record.clone(), Vec::new()));
+                    anchor = Anchor::Result;
+                }
+            }
+            b'C' => comment(record, &anchor, drafts.last_mut(), &mut patient_comments),
+            b'Q' => {
+                queries.push(query(record));
+                order_open = false;
+                anchor = Anchor::Nothing;
+            }
+            // M and S have no level of their own: a comment behind them belongs to what they belong to.
+            _ => {}
+        }
+    }
+    (drafts, queries)
+}
+
+fn comment(record: &Record, anchor: &Anchor, draft: Option<&mut Draft>, patient_comments: &mut Vec<Personal>) {
+    let text = record.text(4);
+    if text.is_empty() {
+        return;
+    }
+    let text = Personal::new(text);
+    match (anchor, draft) {
+        (Anchor::Patient, _) => patient_comments.push(text),
+        (Anchor::Order, Some(draft)) => draft.comments.push(text),
+        (Anchor::Result, Some(draft)) => {
+            if let Some((_, comments)) = draft.results.last_mut() {
+                comments.push(text);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn query(record: &Record) -> Query {
+    let first = |repeat: &str| record.components_of(repeat).into_iter().find(|part| !part.is_empty());
+    let sample_ids = record.repeats(3).into_iter().filter_map(first).map(Personal::new).collect();
+    Query { sample_ids, status: record.text(13) }
+}
+
+impl Draft {
+    fn into_test(self, id: TestId, control_run: bool) -> Test {
+        let of_order = |number| self.order.as_ref().and_then(|order| order.first_component(number));
+        let of_patient = |number| self.patient.as_ref().and_then(|patient| patient.first_component(number));
+        let instrument_sample_id = of_order(4);
+        let in_order = of_order(3).or_else(|| instrument_sample_id.clone());
+        // The field of P that serves as the sample's id says nothing about the patient.
+        let (sample_id, patient_id) = match (in_order, of_patient(3), of_patient(4)) {
+            (Some(sample), practice, laboratory) => (Some(sample), practice.or(laboratory)),
+            (None, Some(practice), laboratory) => (Some(practice), laboratory),
+            (None, None, laboratory) => (laboratory, None),
+        };
+        let action = self.order.as_ref().map(|order| order.text(12)).unwrap_or_default();
+        let times = |number| self.results.iter().filter_map(move |(record, _)| local_time(&record.text(number)));
+        let reported = || self.order.as_ref().and_then(|order| local_time(&order.text(23)));
+        Test {
+            id,
+            state: TestState::Done,
+            sample_id: sample_id.map(Personal::new),
+            instrument_sample_id: instrument_sample_id.map(Personal::new),
+            patient_id: patient_id.map(Personal::new),
+            qc: control_run || action.contains(['Q', 'q']),
+            started_at: times(12).min(),
+            finished_at: times(13).max().or_else(reported),
+            results: result_values(self.results),
+            comments: self.comments,
+            data: None,
+            result: None,
+        }
+    }
+}
+
+/// CONTRACT: part 4 of R.3, else the first of parts 5, 1, 2, 3 that holds something; codes that repeat inside one order
+/// become the whole field without its trailing delimiters.
+fn result_values(records: Vec<(Record, Vec<Personal>)>) -> Vec<ResultValue> {
+    let mut values: Vec<(ResultValue, String)> = Vec::with_capacity(records.len());
+    let mut seen = std::collections::HashMap::<String, usize>::new();
+    for (record, comments) in records {
+        let parts = record.components(3);
+        let part = |number: usize| parts.get(number - 1).map(String::as_str).filter(|part| !part.is_empty());
+        let place = [4, 5, 1, 2, 3].into_iter().find(|number| part(*number).is_some());
+        let code = place.and_then(part).unwrap_or_default().to_owned();
+        let name = part(2).filter(|_| place != Some(2)).unwrap_or_default().to_owned();
+        let trailing = |sign: char| sign == ' ' || Some(sign) == record.delimiters.component;
+        let whole = record.delimiters.unescape(record.raw(3).trim_end_matches(trailing));
+        *seen.entry(code.clone()).or_default() += 1;
+        values.push((result_value(&record, code, name, comments), whole));
+    }
+    let resolve = |(mut value, whole): (ResultValue, String)| {
+        if seen.get(&value.code).is_some_and(|times| *times > 1) {
+            value.code = whole;
+        }
+        value
+    };
+    values.into_iter().map(resolve).collect()
+}
+
+fn result_value(record: &Record, code: String, name: String, comments: Vec<Personal>) -> ResultValue {
+    let value = record.text(4);
+    let at_text = [13, 12].into_iter().map(|number| record.text(number)).find(|text| !text.is_empty());
+    let at_text = at_text.unwrap_or_default();
+    let flags = record.repeats(7).into_iter().map(|flag| record.components_of(flag).join("^"));
+    ResultValue {
+        code,
+        name,
+        number: decimal(&value),
+        value: Personal::new(value),
+        unit: record.text(5),
+        reference: record.text(6),
+        flags: flags.filter(|flag| !flag.is_empty()).collect(),
+        status: record.text(9),
+        at: local_time(&at_text),
+        at_text,
+        comments,
+    }
+}
+
+/// The value as a number, if the whole of it is a decimal: JSON's spelling, the digits as sent.
+pub(crate) fn decimal(text: &str) -> Option<Number> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (whole, fraction) = match digits.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (digits, None),
+    };
+    let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let fraction_missing = fraction.map_or(whole.is_empty(), str::is_empty);
+    if fraction_missing || !all_digits(whole) || !fraction.is_none_or(all_digits) {
+        return None;
+    }
+    let whole = whole.trim_start_matches('0');
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let fraction = fraction.map(|fraction| format!(".{fraction}")).unwrap_or_default();
+    format!("{sign}{whole}{fraction}").parse().ok()
+}
+
+/// `20240723172452`, `202407231724` or `20240723` as RFC 3339 without offset. A date alone becomes its midnight, so that
+/// every reader finds one shape; the text beside it shows what was sent.
+fn local_time(text: &str) -> Option<String> {
+    let digits: String = text.chars().filter(|sign| *sign != ' ').collect();
+    if !matches!(digits.len(), 8 | 12 | 14) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let part = |from: usize, to: usize| digits.get(from..to).map_or(Some(0), |part| part.parse::<i8>().ok());
+    let year: i16 = digits[..4].parse().ok()?;
+    let (month, day) = (part(4, 6)?, part(6, 8)?);
+    let moment = jiff::civil::DateTime::new(year, month, day, part(8, 10)?, part(10, 12)?, part(12, 14)?, 0).ok()?;
+    Some(moment.to_string())
+}
+
+/// Who sent the message (H.5). Where the serial number stands differs by maker: these guesses fit the analyzers we have
+/// seen, and stay silent where none does.
+fn device(header: &Record) -> Option<Device> {
+    let model = header.first_component(5);
+    let parts = header.components(5);
+    let part = |number: usize| parts.get(number - 1).map_or("", String::as_str);
+    let digits = |text: &str| text.bytes().filter(u8::is_ascii_digit).count();
+    let version_like = part(2).bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'));
+    let third_fits = version_like || (digits(part(3)) >= 4 && !part(3).contains('.'));
+    let sn = match (part(3), part(6)) {
+        (third, _) if !third.is_empty() && third_fits => Some(third),
+        (_, sixth) if digits(sixth) > 0 => Some(sixth),
+        _ => None,
+    };
+    let sn = sn.map(str::to_owned);
+    (model.is_some() || sn.is_some()).then(|| Device { model, sn, details: Default::default() })
+}

@@ -1,0 +1,43 @@
+//! ASTM: LIS01-A2 (E1381) sessions carrying LIS2-A2 (E1394) records, or such records without any frame.
+//!
+//! Receives only. A host query becomes `QUERY_RECEIVED` and gets no other answer than its ACKs: turn host query off in the
+//! analyzer's menu, or expect it to go on after its own timeout.
+//!
+//! [`session`] holds the promise of the whole gateway: no ACK before the commit. The way of a byte:
+//! `framing::astm` (frames) -> `assembly` (messages) -> `records` (fields) -> `message` (facts).
+
+mod assembly;
+mod capture;
+mod message;
+mod noise;
+mod plain;
+mod records;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use capture::records_of;
+pub use noise::guess;
+
+use crate::config::ConfigError;
+use crate::session::{Driver, DriverOptions, Framing, Session};
+
+/// See the module.
+pub struct Astm;
+
+impl Driver for Astm {
+    fn name(&self) -> &'static str {
+        "astm"
+    }
+
+    fn about(&self) -> &'static str {
+        "ASTM E1381/E1394 (LIS01-A2, LIS2-A2): most laboratory analyzers with a serial or TCP host interface"
+    }
+
+    fn open(&self, options: &DriverOptions) -> Result<Box<dyn Session>, ConfigError> {
+        Ok(match options.framing {
+            Framing::E1381 => Box::new(session::E1381::new(options.clone())),
+            Framing::None => Box::new(plain::Plain::new(options.clone())),
+        })
+    }
+}

@@ -1,0 +1,228 @@
+//! One line of `test-v0`: the object of seed 000, read as widely as its writers write it.
+
+use crate::event::*;
+use serde_json::{Map, Value};
+
+/// The triggers of seed 000.
+const TRIGGERS: [EventName; 6] = [
+    EventName::TestStarted,
+    EventName::ContinueTest,
+    EventName::TestFinished,
+    EventName::NewData,
+    EventName::DeviceReady,
+    EventName::AlreadyTesting,
+];
+
+const STATES: [TestState; 6] = [
+    TestState::Uninitialized,
+    TestState::Idle,
+    TestState::Testing,
+    TestState::Done,
+    TestState::BlockedAlreadyTesting,
+    TestState::BlockedNotReady,
+];
+
+/// What a line says.
+pub(super) struct Report {
+    pub name: EventName,
+    pub device: Option<Device>,
+    pub state: TestState,
+    /// Cumulative, as received.
+    pub temperatures: Vec<Value>,
+    /// Cumulative, as received.
+    pub samples: Vec<Value>,
+    pub result: Option<Value>,
+}
+
+/// Why a line cannot be read. Never holds any of it.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub code: &'static str,
+    pub reason: String,
+}
+
+impl Report {
+    pub fn read(line: &[u8]) -> Result<Report, Fault> {
+        let wrong = |reason: &str| Fault { code: "not_test_v0", reason: reason.to_owned() };
+        let Value::Object(mut object) = parse(line)? else { return Err(wrong("the line is JSON, but not an object")) };
+        let word = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+        if object.get("version").is_some_and(|version| version.to_string() != "0") {
+            return Err(wrong("`version` is not 0"));
+        }
+        let event = word(object.get("event"));
+        let name = TRIGGERS.into_iter().find(|name| name.as_str() == event);
+        let name = name.ok_or_else(|| wrong("`event` is none of the six triggers"))?;
+        let Some(Value::Object(mut test)) = object.remove("test") else {
+            return Err(wrong("`test` is missing or not an object"));
+        };
+        let state = word(test.get("state"));
+        let state = STATES.into_iter().find(|known| known.as_str() == state);
+        let state = state.ok_or_else(|| wrong("`test.state` is none of the six states"))?;
+        let mut data = match test.remove("data") {
+            Some(Value::Object(data)) => data,
+            None | Some(Value::Null) => Map::new(),
+            Some(_) => return Err(wrong("`test.data` is not an object")),
+        };
+        let mut list = |key: &str| match data.remove(key) {
+            Some(Value::Array(list)) => Ok(list),
+            None | Some(Value::Null) => Ok(Vec::new()),
+            Some(_) => Err(wrong(&format!("`test.data.{key}` is not an array"))),
+        };
+        let temperatures = list("temperatureSamples")?;
+        let samples = list("samples")?;
+        let device = match object.remove("device") {
+            Some(Value::Object(device)) => Some(read_device(device)),
+            None | Some(Value::Null) => None,
+            Some(_) => return Err(wrong("`device` is not an object")),
+        };
+        let result = test.remove("result").filter(|result| !result.is_null());
+        Ok(Report { name, device, state, temperatures, samples, result })
+    }
+
+    /// The result of each subgroup (code = its name), then the overall one (code = `detectionResult`).
+    pub fn results(&self) -> Vec<ResultValue> {
+        let Some(result) = &self.result else { return Vec::new() };
+        let text = |value: Option<&Value>| value.map(as_text).unwrap_or_default();
+        let groups = result.get("subGroupResults").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let mut values: Vec<ResultValue> =
+            groups.iter().map(|group| result_value(text(group.get("name")), &text(group.get("result")))).collect();
+        if let Some(overall) = result.get("detectionResult") {
+            values.push(result_value("detectionResult".to_owned(), &as_text(overall)));
+        }
+        values
+    }
+}
+
+fn result_value(code: String, value: &str) -> ResultValue {
+    ResultValue {
+        code,
+        name: String::new(),
+        value: Personal::new(value.trim_matches([' ', '\t'])),
+        number: None,
+        unit: String::new(),
+        reference: String::new(),
+        flags: Vec::new(),
+        status: String::new(),
+        at: None,
+        at_text: String::new(),
+        comments: Vec::new(),
+    }
+}
+
+fn read_device(mut device: Map<String, Value>) -> Device {
+    let text = |value: Value| Some(as_text(&value)).filter(|text| !value.is_null() && !text.is_empty());
+    let model = device.remove("deviceModel").and_then(text);
+    let sn = device.remove("sn").and_then(text);
+    Device { model, sn, details: device }
+}
+
+/// A string's text, or a number in the digits in which it was received.
+fn as_text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The line as JSON; if it is none because of numbers like `0000000000`, as what was meant.
+fn parse(line: &[u8]) -> Result<Value, Fault> {
+    if let Ok(value) = serde_json::from_slice(line) {
+        return Ok(value);
+    }
+    let (mended, added) = mend_leading_zeros(line);
+    serde_json::from_slice(&mended).map_err(|error| {
+        let place = error.column().saturating_sub(1);
+        let place = place - added.iter().filter(|quote| **quote < place).count();
+        let what = if error.is_eof() { "it ends too early" } else { "it is not JSON" };
+        Fault { code: "bad_json", reason: format!("the line cannot be read: {what}, at byte {place}") }
+    })
+}
+
+/// Makes numbers with leading zeros readable: a serial number becomes a string, which keeps it as it was received; in all
+/// others blanks take the zeros' place. Also gives the places where a byte was added.
+fn mend_leading_zeros(line: &[u8]) -> (Vec<u8>, Vec<usize>) {
+    let mut mended: Vec<u8> = Vec::with_capacity(line.len() + 2);
+    let mut added = Vec::new();
+    let mut in_string = false;
+    let mut at = 0;
+    while at < line.len() {
+        let byte = line[at];
+        if in_string {
+            mended.push(byte);
+            if byte == b'\\' && at + 1 < line.len() {
+                at += 1;
+                mended.push(line[at]);
+            }
+            in_string = byte != b'"';
+            at += 1;
+            continue;
+        }
+        let is_number = |byte: &u8| byte.is_ascii_digit() || matches!(*byte, b'.' | b'-' | b'+' | b'e' | b'E');
+        let length = if byte == b'-' || byte.is_ascii_digit() {
+            line[at..].iter().position(|byte| !is_number(byte)).unwrap_or(line.len() - at)
+        } else {
+            0
+        };
+        if length == 0 {
+            in_string = byte == b'"';
+            mended.push(byte);
+            at += 1;
+            continue;
+        }
+        let number = &line[at..at + length];
+        let digits = usize::from(number[0] == b'-');
+        let zeros = number[digits..].iter().take_while(|byte| **byte == b'0').count();
+        let more = number.get(digits + zeros).is_some_and(u8::is_ascii_digit);
+        let spare = if more { zeros } else { zeros.saturating_sub(1) };
+        if spare > 0 && is_serial_number(&mended) {
+            added.push(mended.len());
+            mended.push(b'"');
+            mended.extend_from_slice(number);
+            added.push(mended.len());
+            mended.push(b'"');
+        } else {
+            mended.resize(mended.len() + spare, b' ');
+            mended.extend_from_slice(&number[..digits]);
+            mended.extend_from_slice(&number[digits + spare..]);
+        }
+        at += length;
+    }
+    (mended, added)
+}
+
+/// Whether the value that comes next is that of the key `sn`.
+fn is_serial_number(before: &[u8]) -> bool {
+    let before = before.trim_ascii_end();
+    before.strip_suffix(b":").is_some_and(|before| before.trim_ascii_end().ends_with(b"\"sn\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Report, Fault> {
+        Report::read(line.as_bytes())
+    }
+
+    #[test]
+    fn serial_numbers_stay_as_received() {
+        for (sent, kept) in [("0000000000", "0000000000"), ("18446744073709551615", "18446744073709551615"), ("\"07 A\"", "07 A")] {
+            let line = format!(r#"{{"event":"DEVICE_READY","device":{{"sn" : {sent},"currentTemp":63.10}},"test":{{"state":"IDLE"}}}}"#);
+            let device = read(&line).ok().and_then(|report| report.device).unwrap();
+            assert_eq!(device.sn.as_deref(), Some(kept));
+            assert_eq!(device.details["currentTemp"].to_string(), "63.10");
+        }
+    }
+
+    #[test]
+    fn faults_say_where_and_never_what() {
+        let fault = read(r#"{"event":"NEW_DATA","device":{"sn":007},"test":{secret}}"#).err().unwrap();
+        assert_eq!((fault.code, fault.reason.as_str()), ("bad_json", "the line cannot be read: it is not JSON, at byte 48"));
+        assert_eq!(read("[1]").err().unwrap().code, "not_test_v0");
+        assert_eq!(read(r#"{"event":"SECRET","test":{"state":"IDLE"}}"#).err().unwrap().code, "not_test_v0");
+        assert!(read(r#"{"event":"NEW_DATA","#).err().unwrap().reason.contains("ends too early"));
+    }
+
+    #[test]
+    fn zeros_are_mended_outside_of_strings_only() {
+        let (mended, _) = mend_leading_zeros(br#"{"a":"00\"01","b":-007.50,"c":[00,0,0.5],"sn":001}"#);
+        assert_eq!(String::from_utf8(mended).unwrap(), r#"{"a":"00\"01","b":  -7.50,"c":[ 0,0,0.5],"sn":"001"}"#);
+    }
+}

@@ -1,0 +1,50 @@
+//! `analyzer-gateway check [FILE]`: every mistake of the settings at once, and nothing else.
+
+use crate::configuration::{self, Source};
+use gateway_core::config::{Broker, Config};
+use std::io::Write;
+use std::path::PathBuf;
+
+/// EX_CONFIG of sysexits.h: the settings are wrong.
+pub const BAD_CONFIG: u8 = 78;
+
+/// Looks through the settings, with the environment laid over them, and says everything that is wrong.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Args {
+    /// The settings file. Without it: the one that `run` would take.
+    pub file: Option<PathBuf>,
+}
+
+pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    run_from(&Source::of_process(args.file, None), out, err)
+}
+
+/// The same, with the environment and the usual places given.
+pub fn run_from(source: &Source, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    match configuration::load(source) {
+        Ok(loaded) => {
+            let file = match &loaded.path {
+                Some(path) => path.display().to_string(),
+                None => "no settings file, the defaults hold".to_owned(),
+            };
+            let _ = writeln!(out, "{file}: good: {}", summary(&loaded.config));
+            0
+        }
+        Err(failure) => {
+            let _ = writeln!(err, "{failure}");
+            let count = failure.mistakes.len();
+            let _ = writeln!(err, "{count} {}", if count == 1 { "mistake" } else { "mistakes" });
+            BAD_CONFIG
+        }
+    }
+}
+
+/// `2 analyzers, 1 webhook, embedded MQTT broker`
+fn summary(config: &Config) -> String {
+    let count = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
+    let broker = match &config.mqtt.broker {
+        Broker::Embedded => "embedded MQTT broker".to_owned(),
+        Broker::Url { host, port, .. } => format!("MQTT broker {host}:{port}"),
+    };
+    format!("{}, {}, {broker}", count(config.analyzers.len(), "analyzer"), count(config.webhooks.len(), "webhook"))
+}

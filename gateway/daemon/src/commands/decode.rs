@@ -1,0 +1,248 @@
+//! `decode`: what the gateway would make of a file of received bytes, without an analyzer, a store or a clock.
+//!
+//! Equal bytes print equal lines: time stands still while the file is read, and at its end it runs on from deadline to
+//! deadline until the session awaits nothing more. Each commit succeeds at once.
+
+use gateway_core::drivers::{DRIVERS, astm, driver};
+use gateway_core::event::{AnalyzerId, Event, EventKind, EventName, Id, Seq};
+use gateway_core::session::{Action, DriverOptions, Framing, Input, Resume, Session};
+use gateway_core::time::{ClockQuality, Mono, Now, Timestamp};
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Nothing was rejected.
+const UNDERSTOOD: u8 = 0;
+/// Something was rejected.
+const REJECTED: u8 = 1;
+/// The command line makes no sense.
+const USAGE: u8 = 2;
+/// No session has so many deadlines one after the other: one that has is broken, and must not hang the command.
+const DEADLINES_MAX: usize = 1000;
+
+/// Decode a file of received bytes and print one JSON event a line.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The driver: the word that `analyzers[].driver` has in the YAML.
+    #[arg(long)]
+    pub driver: String,
+    /// How records are framed (astm): `e1381` (ENQ, numbered frames, EOT) or `none` (records only).
+    #[arg(long)]
+    pub framing: Option<String>,
+    /// The analyzer's id in the printed events.
+    #[arg(long, default_value = "decode")]
+    pub analyzer: String,
+    /// Feed the file in reads of so many bytes, or of the sizes in a JSON array file.
+    #[arg(long, value_name = "N|FILE")]
+    pub chunks: Option<String>,
+    /// Print each LIS2 record as a JSON array of its fields instead (astm).
+    #[arg(long)]
+    pub records: bool,
+    /// The file; `-` reads standard input.
+    pub file: PathBuf,
+}
+
+/// Runs the command; the exit status is 0 if nothing was rejected, 1 if something was, 2 for a wrong command line.
+pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    match decode(&args, out, err) {
+        Ok(status) => status,
+        Err(Fault::Usage(sentence)) => {
+            // A closed standard error leaves nobody to tell.
+            let _ = writeln!(err, "{sentence}");
+            USAGE
+        }
+        // Whoever reads the output has gone: `decode ... | head`.
+        Err(Fault::Output) => UNDERSTOOD,
+    }
+}
+
+enum Fault {
+    Usage(String),
+    Output,
+}
+
+impl From<std::io::Error> for Fault {
+    fn from(_: std::io::Error) -> Fault {
+        Fault::Output
+    }
+}
+
+fn decode(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Fault> {
+    let found = driver(&args.driver).ok_or_else(|| Fault::Usage(unknown_driver(&args.driver)))?;
+    let bytes = read(&args.file)?;
+    let sizes = args.chunks.as_deref().map(chunk_sizes).transpose()?.unwrap_or_default();
+    let is_astm = found.name() == "astm";
+    let framing = match args.framing.as_deref() {
+        Some("none") => Framing::None,
+        Some("e1381") => Framing::E1381,
+        Some(word) => {
+            return Err(Fault::Usage(format!("There is no framing \"{word}\": write --framing none or --framing e1381.")));
+        }
+        None if is_astm && looks_unframed(&bytes) => {
+            writeln!(err, "The file holds no ENQ and begins with an H record: read as records without frames.")?;
+            Framing::None
+        }
+        None => Framing::E1381,
+    };
+    if args.records {
+        if !is_astm {
+            return Err(Fault::Usage("--records looks at LIS2 records: it works with --driver astm only.".to_owned()));
+        }
+        return print_records(&bytes, framing, out);
+    }
+    let options = DriverOptions { framing, ..DriverOptions::default() };
+    let session = found.open(&options).map_err(|error| Fault::Usage(error.problem))?;
+    let (mut events, understood) = Replay::new(session).run(&bytes, sizes);
+    if events.is_empty() && !understood && !bytes.is_empty() {
+        events.push(not_understood(&bytes, is_astm));
+    }
+    let analyzer = AnalyzerId(args.analyzer.clone());
+    let mut rejected = false;
+    for (place, kind) in events.into_iter().enumerate() {
+        rejected |= kind.name == EventName::MessageRejected;
+        writeln!(out, "{}", as_event(place, &analyzer, kind).data_json())?;
+    }
+    out.flush()?;
+    Ok(if rejected { REJECTED } else { UNDERSTOOD })
+}
+
+fn unknown_driver(name: &str) -> String {
+    let names: Vec<&str> = DRIVERS.iter().map(|driver| driver.name()).collect();
+    let near = |known: &&&str| strsim::normalized_damerau_levenshtein(name, known) > 0.4;
+    let nearest = names.iter().filter(near).max_by(|one, other| {
+        let score = |known: &str| strsim::normalized_damerau_levenshtein(name, known);
+        score(one).total_cmp(&score(other))
+    });
+    match nearest {
+        Some(known) => format!("There is no driver \"{name}\". Did you mean \"{known}\"?"),
+        None => format!("There is no driver \"{name}\". There are: {}.", names.join(", ")),
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    let result = match file == Path::new("-") {
+        true => std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes),
+        false => std::fs::read(file),
+    };
+    result.map_err(|error| Fault::Usage(format!("{} cannot be read: {error}.", file.display())))
+}
+
+/// The sizes of the reads; the last one of a number repeats.
+#[derive(Debug, Default)]
+enum Sizes {
+    #[default]
+    Whole,
+    Each(usize),
+    List(VecDeque<usize>),
+}
+
+fn chunk_sizes(text: &str) -> Result<Sizes, Fault> {
+    if let Ok(size) = text.parse::<usize>() {
+        if size == 0 {
+            return Err(Fault::Usage("--chunks 0 would never come to an end: write 1 or more.".to_owned()));
+        }
+        return Ok(Sizes::Each(size));
+    }
+    let list = std::fs::read(text)
+        .map_err(|error| Fault::Usage(format!("--chunks takes a number or a file, and {text} cannot be read: {error}.")))?;
+    serde_json::from_slice(&list)
+        .map(Sizes::List)
+        .map_err(|_| Fault::Usage(format!("{text} is not a JSON array of sizes, like [1, 8, 8].")))
+}
+
+impl Sizes {
+    /// How many of `left` bytes the next read gets.
+    fn next(&mut self, left: usize) -> usize {
+        match self {
+            Sizes::Whole => left,
+            Sizes::Each(size) => left.min(*size),
+            Sizes::List(list) => list.pop_front().map_or(left, |size| size.min(left)),
+        }
+    }
+}
+
+/// No ENQ anywhere, and an H record first.
+fn looks_unframed(bytes: &[u8]) -> bool {
+    !bytes.contains(&0x05) && bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'H')
+}
+
+fn print_records(bytes: &[u8], framing: Framing, out: &mut dyn Write) -> Result<u8, Fault> {
+    let records = astm::records_of(bytes, framing);
+    for record in &records {
+        let line = serde_json::to_string(record).expect("an array of strings is JSON");
+        writeln!(out, "{line}")?;
+    }
+    out.flush()?;
+    Ok(if records.is_empty() && !bytes.is_empty() { REJECTED } else { UNDERSTOOD })
+}
+
+fn not_understood(bytes: &[u8], is_astm: bool) -> EventKind {
+    match is_astm {
+        true => EventKind::rejected("not_astm", format!("no message could be read: {}", astm::guess(bytes)), bytes.len()),
+        false => EventKind::rejected("not_test_v0", "no line of the file says anything", bytes.len()),
+    }
+}
+
+/// A file has no receive time: the epoch and an unset clock stand for that.
+fn as_event(place: usize, analyzer: &AnalyzerId, kind: EventKind) -> Event {
+    let id = kind.derived_id(analyzer).unwrap_or_else(|| Id::derived(&[b"decode", &place.to_be_bytes()]));
+    Event {
+        seq: Seq(i64::try_from(place).unwrap_or(i64::MAX).saturating_add(1)),
+        id,
+        analyzer: analyzer.clone(),
+        received_at: Timestamp(0),
+        clock: ClockQuality::Unset,
+        boot: Id([0; 16]),
+        mono: Mono(0),
+        kind,
+    }
+}
+
+/// A session at the end of a file instead of a port.
+struct Replay {
+    session: Box<dyn Session>,
+    now: Now,
+    events: Vec<EventKind>,
+    /// Whether anything was committed: a message may be understood and still say nothing.
+    understood: bool,
+}
+
+impl Replay {
+    fn new(session: Box<dyn Session>) -> Replay {
+        Replay { session, now: Now::default(), events: Vec::new(), understood: false }
+    }
+
+    fn run(mut self, bytes: &[u8], mut sizes: Sizes) -> (Vec<EventKind>, bool) {
+        self.give(Input::Opened(Resume::default()));
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (part, after) = rest.split_at(sizes.next(rest.len()));
+            if !part.is_empty() {
+                self.give(Input::Received(part));
+            }
+            rest = after;
+        }
+        for _ in 0..DEADLINES_MAX {
+            let Some(due) = self.session.deadline() else { break };
+            self.now.mono = self.now.mono.max(due);
+            self.give(Input::DeadlineReached);
+        }
+        self.give(Input::Closed);
+        (self.events, self.understood)
+    }
+
+    fn give(&mut self, input: Input<'_>) {
+        let mut actions = Vec::new();
+        self.session.handle(self.now, input, &mut actions);
+        let mut waiting = VecDeque::from(actions);
+        while let Some(action) = waiting.pop_front() {
+            let Action::Commit(commit) = action else { continue };
+            self.understood |= commit.complete;
+            self.events.extend(commit.events);
+            let mut more = Vec::new();
+            self.session.handle(self.now, Input::Committed, &mut more);
+            waiting.extend(more);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! `analyzer-gateway devices`: what is plugged in, as YAML ready to paste.
+//!
+//! Each port is bound by what survives a reboot and another order of plugging: the adapter's own serial number if no other
+//! has it, else the socket, else the device file.
+
+use crate::platform::devices::{self, SerialPort, Unbound};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Shows the serial ports with what is known of them, ready to copy under `analyzers:`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Look under this folder instead of /.
+    #[arg(long, default_value = "/", hide = true)]
+    pub root: PathBuf,
+}
+
+pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let ports = devices::ports(&args.root);
+    let unbound = devices::unbound(&args.root, &ports);
+    let text = listing(&ports) + &unbound.iter().map(hint).collect::<String>();
+    match out.write_all(text.as_bytes()) {
+        Ok(()) => 0,
+        Err(error) => {
+            let _ = writeln!(err, "cannot write the list: {error}");
+            1
+        }
+    }
+}
+
+fn listing(ports: &[SerialPort]) -> String {
+    if ports.is_empty() {
+        return "# No serial port was found. Plug the adapter in; if it stays so, try another cable or socket.\n"
+            .to_owned();
+    }
+    let mut text =
+        "# Copy what you need into the settings file. Change the id to what you call the analyzer, and baud\n\
+         # and driver to what its manual says.\nanalyzers:\n"
+            .to_owned();
+    for (index, port) in ports.iter().enumerate() {
+        text.push_str(&item(port, index + 1, ports));
+    }
+    text
+}
+
+fn item(port: &SerialPort, number: usize, ports: &[SerialPort]) -> String {
+    let mut facts = vec![port.device.display().to_string()];
+    if let Some(usb) = &port.usb {
+        facts.push(format!("usb {:04x}:{:04x}", usb.vendor, usb.product));
+        facts.push(match &usb.serial {
+            Some(serial) => format!("serial {}", plain(serial)),
+            None => "no serial number".to_owned(),
+        });
+        facts.extend(usb.name.as_deref().map(plain));
+    }
+    let mut text = format!("  # {}\n", facts.join(", "));
+    for (folder, name) in [("by-path", &port.by_path), ("by-id", &port.by_id)] {
+        if let Some(name) = name {
+            text.push_str(&format!("  # /dev/serial/{folder}/{}\n", plain(name)));
+        }
+    }
+    text.push_str(&format!(
+        "  - id: analyzer-{number}\n    driver: astm\n    port: {}\n    baud: 9600\n",
+        binding(port, ports)
+    ));
+    text
+}
+
+/// The best way to name this port.
+fn binding(port: &SerialPort, ports: &[SerialPort]) -> String {
+    if let Some(usb) = &port.usb
+        && let Some(serial) = &usb.serial
+    {
+        let same = |other: &&SerialPort| {
+            other.usb.as_ref().is_some_and(|other| {
+                (other.vendor, other.product, other.serial.as_ref()) == (usb.vendor, usb.product, Some(serial))
+            })
+        };
+        if ports.iter().filter(same).count() == 1 {
+            return format!("{{ usb: \"{:04x}:{:04x}\", serial: {} }}", usb.vendor, usb.product, quoted(serial));
+        }
+    }
+    match &port.by_path {
+        Some(name) => format!("{{ by_path: {} }}", quoted(name)),
+        None => format!("{{ path: {} }}", quoted(&port.device.to_string_lossy())),
+    }
+}
+
+fn hint(device: &Unbound) -> String {
+    let ids = format!("{:04x}:{:04x}", device.vendor, device.product);
+    let name = device.name.as_deref().map(|name| format!(" ({})", plain(name))).unwrap_or_default();
+    let driver = Path::new("/sys/bus/usb-serial/drivers").join(device.driver).join("new_id");
+    format!(
+        "# USB device {ids}{name} looks like a serial adapter, but the kernel does not know these ids. As root, until the\n\
+         # next start:\n#   modprobe {} && echo {:04x} {:04x} > {}\n",
+        device.module,
+        device.vendor,
+        device.product,
+        driver.display()
+    )
+}
+
+/// Names come from the device: nothing in them may end a line or a comment.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// A JSON string is a double-quoted YAML scalar.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

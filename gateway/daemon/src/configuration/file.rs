@@ -1,0 +1,59 @@
+//! Where the settings file is, and its text.
+
+use super::Source;
+use gateway_core::config::{Mistake, Place};
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+/// A settings file is never larger; what is larger is some other file.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Names the file, after `--config`.
+pub const VARIABLE: &str = "ANALYZER_GATEWAY_CONFIG";
+
+/// The file to read: the one that was named, which then must exist, or the first of the usual ones that does.
+pub fn find(source: &Source) -> Option<PathBuf> {
+    let named = source.environment.iter().find(|(name, value)| name == VARIABLE && !value.is_empty());
+    let named = source.file.clone().or_else(|| named.map(|(_, value)| PathBuf::from(value)));
+    // A file that is there but cannot be reached is not skipped: its error is better than another file's settings.
+    named.or_else(|| source.usual.iter().find(|path| path.symlink_metadata().is_ok()).cloned())
+}
+
+/// The text of the file, or what is wrong with it as a file.
+pub fn text(path: &Path) -> Result<String, Mistake> {
+    let wrong = |problem: &str, suggestion: &str| Mistake::new(Place::Whole, "", problem, suggestion);
+    let cannot = |error: &std::io::Error| match error.kind() {
+        ErrorKind::NotFound => {
+            wrong("there is no such file", "check its name, or leave out `--config` and its variable")
+        }
+        ErrorKind::PermissionDenied => wrong(
+            "the gateway may not read this file",
+            "give its group the right to: `chgrp analyzer-gateway` and `chmod 640`",
+        ),
+        _ => wrong(&format!("cannot be read: {error}"), "check the disk or the SD card"),
+    };
+    let kind = fs::metadata(path).map_err(|error| cannot(&error))?;
+    if kind.is_dir() {
+        return Err(wrong("is a folder, not a file", "write the name of the file in it, such as `gateway.yaml`"));
+    }
+    if !kind.is_file() {
+        return Err(wrong("is not a plain file", "write the name of a plain file"));
+    }
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(|error| cannot(&error))?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(wrong("is larger than 1 MiB, so it is not a settings file", "write the name of the settings file"));
+    }
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(wrong("is empty", "write your settings, or copy them from a backup"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let start = good.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let column = String::from_utf8_lossy(&good[start..]).chars().count() + 1;
+        let suggestion = "save it as UTF-8 (in the editor's `save as`), or type this letter again";
+        Mistake::new(Place::At { line, column }, "", "is not UTF-8 text from here on", suggestion)
+    })
+}

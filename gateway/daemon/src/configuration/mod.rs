@@ -1,0 +1,229 @@
+//! Finds the settings, reads them and lays the environment over them. What is allowed is decided in
+//! [`gateway_core::config`].
+//!
+//! The layers, from the strongest: `--state-dir`, the environment (`ANALYZER_GATEWAY__...`), the file, the defaults (which
+//! `config/gateway.yaml` shows). A bad file never stops a box that ran before: [`load_for_run`] falls back to the last good
+//! settings and hands the mistakes over to be told.
+
+mod environment;
+mod file;
+mod last_good;
+mod yaml;
+
+pub use last_good::keep_last_good;
+
+use gateway_core::config::{self, Config, Gateway, Mistake, Node, Outside, Place, Value, Variable};
+use sha2::{Digest, Sha256};
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The annotated default: the manual.
+pub const MANUAL: &str = include_str!("../../../../config/gateway.yaml");
+/// What errors call `--state-dir`.
+const STATE_DIR_ARGUMENT: &str = "--state-dir";
+
+/// Where settings come from.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    /// `--config`
+    pub file: Option<PathBuf>,
+    /// `--state-dir`
+    pub state_dir: Option<PathBuf>,
+    /// All of the environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Where the file is looked for if none is named.
+    pub usual: Vec<PathBuf>,
+}
+
+impl Source {
+    /// This process's own environment and the usual places. The boot partition comes first: it is what a person reaches
+    /// with the SD card in another computer.
+    pub fn of_process(file: Option<PathBuf>, state_dir: Option<PathBuf>) -> Source {
+        let usual = ["/boot/firmware/gateway.yaml", "/etc/analyzer-gateway/gateway.yaml"];
+        Source { file, state_dir, environment: std::env::vars_os().collect(), usual: usual.map(PathBuf::from).to_vec() }
+    }
+}
+
+/// Good settings.
+#[derive(Clone)]
+pub struct Loaded {
+    pub config: Config,
+    /// The file they came from; `None` if there was none and the defaults hold.
+    pub path: Option<PathBuf>,
+    /// File and environment together, as `last-good.yaml` keeps them. Holds secrets.
+    pub text: String,
+    /// SHA-256 of `text` in hexadecimal: equal settings, equal hash.
+    pub hash: String,
+}
+
+impl Loaded {
+    fn new(config: Config, path: Option<PathBuf>, text: String) -> Loaded {
+        let hash = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        Loaded { config, path, text, hash }
+    }
+}
+
+/// Shows where the settings came from, never what they hold.
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded").field("path", &self.path).field("hash", &self.hash).finish_non_exhaustive()
+    }
+}
+
+/// Settings that cannot be used: every mistake, in the order of the file. Prints as one block a mistake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The file, if there is one.
+    pub path: Option<PathBuf>,
+    pub mistakes: Vec<Mistake>,
+}
+
+impl std::error::Error for Failure {}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.path.as_ref().map_or_else(|| "settings".to_owned(), |path| path.display().to_string());
+        for (index, mistake) in self.mistakes.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            match &mistake.place {
+                Place::Whole => write!(f, "{file}: ")?,
+                Place::At { line, column } => write!(f, "{file}:{line}:{column}: ")?,
+                Place::Variable(name) => write!(f, "{name}: ")?,
+            }
+            if !mistake.error.path.is_empty() {
+                write!(f, "{}: ", mistake.error.path)?;
+            }
+            f.write_str(&mistake.error.problem)?;
+            if let Some(suggestion) = &mistake.error.suggestion {
+                write!(f, "\n    {suggestion}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The settings that `run` goes on with.
+#[derive(Debug)]
+pub struct Running {
+    pub loaded: Loaded,
+    /// What is wrong with the present file, if these are the last good settings instead.
+    pub refused: Option<Failure>,
+}
+
+/// Reads the settings. No file at all is good: the defaults hold, for a box that waits for its first analyzer.
+pub fn load(source: &Source) -> Result<Loaded, Failure> {
+    read(source).map_err(|(failure, _)| failure)
+}
+
+/// Reads the settings, or the last good ones if the present ones cannot be used or their file has gone. Fails only if there
+/// are no last good ones either.
+pub fn load_for_run(source: &Source) -> Result<Running, Failure> {
+    let (failure, folders) = match read(source) {
+        Ok(loaded) if loaded.path.is_some() => return Ok(Running { loaded, refused: None }),
+        Ok(loaded) => match last_good::load(&[loaded.config.gateway.state_dir.clone()], source) {
+            // A file was there before: an unmounted boot partition must not switch the analyzers off.
+            Some(Ok(earlier)) => return Ok(Running { loaded: earlier, refused: Some(no_file(source)) }),
+            _ => return Ok(Running { loaded, refused: None }),
+        },
+        Err((failure, folders)) => (failure, folders),
+    };
+    match last_good::load(&folders, source) {
+        Some(Ok(loaded)) => Ok(Running { loaded, refused: Some(failure) }),
+        _ => Err(failure),
+    }
+}
+
+fn no_file(source: &Source) -> Failure {
+    let usual: Vec<String> = source.usual.iter().map(|path| path.display().to_string()).collect();
+    let problem = format!("there is no settings file any more (looked for {})", usual.join(" and "));
+    let suggestion = "put it back, or remove last-good.yaml from the state folder if the box shall have none";
+    Failure { path: None, mistakes: vec![Mistake::new(Place::Whole, "", problem, suggestion)] }
+}
+
+/// The settings, or the mistakes and the folders in which the last good ones may be.
+fn read(source: &Source) -> Result<Loaded, (Failure, Vec<PathBuf>)> {
+    let path = file::find(source);
+    let variables = environment::variables(&source.environment);
+    let layers = variables.as_ref().map(Vec::as_slice).unwrap_or_default();
+    let fail = |mistakes, tree: Option<&Node>, text: &str| {
+        Err((Failure { path: path.clone(), mistakes }, state_folders(source, layers, tree, text)))
+    };
+    let text = match path.as_deref().map(file::text).transpose() {
+        Ok(text) => text,
+        Err(mistake) => return fail(vec![mistake], None, ""),
+    };
+    let shown = text.as_deref().unwrap_or_default();
+    let (mut tree, mut mistakes) = match text.as_deref().map(yaml::parse).transpose() {
+        Ok(parsed) => parsed.unwrap_or_else(|| (Node::new(Value::Group(Vec::new()), Place::Whole), Vec::new())),
+        Err(mistakes) => return fail(mistakes, None, shown),
+    };
+    match &variables {
+        Ok(variables) => mistakes.extend(config::overlay(&mut tree, variables)),
+        Err(wrong) => mistakes.extend(wrong.iter().cloned()),
+    }
+    mistakes.extend(config::overlay(&mut tree, &state_dir_argument(source)));
+    match config::read(&tree, &Machine) {
+        Ok(config) if mistakes.is_empty() => {
+            let text = last_good::text(&tree, &config);
+            Ok(Loaded::new(config, path, text))
+        }
+        Ok(_) => fail(mistakes, Some(&tree), shown),
+        Err(more) => {
+            mistakes.extend(more);
+            mistakes.sort_by(|a, b| a.place.cmp(&b.place));
+            fail(mistakes, Some(&tree), shown)
+        }
+    }
+}
+
+/// `--state-dir` as a layer.
+fn state_dir_argument(source: &Source) -> Vec<Variable> {
+    let variable = |path: &PathBuf| Variable {
+        name: STATE_DIR_ARGUMENT.to_owned(),
+        words: vec!["gateway".to_owned(), "state_dir".to_owned()],
+        value: path.to_string_lossy().into_owned(),
+    };
+    source.state_dir.iter().map(variable).collect()
+}
+
+/// Where the last good settings may be, the best guess first, when the present ones cannot be trusted.
+fn state_folders(source: &Source, variables: &[Variable], tree: Option<&Node>, text: &str) -> Vec<PathBuf> {
+    if let Some(folder) = &source.state_dir {
+        return vec![folder.clone()];
+    }
+    let set = variables.iter().find(|variable| variable.words == ["gateway", "state_dir"]);
+    let read = tree.and_then(|tree| tree.get("gateway")?.get("state_dir")?.as_text().map(str::to_owned));
+    let guesses = [set.map(|variable| variable.value.clone()), read, written_folder(text)];
+    let guesses = guesses.into_iter().flatten().map(PathBuf::from).filter(|folder| folder.is_absolute());
+    guesses.chain([Gateway::default().state_dir]).collect()
+}
+
+/// The value of `state_dir` in a text that is not YAML any more.
+fn written_folder(text: &str) -> Option<String> {
+    text.lines().find_map(|line| {
+        let line = line.split('#').next().unwrap_or_default();
+        let (_, value) = line.split_once("state_dir:")?;
+        let value = value.split([',', '}']).next().unwrap_or_default().trim().trim_matches(['"', '\'']);
+        (!value.is_empty()).then(|| value.to_owned())
+    })
+}
+
+/// This machine, as the validation asks about it.
+struct Machine;
+
+impl Outside for Machine {
+    fn read(&self, path: &Path) -> Result<String, String> {
+        file::text(path).map_err(|mistake| mistake.error.problem)
+    }
+
+    fn is_file(&self, path: &Path) -> bool {
+        std::fs::File::open(path).and_then(|file| file.metadata()).is_ok_and(|kind| kind.is_file())
+    }
+
+    fn time_zones(&self) -> Vec<String> {
+        jiff::tz::db().available().map(|name| name.as_str().to_owned()).collect()
+    }
+}
