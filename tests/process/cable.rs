@@ -55,6 +55,15 @@ impl Cable<TcpStream> {
         stream.set_nonblocking(true).expect("an open socket");
         Cable { stream: TcpStream::from_std(stream).expect("an open socket") }
     }
+
+    /// Hangs up, and calls again once the gateway has noticed.
+    pub async fn call_again(home: &Home, port: u16, cable: Cable<TcpStream>) -> Cable<TcpStream> {
+        let noticed = || home.lines(&["port lost"]).len();
+        let before = noticed();
+        drop(cable);
+        home.eventually("the gateway to notice", || (noticed() > before).then_some(())).await;
+        Cable::call(home, port).await
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Cable<S> {
