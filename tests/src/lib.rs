@@ -1,1 +1,3 @@
-//! x
+//! The testkit: simulated ports and independent checkers.
+
+pub mod ports;

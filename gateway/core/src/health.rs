@@ -69,10 +69,11 @@ pub enum Fact {
 impl Fact {
     /// That this event of this analyzer was stored.
     pub fn event(analyzer: &AnalyzerId, kind: &EventKind) -> Fact {
+        let ready = kind.name == EventName::DeviceReady;
         Fact::Stored {
             analyzer: analyzer.clone(),
             name: kind.name,
-            test_state: kind.test.as_ref().map(|test| test.state),
+            test_state: kind.test.as_ref().map(|test| test.state).or(ready.then_some(TestState::Idle)),
             alarm: kind.alarm.as_ref().map(|alarm| alarm.reason.clone()),
         }
     }

@@ -13,10 +13,7 @@ const PLAIN: &str = "would send results through the network unencrypted";
 /// Whether this host is the machine itself.
 pub fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    let host_lower = host.to_lowercase();
-    host_lower == "localhost"
-        || host_lower.ends_with(".localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Reads `webhooks[].url`.

@@ -1,7 +1,7 @@
 //! What holds where the file says nothing. `config/gateway.yaml` shows the same values to people, and a test holds the two
 //! together.
 
-use super::{Broker, Config, Gateway, Limits, Mqtt, Retention};
+use super::{Broker, Gateway, Limits, Mqtt, Retention};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,19 +11,6 @@ pub const DIALECT: &str = "cloudevents";
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 /// `webhooks[].concurrency`
 pub const CONCURRENCY: usize = 4;
-
-impl Default for Config {
-    fn default() -> Self {
-        Config {
-            gateway: Gateway::default(),
-            analyzers: Vec::new(),
-            mqtt: Mqtt::default(),
-            webhooks: Vec::new(),
-            limits: Limits::default(),
-            retention: Retention::default(),
-        }
-    }
-}
 
 impl Default for Gateway {
     fn default() -> Self {

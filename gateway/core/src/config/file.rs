@@ -78,7 +78,9 @@ pub struct Analyzer {
 
 /// Where an analyzer is plugged in.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("oneOf" = [
+    { "required": ["path"] }, { "required": ["usb"] }, { "required": ["by_path"] }, { "required": ["tcp"] }
+]))]
 pub struct Port {
     /// A device file, such as /dev/ttyUSB0.
     pub path: Option<String>,
@@ -95,7 +97,7 @@ pub struct Port {
 
 /// An analyzer on the network.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("oneOf" = [{ "required": ["listen"] }, { "required": ["connect"] }]))]
 pub struct Tcp {
     /// The analyzer calls the gateway at this address, such as 0.0.0.0:5600.
     pub listen: Option<String>,

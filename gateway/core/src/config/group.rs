@@ -42,6 +42,8 @@ pub struct Group<'a> {
     pub place: Place,
     entries: &'a [Entry],
     schema: serde_json::Value,
+    /// Whether it is no group at all, which has been said: then nothing in it is missing.
+    broken: bool,
     asked: RefCell<BTreeSet<&'static str>>,
 }
 
@@ -54,25 +56,19 @@ impl<'a> Group<'a> {
         place: Place,
     ) -> Group<'a> {
         let place = node.map_or(place, |node| node.place.clone());
-        let entries: &[Entry] = match node.map(|node| &node.value) {
-            None | Some(Value::Nothing) => &[],
-            Some(Value::Group(entries)) => entries,
+        let schema = schema_of::<T>();
+        let (entries, broken): (&[Entry], bool) = match node.map(|node| &node.value) {
+            None | Some(Value::Nothing) => (&[], false),
+            Some(Value::Group(entries)) => (entries, false),
             Some(_) => {
-                let schema = schema_of::<T>();
                 let keys = known_keys(&schema).join(", ");
                 let suggestion = format!("write keys under it, each with a colon and a value: {keys}");
                 context.note(Mistake::new(place.clone(), path, "must be a group of keys", &suggestion));
-                &[]
+                (&[], true)
             }
         };
-        let group = Group {
-            context,
-            path: path.to_owned(),
-            place,
-            entries,
-            schema: schema_of::<T>(),
-            asked: RefCell::default(),
-        };
+        let asked = RefCell::default();
+        let group = Group { context, path: path.to_owned(), place, entries, schema, broken, asked };
         group.look_over();
         group
     }
@@ -116,7 +112,7 @@ impl<'a> Group<'a> {
     /// The same; its absence is a mistake.
     pub fn need(&self, key: &'static str, suggestion: &str) -> Option<Field<'a>> {
         let field = self.get(key);
-        if field.is_none() {
+        if field.is_none() && !self.broken {
             self.wrong(key, "is missing", suggestion);
         }
         field
@@ -237,7 +233,11 @@ impl<'a> Field<'a> {
     pub fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
         let text = self.text()?;
         let Some(span) = duration::parse(text) else {
-            self.wrong("must be a time", "write a number and a unit: 500ms, 30s, 5m, 2h or 1d");
+            let suggestion = match text.parse::<u32>() {
+                Ok(number) => format!("write the unit as well: `{number}s`, `{number}m`, `{number}h`"),
+                Err(_) => "write a number and a unit: 500ms, 30s, 5m, 2h or 1d".to_owned(),
+            };
+            self.wrong("must be a time", &suggestion);
             return None;
         };
         if !range.contains(&span) {
@@ -293,10 +293,12 @@ impl<'a> Field<'a> {
     }
 
     pub fn group<T: JsonSchema>(&self) -> Group<'a> {
+        let mut group = Group::open::<T>(self.context, Some(self.node), &self.path, self.node.place.clone());
         if self.node.value == Value::Nothing {
             self.wrong("this item is empty", "write its keys after the dash, or remove the dash");
+            group.broken = true;
         }
-        Group::open::<T>(self.context, Some(self.node), &self.path, self.node.place.clone())
+        group
     }
 
     /// An id of the user's own: `[a-z0-9][a-z0-9-]{0,31}`.
@@ -320,7 +322,12 @@ impl<'a> Field<'a> {
     pub fn path(&self, present: bool) -> Option<PathBuf> {
         let path = PathBuf::from(self.text()?);
         if !path.to_string_lossy().starts_with('/') {
-            self.wrong("must be a whole path", "write it from the root on, such as `/etc/analyzer-gateway/...`");
+            let example = match self.path.rsplit('.').next() {
+                Some("state_dir") => "/var/lib/analyzer-gateway",
+                Some("path") => "/dev/ttyUSB0",
+                _ => "/etc/analyzer-gateway/...",
+            };
+            self.wrong("must be a whole path", &format!("write it from the root on, such as `{example}`"));
             return None;
         }
         if present && !self.context.outside.is_file(&path) {

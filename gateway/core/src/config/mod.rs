@@ -34,7 +34,7 @@ pub struct ConfigError {
 }
 
 /// All of the settings.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
     pub gateway: Gateway,
     pub analyzers: Vec<Analyzer>,

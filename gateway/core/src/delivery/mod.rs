@@ -1,18 +1,20 @@
 //! What becomes of a delivery: one event on its way to one destination.
 //!
 //! Pure arithmetic over the receiver's answers. [`advance`] is the only place that decides on a retry, and the only one
-//! that turns a delivery into a dead letter. Nothing here is ever deleted: a delivery ends delivered, or dead with a
-//! reason that a person can read.
+//! that turns a delivery into a dead letter; [`Queue`] decides for a whole destination what is tried when. Nothing here is
+//! ever deleted: a delivery ends delivered, or dead with a reason that a person can read.
 
 mod breaker;
 #[cfg(test)]
 mod model_tests;
+mod plan;
 mod queue;
 #[cfg(test)]
 mod queue_tests;
 mod schedule;
 
-pub use queue::{Changes, DestinationView, Entry, Limits, Queue, Start};
+pub use plan::{Changes, DestinationView, Entry, Limits, Start};
+pub use queue::Queue;
 pub use schedule::{Jitter, RetryReading, RetrySchedule};
 
 use crate::mutants::{Mutant, planted};

@@ -13,8 +13,11 @@
 //! - A first-try success in order costs a cursor move and no row. While the breaker is open the cursor stands still.
 //! - An attempt that says nothing about its event is none: a failed probe and a missing network leave event, count and
 //!   table untouched. So an endpoint may be wrong for a week without using up the attempts of what waits for it.
+//! - Without network the due times are moved once, when it is back; writing them every five seconds would wear the disk.
+//!   So a crash during that time may cost one early retry, never a lost one.
 
 use super::breaker::{Breaker, LANES_FAILED_MAX};
+use super::plan::{Changes, DestinationView, Entry, Limits, Start};
 use super::{DeliveryState, Jitter, Outcome, Reason, ReasonCode, RetrySchedule, advance};
 use crate::event::{Lane, Seq};
 use crate::mutants::{Mutant, planted};
@@ -27,65 +30,6 @@ use std::time::Duration;
 const NO_NETWORK_PAUSE: Duration = Duration::from_secs(5);
 /// So many events that are none of ours may be looked through before it is worth a write.
 const SKIPPED_SEQS_MAX: i64 = 1024;
-
-/// What the settings bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Attempts under way at once, at least 1.
-    pub concurrency: usize,
-    /// Undone events known at once, at least 1.
-    pub ahead_events_max: usize,
-}
-
-/// One event on its way to this destination, as its row says it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// The dense count of this destination's events, from 1.
-    pub ordinal: u64,
-    pub lane: Lane,
-    pub state: DeliveryState,
-    pub redriven: bool,
-}
-
-/// An attempt to begin now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Start {
-    pub seq: Seq,
-    pub ordinal: u64,
-    /// 1 for the first. Repeated after an attempt that did not count.
-    pub attempt: u32,
-    pub redriven: bool,
-}
-
-/// What to write in one transaction.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Changes {
-    /// Rows to put; one whose state is `Delivered` is to be removed. Of two with the same seq the later one counts.
-    pub rows: Vec<(Seq, Entry)>,
-    /// The new cursor, and how many ordinals are given out up to it.
-    pub cursor: Option<(Seq, u64)>,
-    /// Whether an attempt was counted. A failed probe and a missing network are not.
-    pub counted: bool,
-}
-
-impl Changes {
-    /// Whether there is nothing to write.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.cursor.is_none()
-    }
-}
-
-/// A destination at a glance.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct DestinationView {
-    /// Events known here and neither delivered nor dead, held ones included. What the log holds beyond is not counted.
-    pub undone: usize,
-    pub dead: usize,
-    pub held: usize,
-    /// Why the endpoint as a whole is left alone, if it is.
-    pub breaker: Option<Reason>,
-    pub oldest_undone: Option<Seq>,
-}
 
 /// See the module.
 #[derive(Debug, Clone)]

@@ -1,6 +1,5 @@
 //! What the queue promises, one sentence a test.
 
-use super::queue::*;
 use super::*;
 use crate::event::{Lane, Seq};
 use std::collections::BTreeMap;

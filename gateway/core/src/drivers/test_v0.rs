@@ -118,7 +118,12 @@ impl Conversation {
             let gap = Gap { reason, from: None, to: Some(now.wall) };
             let details = serde_json::json!({ "test": id });
             let device = device.clone();
-            events.push(EventKind { gap: Some(gap), details: Some(details), device, ..EventKind::bare(EventName::Gap) });
+            events.push(EventKind {
+                gap: Some(gap),
+                details: Some(details),
+                device,
+                ..EventKind::bare(EventName::Gap)
+            });
         }
         if !events.is_empty() && !planted(Mutant::UnfinishedForgotten) {
             self.commit(Vec::new(), events, actions);

@@ -76,7 +76,9 @@ fn decode(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, F
         Some("none") => Framing::None,
         Some("e1381") => Framing::E1381,
         Some(word) => {
-            return Err(Fault::Usage(format!("There is no framing \"{word}\": write --framing none or --framing e1381.")));
+            return Err(Fault::Usage(format!(
+                "There is no framing \"{word}\": write --framing none or --framing e1381."
+            )));
         }
         None if is_astm && looks_unframed(&bytes) => {
             writeln!(err, "The file holds no ENQ and begins with an H record: read as records without frames.")?;
@@ -144,8 +146,9 @@ fn chunk_sizes(text: &str) -> Result<Sizes, Fault> {
         }
         return Ok(Sizes::Each(size));
     }
-    let list = std::fs::read(text)
-        .map_err(|error| Fault::Usage(format!("--chunks takes a number or a file, and {text} cannot be read: {error}.")))?;
+    let list = std::fs::read(text).map_err(|error| {
+        Fault::Usage(format!("--chunks takes a number or a file, and {text} cannot be read: {error}."))
+    })?;
     serde_json::from_slice(&list)
         .map(Sizes::List)
         .map_err(|_| Fault::Usage(format!("{text} is not a JSON array of sizes, like [1, 8, 8].")))
@@ -179,7 +182,9 @@ fn print_records(bytes: &[u8], framing: Framing, out: &mut dyn Write) -> Result<
 
 fn not_understood(bytes: &[u8], is_astm: bool) -> EventKind {
     match is_astm {
-        true => EventKind::rejected("not_astm", format!("no message could be read: {}", astm::guess(bytes)), bytes.len()),
+        true => {
+            EventKind::rejected("not_astm", format!("no message could be read: {}", astm::guess(bytes)), bytes.len())
+        }
         false => EventKind::rejected("not_test_v0", "no line of the file says anything", bytes.len()),
     }
 }

@@ -123,10 +123,12 @@ pub fn load(source: &Source) -> Result<Loaded, Failure> {
 pub fn load_for_run(source: &Source) -> Result<Running, Failure> {
     let (failure, folders) = match read(source) {
         Ok(loaded) if loaded.path.is_some() => return Ok(Running { loaded, refused: None }),
-        Ok(loaded) => match last_good::load(&[loaded.config.gateway.state_dir.clone()], source) {
+        Ok(loaded) => match last_good::load(std::slice::from_ref(&loaded.config.gateway.state_dir), source) {
             // A file was there before: an unmounted boot partition must not switch the analyzers off.
             Some(Ok(earlier)) => return Ok(Running { loaded: earlier, refused: Some(no_file(source)) }),
-            _ => return Ok(Running { loaded, refused: None }),
+            // To run on the defaults now would look well and hear nothing.
+            Some(Err(broken)) => return Err(broken),
+            None => return Ok(Running { loaded, refused: None }),
         },
         Err((failure, folders)) => (failure, folders),
     };
@@ -172,7 +174,9 @@ fn read(source: &Source) -> Result<Loaded, (Failure, Vec<PathBuf>)> {
         }
         Ok(_) => fail(mistakes, Some(&tree), shown),
         Err(more) => {
-            mistakes.extend(more);
+            // What YAML or the environment got wrong at a place is not told a second time.
+            let told: Vec<Place> = mistakes.iter().map(|mistake| mistake.place.clone()).collect();
+            mistakes.extend(more.into_iter().filter(|mistake| !told.contains(&mistake.place)));
             mistakes.sort_by(|a, b| a.place.cmp(&b.place));
             fail(mistakes, Some(&tree), shown)
         }

@@ -144,25 +144,53 @@ fn broken(text: &str, error: &ScanError) -> Mistake {
         return Mistake::new(Place::At { line, column }, "", problem, "write spaces in place of the tab");
     }
     let column = error.marker().col() + 1;
-    let (problem, suggestion) = match error.kind() {
-        ErrorKind::UnexpectedCharacter { .. } => {
-            ("a value cannot begin with this character".to_owned(), "put the value in \"quotes\"")
-        }
-        ErrorKind::UnexpectedEofFlowSequence | ErrorKind::ExpectedFlowSequenceSeparator => {
-            ("a list in [brackets] is not closed, or lacks a comma".to_owned(), "write `[one, two]`")
-        }
-        ErrorKind::UnexpectedEofFlowMapping | ErrorKind::ExpectedFlowMappingSeparator => {
-            ("a group in {braces} is not closed, or lacks a comma".to_owned(), "write `{ one: 1, two: 2 }`")
-        }
-        ErrorKind::BomInsideDocument => {
-            ("there is an invisible mark (BOM) in the middle".to_owned(), "type this line again")
-        }
-        other => (
-            format!("this is not YAML: {other}"),
-            "look at this line and the one above it: the colon with a space after it, the indentation, the quotes",
-        ),
-    };
+    let (problem, suggestion) = in_words(error.kind());
     Mistake::new(Place::At { line, column }, "", problem, suggestion)
+}
+
+/// The parser's error for somebody who has never heard of a mapping, and what to do.
+fn in_words(kind: &ErrorKind) -> (String, &'static str) {
+    let (problem, suggestion) = match kind {
+        ErrorKind::UnexpectedCharacter { .. } => {
+            ("a value cannot begin with this character", "put the value in \"quotes\"")
+        }
+        ErrorKind::UnclosedFlowCollection { open: '[' } | ErrorKind::ExpectedFlowSequenceSeparator => {
+            ("a list in [brackets] is not closed, or lacks a comma", "write it as `[one, two]`")
+        }
+        ErrorKind::UnclosedFlowCollection { .. } | ErrorKind::ExpectedFlowMappingSeparator => {
+            ("a group in {braces} is not closed, or lacks a comma", "write it as `{ one: 1, two: 2 }`")
+        }
+        ErrorKind::UnclosedQuotedScalar | ErrorKind::InvalidQuotedScalarIndent => {
+            ("the \"quotes\" of a value are not closed", "close them, here or in a line above")
+        }
+        ErrorKind::InvalidTrailingSingleQuotedScalar | ErrorKind::InvalidTrailingDoubleQuotedScalar => {
+            ("something follows after the closing quotes", "put the whole value in quotes, or remove what follows")
+        }
+        ErrorKind::UnknownQuotedScalarEscape | ErrorKind::InvalidQuotedScalarHexEscape => {
+            ("a \\ in \"quotes\" has a meaning of its own", "put the value in 'single quotes' instead")
+        }
+        ErrorKind::MappingKeyNotAllowed | ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => {
+            ("there is a colon too many in this line", "put a value that has a colon in it in \"quotes\"")
+        }
+        ErrorKind::ExpectedBlockMappingKey
+        | ErrorKind::ExpectedDocumentStart
+        | ErrorKind::ExpectedBlockSequenceEntry
+        | ErrorKind::InvalidIndentation
+        | ErrorKind::BlockSequenceEntryNotAllowed => (
+            "this line does not fit to the ones above it",
+            "indent it by as many spaces as the lines that it belongs to, with the dash under the dashes",
+        ),
+        ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => {
+            ("this line is no key with a colon", "write `key: value`, with a space after the colon")
+        }
+        ErrorKind::BomInsideDocument => ("there is an invisible mark (BOM) in this line", "type the line again"),
+        // The parser's own words quote nothing of the file.
+        other => {
+            let suggestion = "look at this line and the one above it: colons, spaces in front, quotes";
+            return (format!("this is not YAML: {other}"), suggestion);
+        }
+    };
+    (problem.to_owned(), suggestion)
 }
 
 /// The first line up to `last` that is indented with a tab, if there is one.

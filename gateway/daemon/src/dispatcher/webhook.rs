@@ -127,13 +127,19 @@ impl WebhookWorker {
                 _ => Vec::new(),
             };
             self.shown.raise(event.seq);
-            flights.push(self.attempt(start, event, history));
+            match self.attempt(start, event, history) {
+                Some(flight) => flights.push(flight),
+                None => {
+                    let changes = queue.pass(start.seq);
+                    self.write(changes, Vec::new()).await;
+                }
+            }
         }
         Ok(())
     }
 
-    /// One attempt, from the event to the outcome.
-    fn attempt(&self, start: Start, event: Event, history: Vec<Event>) -> Flight {
+    /// One attempt, from the event to the outcome; `None` if the event turns out to have no form in this dialect.
+    fn attempt(&self, start: Start, event: Event, history: Vec<Event>) -> Option<Flight> {
         let began = self.now();
         let attempt = Attempt {
             gateway: &self.gateway,
@@ -147,11 +153,11 @@ impl WebhookWorker {
         let batch = [event];
         let sending = match self.dialect.render(&batch, &attempt) {
             Ok(Some(Request::Http(request))) => Ok(self.platform.http.post(&self.webhook, request)),
-            Ok(None) => Err("the event has no form in this dialect".to_owned()),
+            Ok(None) => return None,
             Err(error) => Err(error.0),
         };
         let (dialect, clock) = (self.dialect, self.platform.clock.clone());
-        Box::pin(async move {
+        Some(Box::pin(async move {
             let answer = match sending {
                 Ok(sending) => sending.await,
                 Err(problem) => {
@@ -177,7 +183,7 @@ impl WebhookWorker {
                     Ended { start, outcome, note }
                 }
             }
-        })
+        }))
     }
 
     /// Records this outcome and all that are ready with it, in one transaction.

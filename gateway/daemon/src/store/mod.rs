@@ -25,6 +25,7 @@ mod destinations;
 mod error;
 mod events;
 mod evict;
+mod graft;
 mod migrate;
 mod open;
 pub mod patch;
@@ -246,7 +247,7 @@ impl Store {
             let writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
             // A reader in the way is not waited for long: commits wait meanwhile, and the next checkpoint does the same.
             writer.connection.busy_timeout(CHECKPOINT_TIMEOUT)?;
-            let done = writer.connection.pragma(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()));
+            let done = writer.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
             writer.connection.busy_timeout(open::BUSY_TIMEOUT)?;
             Ok(done?)
         })

@@ -8,7 +8,7 @@
 
 use super::error::{StoreError, cannot_open};
 use super::open::{beside, prepared};
-use super::{events, migrate};
+use super::{events, graft, migrate};
 use crate::platform::Clock;
 use gateway_core::event::{AnalyzerId, EventKind, EventName, Gap, Id};
 use gateway_core::time::Timestamp;
@@ -76,7 +76,7 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn remove(file: &Path) {
+pub(super) fn remove(file: &Path) {
     for suffix in ["", "-wal", "-shm", "-journal"] {
         // Mostly there is nothing to remove; what cannot be removed shows when the file is built.
         let _ = fs::remove_file(beside(file, suffix));
@@ -114,14 +114,15 @@ fn build(path: &Path, building: &Path, aside: &Path, clock: &dyn Clock) -> Resul
     migrate::migrate(&to)?;
     to.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('clean', 0)", [])?;
     let mut losses = Losses::default();
-    match Source::open(path) {
-        Ok(from) => copy_all(&from, &to, &mut losses)?,
+    match Source::open(path).ok().or_else(|| graft::with_new_schema(path).and_then(|copy| Source::open(&copy).ok())) {
+        Some(from) => copy_all(&from, &to, &mut losses)?,
         // Not even the list of tables can be read: begin anew, from the log's start.
-        Err(_) => {
+        None => {
             losses.destinations = true;
             losses.events.push((1, i64::MAX));
         }
     }
+    graft::remove(path);
     if losses.destinations {
         to.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('cursors_lost', 1)", [])?;
     }
@@ -212,6 +213,10 @@ struct Source(Connection);
 struct Copied {
     holes: Vec<Range>,
     lost: u64,
+    /// Where copying goes on.
+    next: i64,
+    /// No key lies behind it.
+    last_key: i64,
 }
 
 impl Source {
@@ -243,14 +248,17 @@ impl Source {
         let select = format!("SELECT {} FROM {table}", columns.join(", "));
         let insert = insert_into(table, &columns);
         let Ok(mut statement) = self.0.prepare(&select) else { return Ok(false) };
-        let Ok(mut rows) = statement.query([]) else { return Ok(false) };
+        let mut rows = statement.query([])?;
+        let mut complete = true;
         loop {
             match rows.next() {
                 Ok(Some(row)) => {
-                    let Ok(values) = values(row, 0, columns.len()) else { return Ok(false) };
-                    to.execute(&insert, params_from_iter(values))?;
+                    let kept =
+                        values(row, 0, columns.len()).map(|values| to.execute(&insert, params_from_iter(values)));
+                    complete &= matches!(kept, Ok(Ok(_)));
+                    refuse_full_disk(kept)?;
                 }
-                Ok(None) => return Ok(true),
+                Ok(None) => return Ok(complete),
                 Err(_) => return Ok(false),
             }
         }
@@ -259,63 +267,73 @@ impl Source {
     /// A table with an integer key, of one destination or whole.
     fn copy(&self, to: &Connection, table: &str, key: &str, of: Option<&str>) -> Result<Copied, StoreError> {
         let columns = self.columns(to, table)?;
-        let mut copied = Copied { holes: Vec::new(), lost: 0 };
-        if columns.is_empty() {
-            return Ok(Copied { holes: vec![(1, i64::MAX)], lost: 0 });
-        }
-        let insert = insert_into(table, &columns);
+        let (insert, count) = (insert_into(table, &columns), columns.len());
         let scope = if of.is_some() { "destination = ?2" } else { "?2 IS NULL" };
-        let list = columns.join(", ");
-        let select =
-            format!("SELECT {key}, {list} FROM {table} NOT INDEXED WHERE {scope} AND {key} >= ?1 ORDER BY {key}");
-        let end: Option<i64> =
-            self.0.query_row(&format!("SELECT max({key}) FROM {table}"), [], |row| row.get(0)).ok().flatten();
-        let (mut next, mut rows_written) = (i64::MIN, 0);
+        let mut list = vec![key.to_owned()];
+        list.extend(columns);
+        let list = list.join(", ");
+        let select = format!("SELECT {list} FROM {table} NOT INDEXED WHERE {scope} AND {key} >= ?1 ORDER BY {key}");
+        let given_out = self.given_out(table);
+        let end = self.0.query_row(&format!("SELECT max({key}) FROM {table}"), [], |row| row.get::<_, Option<i64>>(0));
+        let mut copied = Copied { holes: Vec::new(), lost: 0, next: i64::MIN, last_key: i64::MAX };
+        if given_out > 0 {
+            copied.last_key = given_out;
+        }
         to.execute_batch("BEGIN")?;
-        loop {
-            let Ok(mut statement) = self.0.prepare(&select) else {
-                copied.hole(next.max(1), end.unwrap_or(i64::MAX));
-                break;
+        while !self.copy_on(to, &select, &insert, count, of, &mut copied)? {
+            let from = copied.next.max(1);
+            let end = match &end {
+                Ok(end) => end.unwrap_or(0).max(given_out),
+                Err(_) => given_out.max(from.saturating_add(UNKNOWN_END)),
             };
-            let mut rows = statement.query(params![next, of])?;
-            let mut failed = false;
-            loop {
-                match rows.next() {
-                    Ok(None) => break,
-                    Err(_) => {
-                        failed = true;
-                        break;
-                    }
-                    Ok(Some(row)) => {
-                        let Ok(at) = row.get::<_, i64>(0) else { continue };
-                        next = at + 1;
-                        let kept =
-                            values(row, 1, columns.len()).map(|values| to.execute(&insert, params_from_iter(values)));
-                        if !matches!(kept, Ok(Ok(_))) {
-                            refuse_full_disk(kept)?;
-                            copied.hole(at, at);
-                        }
-                        rows_written += 1;
-                        if rows_written % ROWS_A_TRANSACTION == 0 {
-                            to.execute_batch("COMMIT; BEGIN")?;
-                        }
-                    }
-                }
-            }
-            if !failed {
-                break;
-            }
-            let from = next.max(1);
-            let end = end.unwrap_or_else(|| self.given_out(table).max(from + UNKNOWN_END));
-            let found = self.next_readable(&format!("{select} LIMIT 1"), columns.len(), of, from, end);
+            let found = self.next_readable(&format!("{select} LIMIT 1"), count, of, from, end);
             copied.hole(from, found.map_or(end.max(from), |found| found - 1));
             match found {
-                Some(found) => next = found,
+                Some(found) => copied.next = found,
                 None => break,
             }
         }
         to.execute_batch("COMMIT")?;
         Ok(copied)
+    }
+
+    /// Copies rows from `copied.next` on; `false` if it ends at something that cannot be read.
+    fn copy_on(
+        &self,
+        to: &Connection,
+        select: &str,
+        insert: &str,
+        count: usize,
+        of: Option<&str>,
+        copied: &mut Copied,
+    ) -> Result<bool, StoreError> {
+        let Ok(mut statement) = self.0.prepare(select) else { return Ok(false) };
+        let mut insert = to.prepare_cached(insert)?;
+        let mut rows = statement.query(params![copied.next, of])?;
+        let mut written: u64 = 0;
+        loop {
+            let row = match rows.next() {
+                Ok(Some(row)) => row,
+                Ok(None) => return Ok(true),
+                Err(_) => return Ok(false),
+            };
+            let Ok(at) = row.get::<_, i64>(0) else { continue };
+            if at < copied.next || at > copied.last_key {
+                // A key that was never given out, or one out of order: the page holds something else.
+                copied.lost += 1;
+                continue;
+            }
+            copied.next = at.saturating_add(1);
+            let kept = values(row, 1, count).map(|values| insert.execute(params_from_iter(values)));
+            if !matches!(kept, Ok(Ok(_))) {
+                refuse_full_disk(kept)?;
+                copied.hole(at, at);
+            }
+            written += 1;
+            if written.is_multiple_of(ROWS_A_TRANSACTION) {
+                to.execute_batch("COMMIT; BEGIN")?;
+            }
+        }
     }
 
     /// The first key at or behind `from` whose row can be read whole.

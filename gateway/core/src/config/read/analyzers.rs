@@ -54,9 +54,10 @@ pub fn read(root: &Group<'_>, limits: &Limits) -> Vec<Analyzer> {
 }
 
 fn driver(group: &Group<'_>) -> Option<&'static dyn Driver> {
-    let names: Vec<&str> = DRIVERS.iter().map(|driver| driver.name()).collect();
+    let names: Vec<String> = DRIVERS.iter().map(|driver| format!("driver: {}", driver.name())).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let words: Vec<(&str, &'static dyn Driver)> = DRIVERS.iter().map(|driver| (driver.name(), *driver)).collect();
-    let field = group.need("driver", &format!("write `driver:` and {}", either(&names)))?;
+    let field = group.need("driver", &format!("write {}", either(&names)))?;
     field.word("driver", &words)
 }
 

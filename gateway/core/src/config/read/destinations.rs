@@ -135,7 +135,7 @@ fn secrets(group: &Group<'_>, dialect: Option<&'static dyn Dialect>) -> Vec<Secr
     let items = group.list("secrets");
     for (index, text) in texts.into_iter().enumerate() {
         let Err(problem) = dialect.check_secret(text) else { continue };
-        let suggestion = format!("write the secret as dialect `{}` has it", dialect.name());
+        let suggestion = format!("write the secret that the receiver has for dialect `{}`", dialect.name());
         match items.get(index) {
             Some(item) => item.wrong(&problem, &suggestion),
             None => group.wrong(key, &problem, &suggestion),

@@ -11,7 +11,11 @@ const EXAMPLES: &str = "write one of `path: /dev/ttyUSB0`, `usb: 0403:6001`, `by
      (`analyzer-gateway devices` shows what is plugged in)";
 
 pub fn read(analyzer: &Group<'_>) -> Option<Port> {
-    analyzer.need("port", EXAMPLES)?;
+    let field = analyzer.need("port", EXAMPLES)?;
+    if field.node.as_text().is_some() {
+        field.wrong("must say in which way the analyzer is plugged in", EXAMPLES);
+        return None;
+    }
     let noted = analyzer.context.mistakes.borrow().len();
     let group = analyzer.group::<file::Port>("port");
     let written: Vec<&str> = WAYS.into_iter().filter(|way| group.get(way).is_some()).collect();

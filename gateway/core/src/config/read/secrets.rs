@@ -21,11 +21,12 @@ pub fn one(group: &Group<'_>, key: &'static str, key_file: &'static str) -> Opti
 
 /// Reads `webhooks[].secret`, `secret_file` or `secrets`, newest first.
 pub fn several(group: &Group<'_>) -> Vec<Secret> {
-    let list = group.list("secrets");
+    let single = ["secret", "secret_file"].map(|key| group.get(key).is_some());
     let Some(field) = group.get("secrets") else {
         return one(group, "secret", "secret_file").into_iter().collect();
     };
-    if group.get("secret").is_some() || group.get("secret_file").is_some() {
+    let list = group.list("secrets");
+    if single.contains(&true) {
         field.wrong("another secret is written beside this list", "keep either `secrets` or the single secret");
     } else if matches!(&field.node.value, Value::Nothing) || field.node.value == Value::List(Vec::new()) {
         field.wrong("is an empty list", "write a secret after a dash, or remove the key");

@@ -69,7 +69,8 @@ mod tests {
     #[test]
     fn refused_frames_in_a_capture_are_not_part_of_its_text() {
         let part = |number, text: &str| frame(number, text.as_bytes(), false);
-        let session = [part(4, "H|"), part(6, "bad"), part(4, "other"), part(5, "\\^&\r"), part(5, "\\^&\r"), part(6, "P|")];
+        let session =
+            [part(4, "H|"), part(6, "bad"), part(4, "other"), part(5, "\\^&\r"), part(5, "\\^&\r"), part(6, "P|")];
         assert_eq!(acknowledged_text(&session.concat(), 100), b"H|\\^&\rP|");
         let behind = [part(7, "bad"), part(3, "H|"), part(4, "\\^&\r")];
         assert_eq!(acknowledged_text(&behind.concat(), 100), b"H|\\^&\r");

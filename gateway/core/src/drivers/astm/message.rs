@@ -1,5 +1,6 @@
 //! What a LIS2-A2 message states: tests with their results, and queries. CONTRACT's rules for ids, codes and values.
 
+use super::assembly::{record_type, split_records};
 use super::records::{Record, parse_records};
 use crate::event::*;
 use crate::time::Now;
@@ -10,12 +11,13 @@ use sha2::{Digest, Sha256};
 /// one `MESSAGE_REJECTED`.
 pub(super) fn events(text: &[u8], now: Now) -> Vec<EventKind> {
     let Some(message) = Message::read(text, now) else {
-        let reason = "the frames are good, but their text holds no LIS2 record (H, P, O, R, C, Q, L): is it another protocol?";
+        let reason =
+            "the frames are good, but their text holds no LIS2 record (H, P, O, R, C, Q, L): is it another protocol?";
         return vec![EventKind::rejected("not_records", reason, text.len())];
     };
     let mut facts = Vec::new();
     let mut ordinal = 0;
-    let digest = Sha256::digest(text);
+    let digest = digest(text);
     for test in message.tests {
         let identity = message.repeatable.then(|| Identity(fingerprint(&digest, ordinal)));
         let fact = EventKind::about_test(EventName::TestFinished, message.device.clone(), test);
@@ -74,7 +76,7 @@ impl Message {
         };
         let repeatable = records.iter().any(dated);
         let (drafts, queries) = collect(&records);
-        let digest = Sha256::digest(text);
+        let digest = digest(text);
         let with_id = |(ordinal, draft): (usize, Draft)| {
             let hash = fingerprint(&digest, ordinal);
             let id = match repeatable {
@@ -88,7 +90,17 @@ impl Message {
     }
 }
 
-/// The message's text without its framing, and which of its facts this is.
+/// The message's records without their framing. Not its L: a repetition may have one where the first try had lost it.
+fn digest(text: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for record in split_records(text).into_iter().filter(|record| record_type(record) != Some(b'L')) {
+        hash.update(record);
+        hash.update(b"\r");
+    }
+    hash.finalize().into()
+}
+
+/// One fact of a message: the message, which of its facts this is.
 fn fingerprint(digest: &[u8], ordinal: usize) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(digest);

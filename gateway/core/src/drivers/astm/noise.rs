@@ -82,7 +82,9 @@ pub fn guess(bytes: &[u8]) -> &'static str {
         Some(0x0b) => "it starts with VT: looks like HL7 over MLLP",
         Some(_) if holds(b"MSH|") => "it looks like HL7",
         Some(0x01) => "it starts with SOH: a maker's own envelope around records",
-        Some(0x02) => "STX text without ENQ: the rest of a session whose beginning was missed, or a maker's own protocol",
+        Some(0x02) => {
+            "STX text without ENQ: the rest of a session whose beginning was missed, or a maker's own protocol"
+        }
         Some(b'<') => "it looks like XML, perhaps POCT1-A",
         Some(b'{') => "it looks like JSON lines: the driver test-v0 reads those",
         Some(b'H' | b'h') if holds(b"|\\^") || holds(b"^&") || holds(b"@^\\") => {

@@ -156,8 +156,10 @@ pub(super) fn parse_records(text: &[u8]) -> Vec<Record> {
     let mut records = Vec::new();
     for bytes in split_records(text) {
         let Some(letter) = record_type(bytes) else { continue };
-        let line: String = if latin { bytes.iter().map(|byte| *byte as char).collect() } else { decode_text(bytes).into() };
-        let line: String = line.trim_start_matches(|sign: char| sign <= ' ').chars().filter(|sign| *sign != '\n').collect();
+        let line: String =
+            if latin { bytes.iter().map(|byte| *byte as char).collect() } else { decode_text(bytes).into() };
+        let line: String =
+            line.trim_start_matches(|sign: char| sign <= ' ').chars().filter(|sign| *sign != '\n').collect();
         if letter == b'H' {
             delimiters = Delimiters::declared(&line);
         }

@@ -47,7 +47,7 @@ pub(super) struct E1381 {
     /// The text of a frame that repeated its predecessor's number with another text, until it comes under its own number.
     conflict: Option<Vec<u8>>,
     too_long_reported: bool,
-    /// The last frame did not get its ACK.
+    /// What came last, a frame or what may have been one, did not get its ACK.
     unanswered: bool,
     heard: Mono,
     /// When the session last moved: its 30 s run from here.
@@ -59,11 +59,24 @@ pub(super) struct E1381 {
 
 /// What is done when the outstanding commit is answered.
 enum Pending {
-    Frame { frame: Frame, grown: Grown, before: Vec<u8>, complete: bool, bytes: usize, received: Mono },
+    Frame {
+        frame: Frame,
+        grown: Grown,
+        before: Vec<u8>,
+        complete: bool,
+        bytes: usize,
+        received: Mono,
+    },
     /// A message has been concluded. `restart`: by an ENQ that waits for its answer.
-    Conclusion { commit: Commit, restart: bool },
+    Conclusion {
+        commit: Commit,
+        restart: bool,
+    },
     /// A refusal has been reported; NAK either way.
-    Refusal { bytes: usize, complete: bool },
+    Refusal {
+        bytes: usize,
+        complete: bool,
+    },
 }
 
 /// Why a session or a message ends.
@@ -160,7 +173,12 @@ impl E1381 {
             };
         }
         match piece {
-            Piece::Noise(bytes) => self.remember(&bytes),
+            Piece::Noise(bytes) => {
+                // A frame whose STX was lost is noise too, and its sender has had no answer.
+                self.unanswered |=
+                    bytes.iter().any(|byte| !matches!(*byte, 0 | 0xff | ACK | NAK | b' ' | b'\r' | b'\n'));
+                self.remember(&bytes);
+            }
             Piece::Enq => self.conclude(now, Cause::Restart, actions),
             Piece::Eot => self.conclude(now, Cause::Eot, actions),
             Piece::Frame(frame) => self.frame(now, frame, actions),
@@ -268,6 +286,9 @@ impl E1381 {
 
     /// A good new frame: stored first, acknowledged then.
     fn accept(&mut self, now: Now, frame: Frame, actions: &mut Vec<Action>) {
+        if self.conflict.as_ref() == Some(&frame.text) {
+            self.conflict = None;
+        }
         let grown = self.assembly.grow(&frame.text, frame.last, frame.raw.len());
         if self.assembly.bytes() > self.options.message_bytes_max {
             self.assembly.undo(&grown);
@@ -284,6 +305,10 @@ impl E1381 {
         let complete = self.assembly.settles(&grown);
         let texts = grown.messages.iter().map(|range| &self.assembly.text()[range.clone()]);
         let mut events: Vec<EventKind> = texts.flat_map(|text| message::events(text, now)).collect();
+        // The sender went on without ever resolving it: its text would be lost without a word.
+        if self.conflict.is_some() {
+            events.push(conflict_report(self.raw.len()));
+        }
         if planted(Mutant::CaptureWithoutEvents) {
             events.clear();
         }
@@ -301,9 +326,6 @@ impl E1381 {
     fn stored(&mut self, frame: &Frame, grown: &Grown) {
         self.assembly.keep(grown);
         self.expected = (frame.number + 1) % 8;
-        if self.conflict.as_ref() == Some(&frame.text) {
-            self.conflict = None;
-        }
         self.refused = None;
         self.unanswered = false;
         self.last = Some(frame.clone());
@@ -314,6 +336,7 @@ impl E1381 {
         match self.pending.take() {
             Some(Pending::Frame { frame, grown, complete, bytes, received, .. }) => {
                 self.stored(&frame, &grown);
+                self.conflict = None;
                 self.stored_bytes = if complete { 0 } else { self.stored_bytes + bytes };
                 self.moved = now.mono;
                 self.unanswered = now.mono.since(received) > ANSWER;
@@ -417,7 +440,8 @@ impl E1381 {
             broken_frame = is_frame && rest.len() > 1;
             self.remember(&rest);
         }
-        let clean = cause == Cause::Eot && !self.unanswered && self.refused.is_none() && !self.assembly.ends_in_record();
+        let clean =
+            cause == Cause::Eot && !self.unanswered && self.refused.is_none() && !self.assembly.ends_in_record();
         let mut events = Vec::new();
         if self.assembly.is_open() && clean {
             events = message::events(self.assembly.text(), now);
@@ -435,8 +459,7 @@ impl E1381 {
             events.push(EventKind::rejected("interrupted", "a frame began and never ended", self.raw.len()));
         }
         if self.conflict.take().is_some() {
-            let reason = "a frame repeated the number of the one before it with another text, and was refused";
-            events.push(EventKind::rejected("frame_number", reason, self.raw.len()));
+            events.push(conflict_report(self.raw.len()));
         }
         if events.is_empty() && !self.assembly.is_open() {
             self.reset();
@@ -463,6 +486,11 @@ impl E1381 {
     }
 }
 
+fn conflict_report(bytes: usize) -> EventKind {
+    let reason = "a frame repeated the number of the one before it with another text, and was refused";
+    EventKind::rejected("frame_number", reason, bytes)
+}
+
 fn interruption_reason(cause: Cause, refused: Option<&str>) -> String {
     let how = match cause {
         Cause::Eot => "the analyzer gave the message up",
@@ -478,7 +506,9 @@ fn interruption_reason(cause: Cause, refused: Option<&str>) -> String {
 
 fn refusal_reason(code: &str) -> &'static str {
     match code {
-        "checksum" => "the checksum of a frame was wrong, and no good copy of it came: noise on the line, or wrong settings",
+        "checksum" => {
+            "the checksum of a frame was wrong, and no good copy of it came: noise on the line, or wrong settings"
+        }
         "frame_number" => "a frame had a number that was neither the next nor the last, and no other copy of it came",
         "interrupted" => "a frame was broken off, and no whole copy of it came",
         _ => "a frame was too long, and no shorter one came",

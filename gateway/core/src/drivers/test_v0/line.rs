@@ -203,8 +203,12 @@ mod tests {
 
     #[test]
     fn serial_numbers_stay_as_received() {
-        for (sent, kept) in [("0000000000", "0000000000"), ("18446744073709551615", "18446744073709551615"), ("\"07 A\"", "07 A")] {
-            let line = format!(r#"{{"event":"DEVICE_READY","device":{{"sn" : {sent},"currentTemp":63.10}},"test":{{"state":"IDLE"}}}}"#);
+        for (sent, kept) in
+            [("0000000000", "0000000000"), ("18446744073709551615", "18446744073709551615"), ("\"07 A\"", "07 A")]
+        {
+            let line = format!(
+                r#"{{"event":"DEVICE_READY","device":{{"sn" : {sent},"currentTemp":63.10}},"test":{{"state":"IDLE"}}}}"#
+            );
             let device = read(&line).ok().and_then(|report| report.device).unwrap();
             assert_eq!(device.sn.as_deref(), Some(kept));
             assert_eq!(device.details["currentTemp"].to_string(), "63.10");
@@ -214,7 +218,10 @@ mod tests {
     #[test]
     fn faults_say_where_and_never_what() {
         let fault = read(r#"{"event":"NEW_DATA","device":{"sn":007},"test":{secret}}"#).err().unwrap();
-        assert_eq!((fault.code, fault.reason.as_str()), ("bad_json", "the line cannot be read: it is not JSON, at byte 48"));
+        assert_eq!(
+            (fault.code, fault.reason.as_str()),
+            ("bad_json", "the line cannot be read: it is not JSON, at byte 48")
+        );
         assert_eq!(read("[1]").err().unwrap().code, "not_test_v0");
         assert_eq!(read(r#"{"event":"SECRET","test":{"state":"IDLE"}}"#).err().unwrap().code, "not_test_v0");
         assert!(read(r#"{"event":"NEW_DATA","#).err().unwrap().reason.contains("ends too early"));

@@ -1,0 +1,75 @@
+//! A damaged list of tables is replaced by the one of a new file.
+//!
+//! SQLite keeps the list in the file's first page and a few more; without it no row can be found, although all rows may be
+//! whole. Version 1 creates its tables in one go, so they begin at the same pages in every file, and the list of a new file
+//! fits any other. If it should not fit after all, the rows read with it break the rules of their tables and are left out.
+
+use super::open::beside;
+use super::{migrate, salvage};
+use rusqlite::Connection;
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+const PAGE_BYTES: usize = 4_096;
+
+fn copy_of(path: &Path) -> PathBuf {
+    beside(path, ".salvaging-copy")
+}
+
+fn fresh_of(path: &Path) -> PathBuf {
+    beside(path, ".salvaging-new")
+}
+
+/// Removes what [`with_new_schema`] has made.
+pub(super) fn remove(path: &Path) {
+    salvage::remove(&copy_of(path));
+    salvage::remove(&fresh_of(path));
+}
+
+/// A copy of the damaged file with the list of tables of a new one; `None` if that cannot be made.
+pub(super) fn with_new_schema(path: &Path) -> Option<PathBuf> {
+    remove(path);
+    let copy = copy_of(path);
+    let (fresh, roots) = new_file(&fresh_of(path)).ok()?;
+    for suffix in ["", "-wal"] {
+        let from = beside(path, suffix);
+        if from.exists() {
+            fs::copy(from, beside(&copy, suffix)).ok()?;
+        }
+    }
+    let mut file = File::options().write(true).open(&copy).ok()?;
+    let pages = u32::try_from(file.metadata().ok()?.len() / PAGE_BYTES as u64).ok()?;
+    for (index, page) in fresh.chunks_exact(PAGE_BYTES).enumerate() {
+        if index > 0 && roots.contains(&(index as i64 + 1)) {
+            continue;
+        }
+        let mut page = page.to_vec();
+        if index == 0 {
+            adapt_header(&mut page, pages);
+        }
+        file.seek(SeekFrom::Start((index * PAGE_BYTES) as u64)).ok()?;
+        file.write_all(&page).ok()?;
+    }
+    Some(copy)
+}
+
+/// The header's fields (SQLite file format, section 1.3): WAL mode, the file's true length, no list of free pages.
+fn adapt_header(page: &mut [u8], pages: u32) {
+    page[18..20].copy_from_slice(&[2, 2]);
+    page[28..32].copy_from_slice(&pages.to_be_bytes());
+    page[32..40].fill(0);
+}
+
+fn new_file(path: &Path) -> Result<(Vec<u8>, HashSet<i64>), Box<dyn std::error::Error>> {
+    let connection = Connection::open(path)?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES as i64)?;
+    migrate::migrate(&connection)?;
+    let roots = connection
+        .prepare("SELECT rootpage FROM sqlite_schema WHERE rootpage > 0")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    drop(connection);
+    Ok((fs::read(path)?, roots))
+}

@@ -1,0 +1,64 @@
+//! A settings file in a folder of its own, with an environment.
+
+use gateway_core::config::Config;
+use gateway_daemon::configuration::{Failure, Loaded, Source, load};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A secret of the right form.
+pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLw0s";
+
+/// A file in a folder of its own, with an environment.
+pub struct Bench {
+    pub folder: tempfile::TempDir,
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+impl Bench {
+    pub fn new() -> Bench {
+        Bench { folder: tempfile::tempdir().expect("a temporary folder"), environment: Vec::new() }
+    }
+
+    pub fn with(text: impl AsRef<[u8]>) -> Bench {
+        let bench = Bench::new();
+        bench.write(text);
+        bench
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write(&self, text: impl AsRef<[u8]>) {
+        fs::write(self.path("gateway.yaml"), text).expect("a file in the temporary folder");
+    }
+
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.into(), value.into()));
+    }
+
+    pub fn source(&self) -> Source {
+        Source { file: Some(self.path("gateway.yaml")), environment: self.environment.clone(), ..Source::default() }
+    }
+
+    pub fn load(&self) -> Result<Loaded, Failure> {
+        load(&self.source())
+    }
+
+    pub fn good(&self) -> Config {
+        self.load().unwrap_or_else(|failure| panic!("{failure}")).config
+    }
+
+    /// What a person reads, with FILE for the file.
+    pub fn told(&self) -> String {
+        match self.load() {
+            Ok(_) => "good".to_owned(),
+            Err(failure) => told(&failure, &self.path("gateway.yaml")),
+        }
+    }
+}
+
+pub fn told(failure: &Failure, file: &Path) -> String {
+    failure.to_string().replace(&file.display().to_string(), "FILE")
+}

@@ -1,0 +1,154 @@
+//! Our own transmissions, invented values throughout: `fixtures/analyzers/<driver>/<case>/input.*` must print
+//! `expected.jsonl`, whole and in pieces. `UPDATE=1` rewrites the expectations; read the difference.
+//!
+//! What a person expects of each case stands in [`EXPECTED`] too, so that a careless update does not pass.
+
+use super::support::{args, decode};
+use gateway_core::drivers::DRIVERS;
+use gateway_daemon::commands::decode::Args;
+use std::path::{Path, PathBuf};
+
+/// Case, and its events in order: a rejection by its code, `TEST_FINISHED` by its sample, results and comments.
+const EXPECTED: &[(&str, &str)] = &[
+    ("astm/small_session", "S-1001:1"),
+    ("astm/one_record_a_frame", "S-1002:22+2"),
+    ("astm/every_record_in_an_etb_frame", "S-1003:1"),
+    ("astm/one_large_frame", "204:22"),
+    ("astm/text_cut_every_240_bytes", "S-1005:2"),
+    ("astm/frame_repeated_after_a_lost_ack", "S-1001:1"),
+    ("astm/bad_checksum_then_good", "S-1001:1"),
+    ("astm/corrupt_etb_frame_then_good", "S-1001:1"),
+    ("astm/skipped_frame_number_then_good", "S-1001:1"),
+    ("astm/lower_case_checksum", "S-1001:1"),
+    ("astm/no_cr_lf_after_checksum", "S-1001:1"),
+    ("astm/eot_and_enq_together", "S-1001:1 S-1012:1"),
+    ("astm/enq_restarts_the_session", "interrupted S-1001:1"),
+    ("astm/noise_around_frames", "S-1001:1"),
+    ("astm/lf_in_the_text_not_in_the_sum", "S-1001:1"),
+    ("astm/two_messages_in_a_session", "S-1001:1 S-1016:1"),
+    ("astm/two_messages_in_a_frame", "S-1001:1 S-1016:1"),
+    ("astm/latin_1", "S-1017:1"),
+    ("astm/utf_8", "S-1001:1"),
+    ("astm/session_that_never_ends", "interrupted"),
+    ("astm/own_delimiters_and_repeated_codes", "S-1020:4+1"),
+    ("astm/escapes", "A^B:2+1"),
+    ("astm/control_runs", "QC-LOW:1:qc LOT-9:1:qc S-1023:1"),
+    ("astm/query_for_two_samples", "QUERY:0000000901,00000902:O"),
+    ("astm/values_that_are_no_numbers", "S-1025:17"),
+    ("astm/damaged_records", "null:1 S-1026:1+2"),
+    ("astm/message_without_l", "S-1001:1"),
+    ("astm/where_the_sample_id_is", "PRAC-1:1 T20 A:1 null:1"),
+    ("astm/codes_comments_and_times", "S-1029:7+2"),
+    ("astm/bad_checksum_to_the_end", "interrupted S-1001:1"),
+    ("astm/never_a_good_frame", "checksum"),
+    ("astm/same_number_other_text", "S-1001:1 frame_number"),
+    ("astm/broken_off_in_a_frame", "interrupted"),
+    ("astm/not_astm_hl7", "not_astm"),
+    ("astm/not_astm_wrong_speed", "not_astm"),
+    ("astm/no_records_in_good_frames", "not_records"),
+    ("astm/records_without_frames", "S-1001:1 S-1033:1"),
+    ("test-v0/whole_run", "DEVICE_READY TEST_STARTED NEW_DATA NEW_DATA ALREADY_TESTING NEW_DATA null:3"),
+    ("test-v0/crlf_and_blank_lines", "TEST_STARTED NEW_DATA null:3"),
+    ("test-v0/serial_numbers", "DEVICE_READY DEVICE_READY DEVICE_READY DEVICE_READY"),
+    ("test-v0/gateway_came_late", "CONTINUE_TEST NEW_DATA null:3"),
+    ("test-v0/a_new_test_without_an_end", "TEST_STARTED NEW_DATA NEW_DATA TEST_STARTED NEW_DATA null:0"),
+    ("test-v0/stalled", "DEVICE_READY TEST_STARTED NEW_DATA NEW_DATA ANALYZER_ALARM"),
+    (
+        "test-v0/lines_that_are_none",
+        "bad_json not_test_v0 not_test_v0 not_test_v0 not_test_v0 not_test_v0 not_test_v0 bad_json DEVICE_READY",
+    ),
+    ("test-v0/last_line_without_end", "TEST_STARTED NEW_DATA ANALYZER_ALARM"),
+    ("test-v0/broken_off", "TEST_STARTED NEW_DATA interrupted ANALYZER_ALARM"),
+];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/analyzers")
+}
+
+fn input(case: &Path) -> PathBuf {
+    let candidates = ["input.astm", "input.bin"].map(|name| case.join(name));
+    candidates.into_iter().find(|file| file.is_file()).unwrap_or_else(|| panic!("{} has no input", case.display()))
+}
+
+/// One event in a word or two.
+fn brief(line: &serde_json::Value) -> String {
+    if let Some(code) = line["rejection"]["code"].as_str() {
+        return code.to_owned();
+    }
+    if let Some(ids) = line["query"]["sample_ids"].as_array() {
+        let ids: Vec<&str> = ids.iter().filter_map(|id| id.as_str()).collect();
+        return format!("QUERY:{}:{}", ids.join(","), line["query"]["status"].as_str().unwrap());
+    }
+    if line["event"] != "TEST_FINISHED" {
+        return line["event"].as_str().unwrap().to_owned();
+    }
+    let test = &line["test"];
+    let comments = |value: &serde_json::Value| value["comments"].as_array().map_or(0, Vec::len);
+    let results = test["results"].as_array().unwrap();
+    let spoken = comments(test) + results.iter().map(comments).sum::<usize>();
+    let sample = test["sample_id"].as_str().unwrap_or("null");
+    let spoken = if spoken > 0 { format!("+{spoken}") } else { String::new() };
+    format!("{sample}:{}{spoken}{}", results.len(), if test["qc"] == true { ":qc" } else { "" })
+}
+
+#[test]
+fn every_case_prints_what_is_expected() {
+    for (case, expected) in EXPECTED {
+        let (driver, _) = case.split_once('/').unwrap();
+        let file = input(&folder().join(case));
+        let whole = decode(args(driver, &file));
+        let lines = whole.lines();
+        assert_eq!(lines.iter().map(brief).collect::<Vec<_>>().join(" "), *expected, "{case}");
+        let rejected = lines.iter().any(|line| line["event"] == "MESSAGE_REJECTED");
+        assert_eq!(whole.status, u8::from(rejected), "{case}");
+        for chunks in ["1", "7", "32"] {
+            let pieces = decode(Args { chunks: Some(chunks.to_owned()), ..args(driver, &file) });
+            assert_eq!(pieces.text, whole.text, "{case} in reads of {chunks}");
+        }
+        let wanted = file.with_file_name("expected.jsonl");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&wanted, &whole.text).unwrap();
+        }
+        let wanted = std::fs::read_to_string(&wanted).unwrap_or_default();
+        assert_eq!(whole.text, wanted, "{case}: UPDATE=1 rewrites expected.jsonl");
+    }
+}
+
+#[test]
+fn every_case_is_listed_and_every_driver_has_cases() {
+    for driver in DRIVERS {
+        let cases = std::fs::read_dir(folder().join(driver.name())).expect("every driver has a folder of fixtures");
+        for case in cases {
+            let name = format!("{}/{}", driver.name(), case.unwrap().file_name().to_str().unwrap());
+            assert!(EXPECTED.iter().any(|(listed, _)| *listed == name), "{name} is not in EXPECTED");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_a_sentence_and_status_2() {
+    let file = input(&folder().join("astm/small_session"));
+    let near = decode(args("asm", &file));
+    assert_eq!((near.status, near.notes.trim()), (2, "There is no driver \"asm\". Did you mean \"astm\"?"));
+    let missing = decode(args("astm", Path::new("no/such/file")));
+    assert_eq!(missing.status, 2);
+    assert!(missing.notes.contains("no/such/file cannot be read"));
+    let chunks = decode(Args { chunks: Some("0".to_owned()), ..args("astm", &file) });
+    assert_eq!(chunks.status, 2);
+    let framing = decode(Args { framing: Some("some".to_owned()), ..args("astm", &file) });
+    assert_eq!(framing.status, 2);
+    assert!(near.text.is_empty() && missing.text.is_empty() && chunks.text.is_empty());
+}
+
+#[test]
+fn a_file_that_says_nothing_is_one_rejection() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("input");
+    for (bytes, status) in [(&b""[..], 0), (b"\x05\x04", 1), (b"hello\r\n", 1), (b"\x05\x021H|\\^&\r\x03E5\r\n\x04", 0)]
+    {
+        std::fs::write(&file, bytes).unwrap();
+        let decoded = decode(args("astm", &file));
+        assert_eq!(decoded.status, status, "{}", decoded.text);
+        assert_eq!(decoded.lines().len(), usize::from(status), "{}", decoded.text);
+    }
+}
