@@ -131,7 +131,7 @@ impl Home {
     }
 
     pub async fn ready(&self, gateway: &Gateway) {
-        self.eventually("READY=1", || self.notices_of(gateway).iter().any(|text| text == "READY=1").then_some(())).await;
+        self.eventually("READY=1", || self.was_told(gateway, "READY=1").then_some(())).await;
     }
 
     /// Everything that service managers were told.
@@ -142,6 +142,11 @@ impl Home {
     /// What they were told since this process was started.
     pub fn notices_of(&self, gateway: &Gateway) -> Vec<String> {
         self.notices().split_off(gateway.notices_from)
+    }
+
+    /// Whether one of its notices has this line.
+    pub fn was_told(&self, gateway: &Gateway, line: &str) -> bool {
+        self.notices_of(gateway).iter().any(|text| text.lines().any(|told| told == line))
     }
 
     pub fn log(&self) -> String {
@@ -202,10 +207,6 @@ impl Gateway {
 
     pub fn signal(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(self.pid(), signal).expect("a process of ours");
-    }
-
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("a process of ours").is_none()
     }
 
     /// SIGKILL, and it is gone when this returns.

@@ -7,12 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-#[derive(Default)]
-struct Seen {
-    last: BTreeMap<String, Vec<u8>>,
-    /// Every word ever said, in order.
-    all: Vec<(String, Vec<u8>)>,
-}
+/// The last payload on each topic.
+type Seen = BTreeMap<String, Vec<u8>>;
 
 pub struct Watcher {
     seen: Arc<Mutex<Seen>>,
@@ -38,25 +34,18 @@ impl Watcher {
     /// The last JSON said on this topic.
     pub fn last(&self, topic: &str) -> Option<Value> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.last.get(topic).and_then(|payload| serde_json::from_slice(payload).ok())
+        seen.get(topic).and_then(|payload| serde_json::from_slice(payload).ok())
     }
 
     /// Whether the topic was cleared (an empty retained payload) or never set.
     pub fn is_clear(&self, topic: &str) -> bool {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.last.get(topic).is_none_or(Vec::is_empty)
+        seen.get(topic).is_none_or(Vec::is_empty)
     }
 
     /// The last `state` said on this topic.
     pub fn state(&self, topic: &str) -> Option<String> {
         self.last(topic)?["state"].as_str().map(str::to_owned)
-    }
-
-    /// Every JSON said on this topic, in order.
-    pub fn all(&self, topic: &str) -> Vec<Value> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let said = seen.all.iter().filter(|(on, _)| on == topic);
-        said.filter_map(|(_, payload)| serde_json::from_slice(payload).ok()).collect()
     }
 }
 
@@ -70,10 +59,7 @@ async fn watch(client: AsyncClient, mut events: EventLoop, seen: Arc<Mutex<Seen>
             }
             Ok(Event::Incoming(Incoming::Publish(publish))) => {
                 let topic = String::from_utf8_lossy(&publish.topic).into_owned();
-                let payload = publish.payload.to_vec();
-                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                seen.last.insert(topic.clone(), payload.clone());
-                seen.all.push((topic, payload));
+                seen.lock().unwrap_or_else(PoisonError::into_inner).insert(topic, publish.payload.to_vec());
             }
             Ok(_) => {}
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
