@@ -1,11 +1,18 @@
 //! What bytes mean: every analyzer fixture, the public captures, and the promises that hold for any bytes at all.
 
+// A test that cannot go on should say so by failing.
+#![allow(clippy::unwrap_used)]
+
 #[path = "decoding/captures.rs"]
 mod captures;
 #[path = "decoding/fixtures.rs"]
 mod fixtures;
 #[path = "decoding/link_rules.rs"]
 mod link_rules;
+#[path = "decoding/live_lines.rs"]
+mod live_lines;
+#[path = "decoding/planted.rs"]
+mod planted;
 #[path = "decoding/properties.rs"]
 mod properties;
 #[path = "decoding/support.rs"]

@@ -238,3 +238,25 @@ fn ortho_vision_in_utf_8_with_a_bare_l() {
     let name = &records("ortho_vision_utf8.e1394").unwrap()[1][5];
     assert_eq!(name, "\u{160}\u{106}\u{17d}\u{110}^Bobby^B");
 }
+
+#[test]
+fn captures_of_other_protocols_are_rejected_with_a_reason_and_never_misread() {
+    let Some(folder) = folder() else { return };
+    for (name, word) in [
+        ("abl9_soh_eot.bin", "SOH"),
+        ("bc5380_images.mllp", "HL7"),
+        ("clinitek_status_patient.mllp", "HL7"),
+        ("law_oul_r22.mllp", "HL7"),
+        ("dca_vantage_poct1a_device.xml", "XML"),
+        ("emerald22al_short.txt", "plain text"),
+        ("siemens_348_bloodgas_print.txt", "plain text"),
+        ("wondfo_finecare.csv", "plain text"),
+        ("mini_vidas_raw.bin", "checksum"),
+    ] {
+        let decoded = decode(args("astm", &folder.join(name)));
+        let events = decoded.lines();
+        assert_eq!((decoded.status, events.len()), (1, 1), "{name}: {}", decoded.text);
+        let reason = events[0]["rejection"]["reason"].as_str().unwrap();
+        assert!(reason.contains(word), "{name}: {reason}");
+    }
+}

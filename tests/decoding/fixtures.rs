@@ -45,6 +45,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("astm/broken_off_in_a_frame", "interrupted"),
     ("astm/not_astm_hl7", "not_astm"),
     ("astm/not_astm_wrong_speed", "not_astm"),
+    ("astm/frames_without_enq", "S-1001:1"),
     ("astm/no_records_in_good_frames", "not_records"),
     ("astm/records_without_frames", "S-1001:1 S-1033:1"),
     ("test-v0/whole_run", "DEVICE_READY TEST_STARTED NEW_DATA NEW_DATA ALREADY_TESTING NEW_DATA null:3"),

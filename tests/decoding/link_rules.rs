@@ -285,6 +285,19 @@ fn a_frame_without_cr_lf_is_answered_after_a_moment_or_at_the_next_byte() {
 }
 
 #[test]
+fn a_frame_may_take_longer_than_the_silence_as_long_as_it_comes() {
+    let mut bench = after_frames(3);
+    for byte in &frames()[3][..30] {
+        bench.receive(&[*byte]);
+        bench.wait(seconds(2));
+    }
+    assert_eq!(bench.receive(&frames()[3][30..]), [ACK]);
+    bench.receive(&frames()[4][..10]);
+    bench.wait(seconds(31));
+    assert_eq!(bench.names(), ["interrupted"]);
+}
+
+#[test]
 fn what_is_no_session_is_reported_once_with_a_guess() {
     let hl7 = format!("\x0bMSH|^~\\&|X\rPID|1||{}\r\x1c\r", "0".repeat(80));
     let mut bench = Bench::astm();
@@ -329,4 +342,18 @@ fn records_without_frames_need_no_answer_and_are_retried_until_stored() {
     bench.receive([HEADER, ORDER, HEADER, ORDER, "R|1|^^^A|1"].concat().as_bytes());
     bench.wait(seconds(31));
     assert_eq!(bench.names(), ["TEST_FINISHED", "interrupted", "interrupted"]);
+}
+
+#[test]
+fn a_message_of_megabytes_in_small_frames_is_taken() {
+    let picture = format!("M|1|{}\r", "QUJD".repeat(500_000));
+    let text = [HEADER, ORDER, RESULT, &picture, END].concat();
+    let mut bench = after_frames(0);
+    for (place, part) in text.as_bytes().chunks(240).enumerate() {
+        let part = std::str::from_utf8(part).unwrap();
+        assert_eq!(bench.receive(&frame((place % 8) as u8 + 1, part, (place + 1) * 240 >= text.len())), [ACK]);
+    }
+    assert_eq!(bench.names(), ["TEST_FINISHED"]);
+    let captured: usize = bench.stored().iter().map(|commit| commit.capture.len()).sum();
+    assert!(captured > text.len());
 }

@@ -52,7 +52,7 @@ fn finished(events: &[EventKind]) -> Vec<&EventKind> {
 }
 
 /// Cuts bytes at places drawn at random.
-fn cut<'b>(bytes: &'b [u8], mut places: Vec<usize>) -> Vec<&'b [u8]> {
+fn cut(bytes: &[u8], mut places: Vec<usize>) -> Vec<&[u8]> {
     places.iter_mut().for_each(|place| *place %= bytes.len() + 1);
     places.extend([0, bytes.len()]);
     places.sort_unstable();

@@ -291,14 +291,20 @@ fn a_full_disk_refuses_what_does_not_fit_and_keeps_what_was_answered() {
     if let Some(folder) = std::env::var_os(CHILD) {
         return fill(PathBuf::from(folder));
     }
+    for (blocks, answers_min) in [(600, 0), (777, 0), (2_048, 10)] {
+        fill_in_a_child(CHILD, blocks, answers_min);
+    }
+}
+
+/// In the child no file may grow beyond so many blocks of 512 bytes, and the signal about it is ignored: writes fail instead.
+fn fill_in_a_child(variable: &str, blocks: u32, answers_min: usize) {
     let place = Place::new();
-    // A file may not grow beyond 1 MiB here (512-byte blocks), and the signal about it is ignored: writes fail instead.
     let test = "commits::a_full_disk_refuses_what_does_not_fit_and_keeps_what_was_answered";
-    let script = format!("trap '' XFSZ; ulimit -f 2048; exec \"$0\" --exact {test} --nocapture");
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" --exact {test} --nocapture");
     let child = std::process::Command::new("sh")
         .args(["-c", &script])
         .arg(std::env::current_exe().unwrap())
-        .env(CHILD, place.folder.path())
+        .env(variable, place.folder.path())
         .output()
         .unwrap();
     assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
@@ -309,7 +315,26 @@ fn a_full_disk_refuses_what_does_not_fit_and_keeps_what_was_answered() {
             let number = number.parse().unwrap();
             assert_eq!(store.commit(place.entry(b"", &[(number, bare())], true)).await.unwrap().repeated, 1);
         }
-        assert!(answered.lines().count() > 10);
+        assert!(answered.lines().count() >= answers_min);
+    });
+}
+
+#[test]
+fn the_planted_bug_moves_the_cursor_without_its_rows() {
+    use gateway_core::mutants::{Mutant, plant};
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        store.configure(&[(mqtt(), everything())]).await.unwrap();
+        store.commit(place.entry(b"", &[(1, bare())], true)).await.unwrap();
+        let state = DeliveryState::Queued { attempts: 0 };
+        let row = Row { seq: Seq(1), ordinal: 1, lane: Lane("a:x".into()), state, redriven: false };
+        plant(Some(Mutant::CursorWithoutRows));
+        let record = Record { rows: vec![row], cursor: Some((Seq(1), 1)), ..Record::default() };
+        store.record(&mqtt(), record).await.unwrap();
+        plant(None);
+        let backlog = store.backlog(&mqtt()).await.unwrap();
+        assert_eq!((backlog.cursor, backlog.rows.len()), (Seq(1), 0));
     });
 }
 
@@ -326,7 +351,7 @@ fn fill(folder: PathBuf) {
             for task in 0..8 {
                 let (store, at, number) = (store.clone(), clock.now(), round * 8 + task);
                 let capture: Vec<u8> =
-                    (0..9_000_u64).map(|at| ((at * 31 + number * 7919) * 2_654_435_761 >> 11) as u8).collect();
+                    (0..9_000_u64).map(|at| (((at * 31 + number * 7919) * 2_654_435_761) >> 11) as u8).collect();
                 let events = vec![(id(number), bare())];
                 let entry = NewEntry { analyzer: analyzer(), at, capture, events, complete: true };
                 tasks.spawn(async move { (number, store.commit(entry).await) });

@@ -70,7 +70,7 @@ fn a_log_torn_anywhere_is_a_beginning_of_the_history() {
 fn cuts(length: usize) -> Vec<usize> {
     let borders = (0..).map(|frame| 32 + frame * 4_120).take_while(|border| *border <= length);
     let mut cuts: Vec<usize> = borders.flat_map(|border| [border - 1, border, border + 1, border + 24]).collect();
-    cuts.extend((0..length).step_by(1_009));
+    cuts.extend((0..length).step_by(307));
     cuts.push(length);
     cuts.retain(|cut| *cut <= length);
     cuts.sort_unstable();

@@ -1,6 +1,6 @@
 //! LIS01-A2 (E1381) framing: bytes become ENQ, EOT, frames, faulty frames and noise. Knows no record and no field.
 //!
-//! A frame is `STX FN text (ETB|ETX) C1 C2 CR LF`; the sum covers FN to ETB or ETX inclusive, modulo 256 (LIS01-A2 6.3).
+//! A frame is `STX FN text (ETB|ETX) C1 C2 CR LF`; the sum covers FN to ETB or ETX inclusive, modulo 256 (LIS01-A2).
 //! What real analyzers do besides is accepted: lower-case sums, no CR LF after the sum, LF inside the text that is not in
 //! the sum. Invariant: the pieces depend on the bytes alone, not on how reads cut them, with one exception: a frame whose
 //! CR LF has not come is held back until the next byte or until [`Scanner::close_line`] says that none will come.
@@ -115,6 +115,11 @@ impl Scanner {
     /// How many bytes wait here.
     pub fn held(&self) -> usize {
         self.buffer.len() - self.start
+    }
+
+    /// Whether a frame has begun and not ended. Only inside a session does this mean anything.
+    pub fn in_frame(&self) -> bool {
+        self.overlong.is_some() || self.held() > 0
     }
 
     /// Whether a frame is complete but for its CR LF.
@@ -267,7 +272,7 @@ impl Scanner {
     }
 }
 
-/// ETX and ETB end a frame; the others are forbidden in its text (LIS01-A2 6.3.1.2) and mean that it was given up.
+/// ETX and ETB end a frame; the others are forbidden in its text (LIS01-A2) and mean that it was given up.
 fn ends_frame(byte: u8) -> bool {
     matches!(byte, ETX | ETB | STX | ENQ | EOT)
 }

@@ -1,12 +1,10 @@
 //! `analyzer-gateway check [FILE]`: every mistake of the settings at once, and nothing else.
 
+use super::EXIT_CONFIG;
 use crate::configuration::{self, Source};
 use gateway_core::config::{Broker, Config};
 use std::io::Write;
 use std::path::PathBuf;
-
-/// EX_CONFIG of sysexits.h: the settings are wrong.
-pub const BAD_CONFIG: u8 = 78;
 
 /// Looks through the settings, with the environment laid over them, and says everything that is wrong.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -34,7 +32,7 @@ pub fn run_from(source: &Source, out: &mut dyn Write, err: &mut dyn Write) -> u8
             let _ = writeln!(err, "{failure}");
             let count = failure.mistakes.len();
             let _ = writeln!(err, "{count} {}", if count == 1 { "mistake" } else { "mistakes" });
-            BAD_CONFIG
+            EXIT_CONFIG
         }
     }
 }

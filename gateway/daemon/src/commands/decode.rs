@@ -17,6 +17,8 @@ const UNDERSTOOD: u8 = 0;
 const REJECTED: u8 = 1;
 /// The command line makes no sense.
 const USAGE: u8 = 2;
+/// Begins an ASTM session.
+const ENQ: u8 = 0x05;
 /// No session has so many deadlines one after the other: one that has is broken, and must not hang the command.
 const DEADLINES_MAX: usize = 1000;
 
@@ -94,7 +96,12 @@ fn decode(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, F
     }
     let options = DriverOptions { framing, ..DriverOptions::default() };
     let session = found.open(&options).map_err(|error| Fault::Usage(error.problem))?;
-    let (mut events, understood) = Replay::new(session).run(&bytes, sizes);
+    let mut replay = Replay::new(session);
+    if is_astm && framing == Framing::E1381 && lacks_enq(&bytes) {
+        writeln!(err, "The file holds frames but no ENQ: read as if one came before them.")?;
+        replay.give(Input::Received(&[ENQ]));
+    }
+    let (mut events, understood) = replay.run(&bytes, sizes);
     if events.is_empty() && !understood && !bytes.is_empty() {
         events.push(not_understood(&bytes, is_astm));
     }
@@ -167,7 +174,12 @@ impl Sizes {
 
 /// No ENQ anywhere, and an H record first.
 fn looks_unframed(bytes: &[u8]) -> bool {
-    !bytes.contains(&0x05) && bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'H')
+    !bytes.contains(&ENQ) && bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'H')
+}
+
+/// Good frames with records, but no ENQ: tools that save a transmission often begin at its first frame.
+fn lacks_enq(bytes: &[u8]) -> bool {
+    !bytes.contains(&ENQ) && !astm::records_of(bytes, Framing::E1381).is_empty()
 }
 
 fn print_records(bytes: &[u8], framing: Framing, out: &mut dyn Write) -> Result<u8, Fault> {
@@ -215,11 +227,12 @@ struct Replay {
 
 impl Replay {
     fn new(session: Box<dyn Session>) -> Replay {
-        Replay { session, now: Now::default(), events: Vec::new(), understood: false }
+        let mut replay = Replay { session, now: Now::default(), events: Vec::new(), understood: false };
+        replay.give(Input::Opened(Resume::default()));
+        replay
     }
 
     fn run(mut self, bytes: &[u8], mut sizes: Sizes) -> (Vec<EventKind>, bool) {
-        self.give(Input::Opened(Resume::default()));
         let mut rest = bytes;
         while !rest.is_empty() {
             let (part, after) = rest.split_at(sizes.next(rest.len()));

@@ -45,10 +45,7 @@ impl Cli {
         let (mut out, mut err) = (stdout(), stderr());
         match self.command {
             Command::Run(args) => run::run(args, &mut err),
-            Command::Demo(args) => {
-                let _ = args;
-                EXIT_FAILED
-            }
+            Command::Demo(args) => demo::run(args, &mut err),
             Command::Check(args) => check::run(args, &mut out, &mut err),
             Command::Schema(args) => schema::run(args, &mut out, &mut err),
             Command::Decode(args) => decode::run(args, &mut out, &mut err),

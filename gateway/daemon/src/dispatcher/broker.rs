@@ -4,7 +4,7 @@
 //! publishing goes on from the cursor. Retained topics are never events: they are published from the present state on
 //! every connect, and cleared for analyzers that are gone.
 
-use super::{Shown, attempt_note};
+use super::{Recorder, Shown, attempt_note};
 use crate::board::Board;
 use crate::platform::{BoxFuture, Message, MqttConnect, MqttConnection, Platform};
 use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
@@ -92,7 +92,19 @@ impl BrokerWorker {
     pub async fn run(self, mut stop: Stop) -> Result<(), StoreError> {
         let destination = DestinationId(MQTT.to_owned());
         let backlog = self.store.backlog(&destination).await?;
-        let mut position = Position { cursor: backlog.cursor, ordinal: backlog.ordinal };
+        let position = Position { cursor: backlog.cursor, ordinal: backlog.ordinal };
+        let mut recorder = Recorder::new(&self.platform, &self.store, &destination);
+        let ended = self.keep_publishing(&mut stop, position, &mut recorder).await;
+        recorder.flush().await;
+        ended
+    }
+
+    async fn keep_publishing(
+        &self,
+        stop: &mut Stop,
+        mut position: Position,
+        recorder: &mut Recorder,
+    ) -> Result<(), StoreError> {
         let mut suspect = Suspect::default();
         let mut backoff = BACKOFF_MS_MIN;
         loop {
@@ -108,8 +120,8 @@ impl BrokerWorker {
                     let since = self.now();
                     self.tell(None);
                     tracing::info!(destination = MQTT, "connected to the broker");
-                    let session = Session::new(&self, connection, position, suspect.is_isolated());
-                    let (end, reached, first) = session.run(&mut stop).await?;
+                    let session = Session::new(self, connection, position, suspect.is_isolated(), recorder);
+                    let (end, reached, first) = session.run(stop).await?;
                     position = reached;
                     let End::Lost(reason) = end else { return Ok(()) };
                     if self.now().since(since).as_secs() >= CULPRIT_SECONDS_MAX {
@@ -122,7 +134,7 @@ impl BrokerWorker {
                     if suspect.is_convicted()
                         && let Some(seq) = suspect.seq.take()
                     {
-                        position = self.bury(position, seq).await?;
+                        position = self.bury(position, seq, recorder).await?;
                     }
                 }
                 Err(reason) => {
@@ -144,33 +156,29 @@ impl BrokerWorker {
     }
 
     /// The event that breaks every connection becomes a dead letter, and publishing goes on past it.
-    async fn bury(&self, position: Position, seq: Seq) -> Result<Position, StoreError> {
+    async fn bury(&self, position: Position, seq: Seq, recorder: &mut Recorder) -> Result<Position, StoreError> {
         let Some(event) = self.store.event(seq).await? else { return Ok(position) };
         let detail = "the broker closed the connection each time it was given this message";
         let reason = Reason::new(ReasonCode::PoisonMessage, detail);
         tracing::error!(destination = MQTT, event = %event.id, %reason, "dead letter");
-        self.record_dead(position, &event, reason, 2 * DISCONNECTS_MAX).await
+        Ok(self.record_dead(position, &event, reason, 2 * DISCONNECTS_MAX, recorder))
     }
 
-    async fn record_dead(
+    fn record_dead(
         &self,
         position: Position,
         event: &Event,
         reason: Reason,
         attempts: u32,
-    ) -> Result<Position, StoreError> {
+        recorder: &mut Recorder,
+    ) -> Position {
         let reached = Position { cursor: event.seq, ordinal: position.ordinal + 1 };
         let note = attempt_note(self.platform.clock.now(), event.seq, attempts, Some(&reason));
         let state = DeliveryState::Dead { attempts, reason };
         let row = Row { seq: event.seq, ordinal: reached.ordinal, lane: event.lane(), state, redriven: false };
-        self.record(Record { rows: vec![row], attempts: vec![note], cursor: Some((reached.cursor, reached.ordinal)) })
-            .await;
-        Ok(reached)
-    }
-
-    /// Writes the outcome down, however long the disk refuses.
-    async fn record(&self, record: Record) {
-        super::record(&self.platform, &self.store, &DestinationId(MQTT.to_owned()), record).await;
+        let cursor = Some((reached.cursor, reached.ordinal));
+        recorder.add(Record { rows: vec![row], attempts: vec![note], cursor }, 1);
+        reached
     }
 
     fn connect_settings(&self) -> MqttConnect {
@@ -207,6 +215,7 @@ impl BrokerWorker {
 /// One connection's life.
 struct Session<'a> {
     worker: &'a BrokerWorker,
+    recorder: &'a mut Recorder,
     connection: Box<dyn MqttConnection>,
     position: Position,
     /// Read from the log, not yet published.
@@ -228,9 +237,11 @@ impl<'a> Session<'a> {
         connection: Box<dyn MqttConnection>,
         position: Position,
         alone: bool,
+        recorder: &'a mut Recorder,
     ) -> Session<'a> {
         Session {
             worker,
+            recorder,
             connection,
             position,
             waiting: VecDeque::new(),
@@ -262,11 +273,12 @@ impl<'a> Session<'a> {
                     return Ok((End::Stopped, self.position, None));
                 }
                 Some(ack) = self.acks.next(), if !self.acks.is_empty() => {
-                    if let Err(reason) = self.take_acks(ack).await {
+                    if let Err(reason) = self.take_acks(ack) {
                         break reason;
                     }
                 }
                 reason = self.connection.broken() => break reason,
+                () = self.recorder.written() => {}
                 Some(published) = self.retained.next(), if !self.retained.is_empty() => {
                     if let Err(reason) = published {
                         break reason;
@@ -286,7 +298,7 @@ impl<'a> Session<'a> {
 
     /// Publishes from the log until the window is full or the log is read.
     async fn fill(&mut self) -> Result<(), StoreError> {
-        while self.acks.len() < self.window {
+        while self.acks.len() < self.window && self.recorder.keeps_up() {
             if self.waiting.is_empty() {
                 let head = *self.head.borrow_and_update();
                 if self.looked_to >= head {
@@ -315,7 +327,7 @@ impl<'a> Session<'a> {
                     format!("{packet_bytes} bytes; mqtt.packet_bytes_max is {}", self.worker.mqtt.packet_bytes_max);
                 let reason = Reason::new(ReasonCode::TooLarge, detail);
                 tracing::error!(destination = MQTT, event = %event.id, %reason, "dead letter");
-                self.position = self.worker.record_dead(self.position, &event, reason, 0).await?;
+                self.position = self.worker.record_dead(self.position, &event, reason, 0, self.recorder);
                 self.next_ordinal = self.position.ordinal;
                 continue;
             }
@@ -335,8 +347,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Moves the cursor over this acknowledgement and all that are ready behind it, in one transaction.
-    async fn take_acks(&mut self, first: Ack) -> Result<(), Reason> {
+    /// Moves the cursor over this acknowledgement and all that are ready behind it.
+    fn take_acks(&mut self, first: Ack) -> Result<(), Reason> {
         let mut next = Some(first);
         let mut failure = None;
         let before = self.position.cursor;
@@ -354,7 +366,7 @@ impl<'a> Session<'a> {
         }
         if self.position.cursor > before {
             let cursor = Some((self.position.cursor, self.position.ordinal));
-            self.worker.record(Record { cursor, ..Record::default() }).await;
+            self.recorder.add(Record { cursor, ..Record::default() }, count);
             self.worker.board.delivered(MQTT, count);
         }
         failure.map_or(Ok(()), Err)
@@ -398,7 +410,7 @@ impl<'a> Session<'a> {
         let leaving = self.connection.publish(Message { topic: worker.topic("status"), payload, retain: true });
         let draining = async {
             while let Some(ack) = self.acks.next().await {
-                if self.take_acks(ack).await.is_err() {
+                if self.take_acks(ack).is_err() {
                     return;
                 }
             }

@@ -1,12 +1,12 @@
 //! Due deliveries go out, outcomes are recorded: one worker for the broker, one for each webhook, none waiting for another.
 //!
-//! Invariant: [`record`] is the only way by which something counts as delivered, and it is called only with what the peer
-//! itself has said. The workers know no link: they meet in the store.
+//! Invariant: [`Recorder`] is the only way by which something counts as delivered, and it is given only what the peer itself
+//! has said. The workers know no link: they meet in the store.
 
 pub mod broker;
 pub mod webhook;
 
-use crate::platform::Platform;
+use crate::platform::{BoxFuture, Platform};
 use crate::store::{AttemptNote, DestinationId, Record, Store};
 use gateway_core::delivery::Reason;
 use gateway_core::event::Seq;
@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// Between two tries to write an outcome down.
 const RECORD_RETRY_SECONDS: u64 = 1;
+/// So many outcomes may wait for the disk; then nothing further is sent to this destination.
+const UNWRITTEN_MAX: usize = 256;
 
 /// The newest event that any destination was shown: a corrected clock leaves the times up to here as they were told.
 #[derive(Debug, Clone, Default)]
@@ -32,9 +34,74 @@ impl Shown {
     }
 }
 
-/// Writes outcomes down, however long the disk refuses: until then nothing further is sent to this destination, and a
-/// restart repeats what was not written, with the same ids.
-async fn record(platform: &Platform, store: &Store, destination: &DestinationId, record: Record) {
+/// Outcomes of one destination on their way to the disk: one transaction at a time, and what comes meanwhile goes together
+/// into the next. Sending does not wait for it: a crash before the write repeats what was sent, with the same ids.
+struct Recorder {
+    platform: Platform,
+    store: Store,
+    destination: DestinationId,
+    waiting: Record,
+    /// How many outcomes wait.
+    unwritten: usize,
+    writing: Option<BoxFuture<'static, ()>>,
+}
+
+impl Recorder {
+    fn new(platform: &Platform, store: &Store, destination: &DestinationId) -> Recorder {
+        Recorder {
+            platform: platform.clone(),
+            store: store.clone(),
+            destination: destination.clone(),
+            waiting: Record::default(),
+            unwritten: 0,
+            writing: None,
+        }
+    }
+
+    /// Takes outcomes in, in the order in which they came.
+    fn add(&mut self, record: Record, outcomes: usize) {
+        self.waiting.rows.extend(record.rows);
+        self.waiting.attempts.extend(record.attempts);
+        self.waiting.cursor = record.cursor.or(self.waiting.cursor);
+        self.unwritten += outcomes.max(1);
+        self.begin();
+    }
+
+    /// Whether the disk keeps up, so that more may be sent.
+    fn keeps_up(&self) -> bool {
+        self.unwritten < UNWRITTEN_MAX
+    }
+
+    fn begin(&mut self) {
+        if self.writing.is_none() && self.unwritten > 0 {
+            self.unwritten = 0;
+            let record = std::mem::take(&mut self.waiting);
+            let (platform, store) = (self.platform.clone(), self.store.clone());
+            let destination = self.destination.clone();
+            self.writing = Some(Box::pin(async move { write(&platform, &store, &destination, record).await }));
+        }
+    }
+
+    /// Drives the write that is on its way to its end; waits for ever if there is none. May be dropped and called again.
+    async fn written(&mut self) {
+        match &mut self.writing {
+            Some(writing) => writing.await,
+            None => std::future::pending().await,
+        }
+        self.writing = None;
+        self.begin();
+    }
+
+    /// Writes everything down.
+    async fn flush(&mut self) {
+        while self.writing.is_some() {
+            self.written().await;
+        }
+    }
+}
+
+/// Writes outcomes down, however long the disk refuses.
+async fn write(platform: &Platform, store: &Store, destination: &DestinationId, record: Record) {
     while let Err(error) = store.record(destination, record.clone()).await {
         tracing::error!(destination = %destination.0, %error, "the outcome cannot be written down, trying again");
         let due = platform.clock.now().mono.after(Duration::from_secs(RECORD_RETRY_SECONDS));

@@ -2,7 +2,7 @@
 //!
 //! All decisions are [`Queue`]'s; this file performs them. A webhook never waits for another: each has its own worker.
 
-use super::{Shown, record};
+use super::{Recorder, Shown};
 use crate::board::Board;
 use crate::platform::{BoxFuture, Platform, SendError};
 use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
@@ -58,10 +58,13 @@ impl WebhookWorker {
         let mut head = self.store.head();
         let mut events: BTreeMap<Seq, Event> = BTreeMap::new();
         let mut flights: FuturesUnordered<Flight> = FuturesUnordered::new();
+        let mut recorder = Recorder::new(&self.platform, &self.store, &self.destination);
         loop {
             head.borrow_and_update();
-            self.offer(&mut queue, &mut events).await?;
-            self.begin(&mut queue, &mut events, &mut flights).await?;
+            self.offer(&mut queue, &mut events, &mut recorder).await?;
+            if recorder.keeps_up() {
+                self.begin(&mut queue, &mut events, &mut flights, &mut recorder).await?;
+            }
             self.tell(&queue);
             let now = self.now();
             self.pulse.beat(now.mono);
@@ -71,20 +74,27 @@ impl WebhookWorker {
                 biased;
                 () = stop.asked() => break,
                 Some(ended) = flights.next(), if !flights.is_empty() => {
-                    self.settle(&mut queue, ended, &mut flights).await;
+                    self.settle(&mut queue, ended, &mut flights, &mut recorder);
                 }
+                () = recorder.written() => {}
                 changed = head.changed(), if queue.wants_events().is_some() => if changed.is_err() {
                     return Ok(());
                 },
                 () = self.platform.clock.sleep_until(wake) => {}
             }
         }
-        self.drain(queue, flights).await;
+        self.drain(queue, flights, &mut recorder).await;
+        recorder.flush().await;
         Ok(())
     }
 
     /// Shows the queue as much of the log as it wants.
-    async fn offer(&self, queue: &mut Queue, events: &mut BTreeMap<Seq, Event>) -> Result<(), StoreError> {
+    async fn offer(
+        &self,
+        queue: &mut Queue,
+        events: &mut BTreeMap<Seq, Event>,
+        recorder: &mut Recorder,
+    ) -> Result<(), StoreError> {
         while let Some(limit) = queue.wants_events() {
             let looked = queue.looked();
             let (members, through) = self.store.next_events(&self.destination, looked, limit).await?;
@@ -97,8 +107,7 @@ impl WebhookWorker {
                     events.insert(event.seq, event);
                 }
             }
-            let changes = queue.skip_to(through);
-            self.write(changes, Vec::new()).await;
+            note_down(recorder, queue.skip_to(through), Vec::new());
         }
         Ok(())
     }
@@ -109,6 +118,7 @@ impl WebhookWorker {
         queue: &mut Queue,
         events: &mut BTreeMap<Seq, Event>,
         flights: &mut FuturesUnordered<Flight>,
+        recorder: &mut Recorder,
     ) -> Result<(), StoreError> {
         while let Some(start) = queue.next(self.now()) {
             let event = match events.remove(&start.seq) {
@@ -116,8 +126,7 @@ impl WebhookWorker {
                 None => self.store.event(start.seq).await?,
             };
             let Some(event) = event else {
-                let changes = queue.pass(start.seq);
-                self.write(changes, Vec::new()).await;
+                note_down(recorder, queue.pass(start.seq), Vec::new());
                 continue;
             };
             let history = match event.test_id() {
@@ -129,10 +138,7 @@ impl WebhookWorker {
             self.shown.raise(event.seq);
             match self.attempt(start, event, history) {
                 Some(flight) => flights.push(flight),
-                None => {
-                    let changes = queue.pass(start.seq);
-                    self.write(changes, Vec::new()).await;
-                }
+                None => note_down(recorder, queue.pass(start.seq), Vec::new()),
             }
         }
         Ok(())
@@ -186,26 +192,20 @@ impl WebhookWorker {
         }))
     }
 
-    /// Records this outcome and all that are ready with it, in one transaction.
-    async fn settle(&self, queue: &mut Queue, first: Ended, flights: &mut FuturesUnordered<Flight>) {
-        let mut changes = Changes::default();
-        let mut notes = Vec::new();
+    /// Records this outcome and all that are ready with it.
+    fn settle(&self, queue: &mut Queue, first: Ended, flights: &mut FuturesUnordered<Flight>, recorder: &mut Recorder) {
         let mut next = Some(first);
         while let Some(ended) = next.take() {
             let mut random = [0; 2];
             self.platform.entropy.fill(&mut random);
             let jitter = Jitter(u16::from_le_bytes(random));
             let seq = ended.start.seq;
-            let more = queue.finish(seq, &ended.outcome, self.now(), jitter);
+            let changes = queue.finish(seq, &ended.outcome, self.now(), jitter);
             self.say(&ended);
-            if more.counted {
-                notes.push(ended.note);
-            }
-            changes.rows.extend(more.rows);
-            changes.cursor = more.cursor.or(changes.cursor);
+            let notes = if changes.counted { vec![ended.note] } else { Vec::new() };
+            note_down(recorder, changes, notes);
             next = flights.next().now_or_never().flatten();
         }
-        self.write(changes, notes).await;
     }
 
     fn say(&self, ended: &Ended) {
@@ -224,26 +224,17 @@ impl WebhookWorker {
         }
     }
 
-    async fn write(&self, changes: Changes, attempts: Vec<AttemptNote>) {
-        if changes.is_empty() && attempts.is_empty() {
-            return;
-        }
-        let rows = changes.rows.into_iter().map(|(seq, entry)| row(seq, entry)).collect();
-        let record_of = Record { rows, attempts, cursor: changes.cursor };
-        record(&self.platform, &self.store, &self.destination, record_of).await;
-    }
-
     fn tell(&self, queue: &Queue) {
         let fact = Fact::DestinationChanged { destination: self.destination.0.clone(), view: queue.view() };
         self.board.tell(self.now(), fact);
     }
 
     /// Waits, within a bound, for the answers that are on their way: each one that is recorded need not be repeated.
-    async fn drain(&self, mut queue: Queue, mut flights: FuturesUnordered<Flight>) {
+    async fn drain(&self, mut queue: Queue, mut flights: FuturesUnordered<Flight>, recorder: &mut Recorder) {
         let patience = self.now().mono.after(Duration::from_secs(DRAIN_SECONDS_MAX));
         let draining = async {
             while let Some(ended) = flights.next().await {
-                self.settle(&mut queue, ended, &mut flights).await;
+                self.settle(&mut queue, ended, &mut flights, recorder);
             }
         };
         tokio::select! {
@@ -280,6 +271,16 @@ fn note(start: &Start, began: Now, ended: Now, response: Option<&Response>, reas
         reason,
         answer: answer.unwrap_or_default(),
     }
+}
+
+/// Hands what has changed to the disk.
+fn note_down(recorder: &mut Recorder, changes: Changes, attempts: Vec<AttemptNote>) {
+    if changes.is_empty() && attempts.is_empty() {
+        return;
+    }
+    let rows = changes.rows.into_iter().map(|(seq, entry)| row(seq, entry)).collect();
+    let outcomes = attempts.len();
+    recorder.add(Record { rows, attempts, cursor: changes.cursor }, outcomes);
 }
 
 fn entry(row: Row) -> Entry {

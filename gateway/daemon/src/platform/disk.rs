@@ -1,16 +1,18 @@
-//! The database's work on tokio's threads for blocking work.
+//! The real [`Disk`]: the runtime's threads for blocking work.
 
 use super::{BoxFuture, Disk};
 
-/// Production's disk: `spawn_blocking`, which runs to its end even if nobody waits for it any more.
+/// Runs each piece of work on a thread of its own kind, so that a slow disk holds up no task.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct BlockingDisk;
 
 impl Disk for BlockingDisk {
+    /// The work is handed over at once, not at the first poll: it runs to its end whatever becomes of the future.
     fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
         let running = tokio::task::spawn_blocking(work);
         Box::pin(async move {
-            if let Err(error) = running.await {
-                tracing::error!(%error, "the database's work was cut short");
+            if running.await.is_err_and(|error| error.is_panic()) {
+                tracing::error!("work on the database has panicked; its requests stay unanswered");
             }
         })
     }

@@ -62,7 +62,8 @@ pub async fn tell_run<S: AsyncWrite + Unpin>(
     let started = Instant::now();
     told.sent.extend(run.lines.iter().map(|line| line.key.clone()));
     for line in &run.lines {
-        tokio::time::sleep_until(started + line.at.div_f64(speed.max(f64::MIN_POSITIVE))).await;
+        let due = line.at.div_f64(speed.max(f64::MIN_POSITIVE));
+        tokio::time::sleep(due.saturating_sub(started.elapsed())).await;
         stream.write_all(line.text.as_bytes()).await?;
         stream.write_all(b"\n").await?;
         stream.flush().await?;

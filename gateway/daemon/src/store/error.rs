@@ -30,10 +30,14 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// Whether the file itself is damaged, so that it should be set aside and read row by row.
+/// Whether the file itself is damaged, so that it should be set aside and read row by row: SQLite cannot make sense of it, or
+/// the disk cannot read a part of it back.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    use rusqlite::ffi::{SQLITE_IOERR_CORRUPTFS, SQLITE_IOERR_READ, SQLITE_IOERR_SHORT_READ};
+    let unreadable = [SQLITE_IOERR_READ, SQLITE_IOERR_SHORT_READ, SQLITE_IOERR_CORRUPTFS];
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+        || error.sqlite_error().is_some_and(|error| unreadable.contains(&error.extended_code))
 }
 
 /// A sentence for an error while opening: which file, what is wrong, what to do.

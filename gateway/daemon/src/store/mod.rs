@@ -47,6 +47,7 @@ use gateway_core::session::RunningTest;
 use gateway_core::time::Now;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -70,6 +71,8 @@ struct Shared {
     writer: Mutex<writer::Writer>,
     readers: Mutex<Vec<open::Reader>>,
     head: watch::Sender<Seq>,
+    /// A read has failed: an orderly stop is then not marked clean, so that the next start checks the file.
+    suspect: AtomicBool,
     /// Released last, after the connections are closed.
     _lock: std::fs::File,
 }
@@ -92,6 +95,7 @@ impl Store {
                 writer: Mutex::new(writer),
                 readers: Mutex::default(),
                 head: watch::Sender::new(head),
+                suspect: AtomicBool::new(false),
                 _lock: lock,
             })
         });
@@ -230,8 +234,9 @@ impl Store {
 
     /// The orderly stop: empties the WAL into the file and marks it as checked. Nothing may be written afterwards.
     pub async fn close(self) -> Result<(), StoreError> {
-        let work = |writer: &mut writer::Writer| {
-            if writer.faults == 0 {
+        let shared = Arc::clone(&self.shared);
+        let work = move |writer: &mut writer::Writer| {
+            if writer.faults == 0 && !shared.suspect.load(Ordering::Relaxed) {
                 writer.connection.execute("UPDATE meta SET value = 1 WHERE key = 'clean'", [])?;
             }
             Ok(())
@@ -266,6 +271,7 @@ impl Store {
                 None => open::Reader::open(&shared.path, Arc::clone(&shared.clock))?,
             };
             let result = reader.view(read);
+            shared.suspect.fetch_or(result.is_err(), Ordering::Relaxed);
             let mut readers = shared.readers.lock().unwrap_or_else(PoisonError::into_inner);
             if readers.len() < IDLE_READERS_MAX {
                 readers.push(reader);

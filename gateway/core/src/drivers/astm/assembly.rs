@@ -6,7 +6,7 @@
 use crate::framing::astm::{CR, LF};
 use std::ops::Range;
 
-/// LIS2-A2 section 5.3.
+/// The letters that records begin with (LIS2-A2).
 const RECORD_LETTERS: &[u8] = b"HPORCQMSL";
 
 /// The text received since the last whole message.

@@ -255,7 +255,7 @@ fn result_value(record: &Record, code: String, name: String, comments: Vec<Perso
 }
 
 /// The value as a number, if the whole of it is a decimal: JSON's spelling, the digits as sent.
-pub(crate) fn decimal(text: &str) -> Option<Number> {
+fn decimal(text: &str) -> Option<Number> {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => ("-", digits),
         None => ("", text.strip_prefix('+').unwrap_or(text)),
@@ -305,4 +305,53 @@ fn device(header: &Record) -> Option<Device> {
     };
     let sn = sn.map(str::to_owned);
     (model.is_some() || sn.is_some()).then(|| Device { model, sn, details: Default::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serial_numbers_are_found_where_makers_put_them() {
+        let sn = |sender: &str| {
+            let records = parse_records(format!("H|\\^&|||{sender}\r").as_bytes());
+            records.first().and_then(device).and_then(|device| device.sn)
+        };
+        for (sender, expected) in [
+            ("XQ-200^00-13^^^^A7001^BS600001", Some("A7001")),
+            ("Reader 2^^AF20050000", Some("AF20050000")),
+            ("VENT^04.04.00.00^S060000", Some("S060000")),
+            ("LIS^Maker^c222^4.2.2.1730^1^13000", Some("13000")),
+            ("ABC^ROOM^5.10.0.46252^J number", None),
+            ("abc-e4^1", None),
+            ("", None),
+        ] {
+            assert_eq!(sn(sender).as_deref(), expected, "{sender}");
+        }
+    }
+
+    #[test]
+    fn times_are_local_and_unreadable_ones_are_none() {
+        assert_eq!(local_time("20240723172452").as_deref(), Some("2024-07-23T17:24:52"));
+        assert_eq!(local_time("202405271030").as_deref(), Some("2024-05-27T10:30:00"));
+        assert_eq!(local_time("20240527").as_deref(), Some("2024-05-27T00:00:00"));
+        assert_eq!(local_time("20240527 1030").as_deref(), Some("2024-05-27T10:30:00"));
+        for text in ["", "20241327", "20240527250000", "2024-05-27", "00000000", "2024052710", "\u{e4}2345678"] {
+            assert_eq!(local_time(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_the_whole_value_or_nothing() {
+        let number = |text| decimal(text).map(|number| number.to_string());
+        for (text, expected) in
+            [("5.50", "5.50"), ("-0.282", "-0.282"), ("+1", "1"), ("007", "7"), (".5", "0.5"), ("0", "0")]
+        {
+            assert_eq!(number(text).as_deref(), Some(expected));
+        }
+        for text in ["", "-", ".", "5.", "7,41", "<3.00", "> 8", "-1^0.282", "1e5", "--1", "1.2.3", "-----", "\u{665}"]
+        {
+            assert_eq!(number(text), None, "{text}");
+        }
+    }
 }

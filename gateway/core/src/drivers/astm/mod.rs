@@ -13,8 +13,6 @@ mod noise;
 mod plain;
 mod records;
 mod session;
-#[cfg(test)]
-mod tests;
 
 pub use capture::records_of;
 pub use noise::guess;

@@ -3,7 +3,7 @@
 use super::assembly::{record_type, split_records};
 use std::borrow::Cow;
 
-/// The four delimiters, as the H record declares them (LIS2-A2 5.4).
+/// The four delimiters, as the H record declares them (LIS2-A2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Delimiters {
     pub field: char,
@@ -35,7 +35,7 @@ impl Delimiters {
         Delimiters { field, repeat: nth(0), component: nth(1), escape: nth(2) }
     }
 
-    /// Resolves escape sequences that are closed and known; all else stays as it is (LIS2-A2 5.4.6).
+    /// Resolves escape sequences that are closed and known; all else stays as it is (LIS2-A2).
     pub fn unescape(&self, text: &str) -> String {
         let Some(escape) = self.escape.filter(|escape| text.contains(*escape)) else { return text.to_owned() };
         let mut plain = String::with_capacity(text.len());
@@ -111,7 +111,7 @@ impl Record {
         split(repeat, self.delimiters.component).into_iter().map(clean).collect()
     }
 
-    /// The first component of any repeat of a field that holds something. `""` alone means "delete" (LIS2-A2 5.5), so it
+    /// The first component of any repeat of a field that holds something. `""` alone means "delete" (LIS2-A2), so it
     /// holds nothing.
     pub fn first_component(&self, number: usize) -> Option<String> {
         let holds = |part: &String| !part.is_empty() && part != "\"\"";

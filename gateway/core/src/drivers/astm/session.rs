@@ -8,19 +8,21 @@
 //! - What was acknowledged and never became whole is one `MESSAGE_REJECTED` (`interrupted`), at once or after the restart.
 //! - Nothing is taken from the buffer while a commit is outstanding.
 
+mod ending;
+mod frames;
+
 use super::assembly::{Assembly, Grown};
 use super::capture::acknowledged_text;
-use super::{message, noise::Noise};
-use crate::event::EventKind;
-use crate::framing::astm::{ACK, ENQ, Fault, FaultKind, Frame, NAK, Piece, Scanner};
+use super::noise::Noise;
+use crate::framing::astm::{ACK, ENQ, Frame, NAK, Piece, Scanner};
 use crate::mutants::{Mutant, planted};
-use crate::session::{Action, Commit, CommitPoint, DriverOptions, Input, Resume, Session};
+use crate::session::{Action, Commit, DriverOptions, Input, Resume, Session};
 use crate::time::{Mono, Now};
 use std::time::Duration;
 
-/// LIS01-A2 6.5.2.3: a receiver discards the message after this silence.
+/// LIS01-A2: a receiver discards the message after this silence.
 const SILENCE: Duration = Duration::from_secs(30);
-/// A sender waits 15 s for its answer (LIS01-A2 6.5.2.2); an ACK later than this could meet its next step.
+/// A sender waits 15 s for its answer (LIS01-A2); an ACK later than this could meet its next step.
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long a frame's CR LF may lag behind its checksum.
 const LINE_END: Duration = Duration::from_millis(200);
@@ -62,21 +64,17 @@ enum Pending {
     Frame {
         frame: Frame,
         grown: Grown,
+        /// What was in the capture besides the frame, and how much of that counts as unaccepted: put back on failure.
         before: Vec<u8>,
+        unaccepted: usize,
         complete: bool,
         bytes: usize,
         received: Mono,
     },
     /// A message has been concluded. `restart`: by an ENQ that waits for its answer.
-    Conclusion {
-        commit: Commit,
-        restart: bool,
-    },
+    Conclusion { commit: Commit, restart: bool },
     /// A refusal has been reported; NAK either way.
-    Refusal {
-        bytes: usize,
-        complete: bool,
-    },
+    Refusal { bytes: usize, complete: bool },
 }
 
 /// Why a session or a message ends.
@@ -111,6 +109,8 @@ impl Session for E1381 {
             (None, Some((_, retry_at))) => Some(*retry_at),
             _ if !self.in_session => self.noise.deadline(),
             _ if self.scanner.awaits_line_end() => Some(self.heard.after(LINE_END)),
+            // A long frame on a slow line takes more than 30 s: while it comes there is no silence.
+            _ if self.scanner.in_frame() => Some(self.heard.max(self.moved).after(SILENCE)),
             _ => Some(self.moved.after(SILENCE)),
         }
     }
@@ -223,115 +223,6 @@ impl E1381 {
         std::mem::take(&mut self.raw)
     }
 
-    fn frame(&mut self, now: Now, frame: Frame, actions: &mut Vec<Action>) {
-        self.moved = now.mono;
-        let repeats = self.last.as_ref().filter(|last| last.number == frame.number);
-        let same = repeats.is_some_and(|last| last.text == frame.text && last.last == frame.last);
-        let planted_duplicate = same && planted(Mutant::DuplicateFrameStored);
-        if same && !planted_duplicate {
-            self.refused = None;
-            self.unanswered = false;
-            self.remember(&frame.raw);
-            actions.push(Action::Send(vec![ACK]));
-        } else if repeats.is_some() && !planted_duplicate {
-            self.refuse("frame_number", &frame.raw, actions);
-            self.conflict = Some(frame.text);
-        } else if frame.number != self.expected && !planted_duplicate {
-            self.refuse("frame_number", &frame.raw, actions);
-        } else {
-            self.accept(now, frame, actions);
-        }
-    }
-
-    fn refuse(&mut self, code: &'static str, raw: &[u8], actions: &mut Vec<Action>) {
-        self.remember(raw);
-        self.refused = Some(code);
-        self.unanswered = true;
-        actions.push(Action::Send(vec![NAK]));
-    }
-
-    fn fault(&mut self, now: Now, fault: Fault, actions: &mut Vec<Action>) {
-        self.moved = now.mono;
-        match fault.kind {
-            FaultKind::Checksum => self.refuse("checksum", &fault.raw, actions),
-            FaultKind::Unnumbered => self.refuse("frame_number", &fault.raw, actions),
-            FaultKind::TooLong => {
-                let limit = self.options.frame_bytes_max;
-                let reason = format!("a frame of {} bytes is longer than frame_bytes_max ({limit})", fault.bytes);
-                self.refuse_too_long(&fault.raw, reason, actions);
-            }
-            FaultKind::Cut => {
-                self.remember(&fault.raw);
-                self.refused = Some("interrupted");
-            }
-        }
-    }
-
-    /// Only the first in a session is reported: the sender tries each frame six times.
-    fn refuse_too_long(&mut self, raw: &[u8], reason: String, actions: &mut Vec<Action>) {
-        if self.too_long_reported {
-            return self.refuse("too_long", raw, actions);
-        }
-        self.too_long_reported = true;
-        self.remember(raw);
-        self.refused = Some("too_long");
-        self.unanswered = true;
-        let capture = self.take_raw();
-        let bytes = capture.len();
-        let complete = !self.assembly.is_open();
-        let events = vec![EventKind::rejected("too_long", reason, bytes)];
-        actions.push(Action::Commit(Commit { capture, events, complete }));
-        self.pending = Some(Pending::Refusal { bytes, complete });
-    }
-
-    /// A good new frame: stored first, acknowledged then.
-    fn accept(&mut self, now: Now, frame: Frame, actions: &mut Vec<Action>) {
-        if self.conflict.as_ref() == Some(&frame.text) {
-            self.conflict = None;
-        }
-        let grown = self.assembly.grow(&frame.text, frame.last, frame.raw.len());
-        if self.assembly.bytes() > self.options.message_bytes_max {
-            self.assembly.undo(&grown);
-            let limit = self.options.message_bytes_max;
-            let reason = format!("the message is longer than message_bytes_max ({limit} bytes)");
-            return self.refuse_too_long(&frame.raw, reason, actions);
-        }
-        if grown.messages.is_empty() && self.options.commit == CommitPoint::Message {
-            self.raw.extend_from_slice(&frame.raw);
-            self.stored(&frame, &grown);
-            actions.push(Action::Send(vec![ACK]));
-            return;
-        }
-        let complete = self.assembly.settles(&grown);
-        let texts = grown.messages.iter().map(|range| &self.assembly.text()[range.clone()]);
-        let mut events: Vec<EventKind> = texts.flat_map(|text| message::events(text, now)).collect();
-        // The sender went on without ever resolving it: its text would be lost without a word.
-        if self.conflict.is_some() {
-            events.push(conflict_report(self.raw.len()));
-        }
-        if planted(Mutant::CaptureWithoutEvents) {
-            events.clear();
-        }
-        if planted(Mutant::AckBeforeCommit) {
-            actions.push(Action::Send(vec![ACK]));
-        }
-        let before = self.take_raw();
-        let capture = [before.as_slice(), frame.raw.as_slice()].concat();
-        let bytes = capture.len();
-        actions.push(Action::Commit(Commit { capture, events, complete }));
-        self.pending = Some(Pending::Frame { frame, grown, before, complete, bytes, received: self.heard });
-    }
-
-    /// The frame counts as received from now on.
-    fn stored(&mut self, frame: &Frame, grown: &Grown) {
-        self.assembly.keep(grown);
-        self.expected = (frame.number + 1) % 8;
-        self.refused = None;
-        self.unanswered = false;
-        self.last = Some(frame.clone());
-        self.noise.good_session();
-    }
-
     fn committed(&mut self, now: Now, actions: &mut Vec<Action>) {
         match self.pending.take() {
             Some(Pending::Frame { frame, grown, complete, bytes, received, .. }) => {
@@ -361,9 +252,10 @@ impl E1381 {
 
     fn commit_failed(&mut self, now: Now, actions: &mut Vec<Action>) {
         match self.pending.take() {
-            Some(Pending::Frame { grown, before, .. }) => {
+            Some(Pending::Frame { grown, before, unaccepted, .. }) => {
                 self.assembly.undo(&grown);
                 self.raw = before;
+                self.unaccepted_bytes = unaccepted;
                 self.unanswered = true;
                 self.moved = now.mono;
                 if !planted(Mutant::AckBeforeCommit) {
@@ -373,7 +265,7 @@ impl E1381 {
             }
             Some(Pending::Conclusion { commit, restart }) => {
                 self.in_session = false;
-                // Busy: the sender comes back after 10 s (LIS01-A2 6.2.3). Whatever it has sent meanwhile, it sends again.
+                // Busy: the sender comes back after 10 s (LIS01-A2). Whatever it has sent meanwhile, it sends again.
                 let (held, _) = self.scanner.take_rest();
                 if restart || held.contains(&ENQ) {
                     actions.push(Action::Send(vec![NAK]));
@@ -415,102 +307,5 @@ impl E1381 {
         } else {
             self.report_noise(now, true, actions);
         }
-    }
-
-    fn settle_debt(&mut self, actions: &mut Vec<Action>) {
-        if let Some((commit, _)) = self.owed.take() {
-            actions.push(Action::Commit(commit.clone()));
-            self.pending = Some(Pending::Conclusion { commit, restart: false });
-        }
-    }
-
-    fn report_noise(&mut self, now: Now, closed: bool, actions: &mut Vec<Action>) {
-        if let Some((capture, event)) = self.noise.report(now, closed) {
-            let commit = Commit { capture, events: vec![event], complete: true };
-            actions.push(Action::Commit(commit.clone()));
-            self.pending = Some(Pending::Conclusion { commit, restart: false });
-        }
-    }
-
-    /// Ends what is open: whole if the sender ended it cleanly, else rejected.
-    fn conclude(&mut self, now: Now, cause: Cause, actions: &mut Vec<Action>) {
-        let mut broken_frame = false;
-        if matches!(cause, Cause::Silence | Cause::Closed) {
-            let (rest, is_frame) = self.scanner.take_rest();
-            broken_frame = is_frame && rest.len() > 1;
-            self.remember(&rest);
-        }
-        let clean =
-            cause == Cause::Eot && !self.unanswered && self.refused.is_none() && !self.assembly.ends_in_record();
-        let mut events = Vec::new();
-        if self.assembly.is_open() && clean {
-            events = message::events(self.assembly.text(), now);
-            if planted(Mutant::CaptureWithoutEvents) {
-                events.clear();
-            }
-        } else if self.assembly.is_open() {
-            events.push(self.interruption(now, interruption_reason(cause, self.refused)));
-        } else if let Some(code) = self.refused.take() {
-            if code != "too_long" || !self.too_long_reported {
-                events.push(EventKind::rejected(code, refusal_reason(code), self.raw.len()));
-            }
-            self.conflict = None;
-        } else if broken_frame {
-            events.push(EventKind::rejected("interrupted", "a frame began and never ended", self.raw.len()));
-        }
-        if self.conflict.take().is_some() {
-            events.push(conflict_report(self.raw.len()));
-        }
-        if events.is_empty() && !self.assembly.is_open() {
-            self.reset();
-            if cause == Cause::Restart {
-                self.begin(now, actions);
-            }
-            return;
-        }
-        self.conclude_with(events, cause == Cause::Restart, actions);
-    }
-
-    fn conclude_with(&mut self, events: Vec<EventKind>, restart: bool, actions: &mut Vec<Action>) {
-        let commit = Commit { capture: self.take_raw(), events, complete: true };
-        actions.push(Action::Commit(commit.clone()));
-        self.in_session = false;
-        self.pending = Some(Pending::Conclusion { commit, restart });
-    }
-
-    /// `MESSAGE_REJECTED` with the whole records of the open message.
-    fn interruption(&self, now: Now, reason: String) -> EventKind {
-        let (device, partial) = message::partial(self.assembly.whole_records(), now);
-        let rejected = EventKind::rejected("interrupted", reason, self.stored_bytes + self.raw.len());
-        EventKind { device, partial, ..rejected }
-    }
-}
-
-fn conflict_report(bytes: usize) -> EventKind {
-    let reason = "a frame repeated the number of the one before it with another text, and was refused";
-    EventKind::rejected("frame_number", reason, bytes)
-}
-
-fn interruption_reason(cause: Cause, refused: Option<&str>) -> String {
-    let how = match cause {
-        Cause::Eot => "the analyzer gave the message up",
-        Cause::Silence => "the analyzer fell silent for 30 s in the middle of a message",
-        Cause::Restart => "the analyzer began a new session in the middle of a message",
-        Cause::Closed => "the line was closed in the middle of a message",
-    };
-    match refused {
-        Some(code) => format!("{how}, after a frame was refused ({code})"),
-        None => how.to_owned(),
-    }
-}
-
-fn refusal_reason(code: &str) -> &'static str {
-    match code {
-        "checksum" => {
-            "the checksum of a frame was wrong, and no good copy of it came: noise on the line, or wrong settings"
-        }
-        "frame_number" => "a frame had a number that was neither the next nor the last, and no other copy of it came",
-        "interrupted" => "a frame was broken off, and no whole copy of it came",
-        _ => "a frame was too long, and no shorter one came",
     }
 }

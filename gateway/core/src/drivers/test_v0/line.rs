@@ -46,7 +46,7 @@ impl Report {
         let wrong = |reason: &str| Fault { code: "not_test_v0", reason: reason.to_owned() };
         let Value::Object(mut object) = parse(line)? else { return Err(wrong("the line is JSON, but not an object")) };
         let word = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
-        if object.get("version").is_some_and(|version| version.to_string() != "0") {
+        if object.get("version").is_some_and(|version| version.as_u64() != Some(0)) {
             return Err(wrong("`version` is not 0"));
         }
         let event = word(object.get("event"));
@@ -123,6 +123,8 @@ fn as_text(value: &Value) -> String {
 
 /// The line as JSON; if it is none because of numbers like `0000000000`, as what was meant.
 fn parse(line: &[u8]) -> Result<Value, Fault> {
+    // The parser counts columns from the last line feed.
+    let line = line.trim_ascii_end();
     if let Ok(value) = serde_json::from_slice(line) {
         return Ok(value);
     }
@@ -197,8 +199,12 @@ fn is_serial_number(before: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Result<Report, Fault> {
-        Report::read(line.as_bytes())
+    fn read(line: &str) -> Report {
+        Report::read(line.as_bytes()).expect("a good line")
+    }
+
+    fn fault(line: &str) -> Fault {
+        Report::read(line.as_bytes()).err().expect("a bad line")
     }
 
     #[test]
@@ -209,7 +215,7 @@ mod tests {
             let line = format!(
                 r#"{{"event":"DEVICE_READY","device":{{"sn" : {sent},"currentTemp":63.10}},"test":{{"state":"IDLE"}}}}"#
             );
-            let device = read(&line).ok().and_then(|report| report.device).unwrap();
+            let device = read(&line).device.expect("a device");
             assert_eq!(device.sn.as_deref(), Some(kept));
             assert_eq!(device.details["currentTemp"].to_string(), "63.10");
         }
@@ -217,19 +223,19 @@ mod tests {
 
     #[test]
     fn faults_say_where_and_never_what() {
-        let fault = read(r#"{"event":"NEW_DATA","device":{"sn":007},"test":{secret}}"#).err().unwrap();
+        let bad = fault(r#"{"event":"NEW_DATA","device":{"sn":007},"test":{secret}}"#);
         assert_eq!(
-            (fault.code, fault.reason.as_str()),
+            (bad.code, bad.reason.as_str()),
             ("bad_json", "the line cannot be read: it is not JSON, at byte 48")
         );
-        assert_eq!(read("[1]").err().unwrap().code, "not_test_v0");
-        assert_eq!(read(r#"{"event":"SECRET","test":{"state":"IDLE"}}"#).err().unwrap().code, "not_test_v0");
-        assert!(read(r#"{"event":"NEW_DATA","#).err().unwrap().reason.contains("ends too early"));
+        assert_eq!(fault("[1]").code, "not_test_v0");
+        assert_eq!(fault(r#"{"event":"SECRET","test":{"state":"IDLE"}}"#).code, "not_test_v0");
+        assert!(fault(r#"{"event":"NEW_DATA","#).reason.contains("ends too early"));
     }
 
     #[test]
     fn zeros_are_mended_outside_of_strings_only() {
         let (mended, _) = mend_leading_zeros(br#"{"a":"00\"01","b":-007.50,"c":[00,0,0.5],"sn":001}"#);
-        assert_eq!(String::from_utf8(mended).unwrap(), r#"{"a":"00\"01","b":  -7.50,"c":[ 0,0,0.5],"sn":"001"}"#);
+        assert_eq!(String::from_utf8_lossy(&mended), r#"{"a":"00\"01","b":  -7.50,"c":[ 0,0,0.5],"sn":"001"}"#);
     }
 }
