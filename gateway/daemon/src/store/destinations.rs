@@ -4,13 +4,12 @@
 //! than events that belong; an event's membership is the epoch in force at its seq and never changes afterwards.
 
 use super::error::StoreError;
-use super::{AttemptNote, DestinationId, Filter, Record, Row, attempts, deliveries, events};
+use super::{AttemptNote, DestinationId, Filter, Record, attempts, deliveries, events};
 use gateway_core::event::{Event, Id, Seq};
 use gateway_core::mutants::{Mutant, planted};
 use gateway_core::time::Now;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Rows of the log that one call of [`next_events`] looks through.
 const LOOKED_ROWS_MAX: i64 = 4_096;
@@ -168,10 +167,9 @@ pub(super) fn record(
         Some((cursor, ordinal)) => Position { cursor, ordinal },
         None => from.clone(),
     };
-    let rows = last_words(&record.rows);
     check_move(connection, destination, &from, &to)?;
-    check_rows(destination, &from, &to, &rows)?;
-    for row in rows {
+    check_rows(destination, &from, &to, record)?;
+    for row in &record.rows {
         if planted(Mutant::CursorWithoutRows) && row.seq > from.cursor {
             continue;
         }
@@ -217,15 +215,11 @@ fn check_move(
     Ok(())
 }
 
-/// Outcomes that are written down together may speak of one event more than once: the last word counts. In the order of seq.
-fn last_words(rows: &[Row]) -> Vec<&Row> {
-    let last: BTreeMap<Seq, &Row> = rows.iter().map(|row| (row.seq, row)).collect();
-    last.into_values().collect()
-}
-
-fn check_rows(destination: &DestinationId, from: &Position, to: &Position, rows: &[&Row]) -> Result<(), StoreError> {
+fn check_rows(destination: &DestinationId, from: &Position, to: &Position, record: &Record) -> Result<(), StoreError> {
+    let mut passed: Vec<_> = record.rows.iter().filter(|row| row.seq > from.cursor).collect();
+    passed.sort_unstable_by_key(|row| row.seq);
     let mut last = from.ordinal;
-    for row in rows.iter().filter(|row| row.seq > from.cursor) {
+    for row in passed {
         if row.seq > to.cursor {
             return Err(broken(destination, "a row lies beyond the cursor"));
         }

@@ -72,7 +72,7 @@ pub struct AttemptNote {
 }
 
 /// What `record` writes for one destination, in one transaction: rows put or (Delivered) removed, attempts noted, cursor and
-/// ordinal moved. Of two rows with the same seq the later one counts.
+/// ordinal moved.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
     pub rows: Vec<Row>,
