@@ -16,7 +16,7 @@ use gateway_core::drivers::driver;
 use gateway_core::event::{AnalyzerId, EventName, Seq};
 use gateway_core::health::Fact;
 use gateway_core::session::DriverOptions;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -87,7 +87,7 @@ struct App {
     parts: BTreeMap<String, Part>,
     tasks: JoinSet<(String, Result<(), StoreError>)>,
     /// Parts that were asked to stop and have not ended; a new one of the same name waits for it.
-    leaving: usize,
+    leaving: BTreeSet<String>,
 }
 
 impl App {
@@ -101,7 +101,7 @@ impl App {
             shown: Shown::default(),
             parts: BTreeMap::new(),
             tasks: JoinSet::new(),
-            leaving: 0,
+            leaving: BTreeSet::new(),
         }
     }
 
@@ -117,7 +117,7 @@ impl App {
         for name in &stale {
             if let Some(part) = self.parts.remove(name) {
                 part.stopper.stop();
-                self.leaving += 1;
+                self.leaving.insert(name.clone());
             }
         }
         self.wait_for_leaving().await?;
@@ -272,13 +272,14 @@ impl App {
     async fn stop(&mut self) -> Result<(), AppError> {
         self.platform.service.notify(Notice::Stopping);
         tracing::info!("stopping");
-        let (links, others): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.parts).into_values().partition(|part| matches!(part.settings, Settings::Link(..)));
+        let (links, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parts)
+            .into_iter()
+            .partition(|(_, part)| matches!(part.settings, Settings::Link(..)));
         for group in [links, others] {
-            for part in &group {
+            for (name, part) in group {
                 part.stopper.stop();
+                self.leaving.insert(name);
             }
-            self.leaving += group.len();
             self.wait_for_leaving().await?;
         }
         Ok(())
@@ -287,17 +288,18 @@ impl App {
     /// Waits, within a bound, for the parts that were asked to stop.
     async fn wait_for_leaving(&mut self) -> Result<(), AppError> {
         let patience = self.platform.clock.now().mono.after(Duration::from_secs(DRAIN_SECONDS_MAX));
-        while self.leaving > 0 {
+        while !self.leaving.is_empty() {
             tokio::select! {
                 biased;
                 Some(ended) = self.tasks.join_next() => {
-                    if let Err(error) = &ended {
-                        tracing::error!(%error, "a part ended badly");
+                    match ended {
+                        Ok((name, Ok(()))) if self.leaving.remove(&name) => {}
+                        ended => return Err(part_stopped(ended)),
                     }
-                    self.leaving -= 1;
                 }
                 () = self.platform.clock.sleep_until(patience) => {
-                    return Err(AppError::PartStopped("it did not stop in time and is cut off".to_owned()));
+                    let names: Vec<&str> = self.leaving.iter().map(String::as_str).collect();
+                    return Err(AppError::PartStopped(format!("{} did not stop in time", names.join(" and "))));
                 }
             }
         }

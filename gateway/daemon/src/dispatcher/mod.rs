@@ -7,10 +7,11 @@ pub mod broker;
 pub mod webhook;
 
 use crate::platform::{BoxFuture, Platform};
-use crate::store::{AttemptNote, DestinationId, Record, Store};
+use crate::store::{AttemptNote, DestinationId, Record, Row, Store};
 use gateway_core::delivery::Reason;
 use gateway_core::event::Seq;
 use gateway_core::time::Now;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -40,7 +41,10 @@ struct Recorder {
     platform: Platform,
     store: Store,
     destination: DestinationId,
-    waiting: Record,
+    /// The newest state of each row.
+    rows: BTreeMap<Seq, Row>,
+    attempts: Vec<AttemptNote>,
+    cursor: Option<(Seq, u64)>,
     /// How many outcomes wait.
     unwritten: usize,
     writing: Option<BoxFuture<'static, ()>>,
@@ -52,7 +56,9 @@ impl Recorder {
             platform: platform.clone(),
             store: store.clone(),
             destination: destination.clone(),
-            waiting: Record::default(),
+            rows: BTreeMap::new(),
+            attempts: Vec::new(),
+            cursor: None,
             unwritten: 0,
             writing: None,
         }
@@ -60,9 +66,9 @@ impl Recorder {
 
     /// Takes outcomes in, in the order in which they came.
     fn add(&mut self, record: Record, outcomes: usize) {
-        self.waiting.rows.extend(record.rows);
-        self.waiting.attempts.extend(record.attempts);
-        self.waiting.cursor = record.cursor.or(self.waiting.cursor);
+        self.rows.extend(record.rows.into_iter().map(|row| (row.seq, row)));
+        self.attempts.extend(record.attempts);
+        self.cursor = record.cursor.or(self.cursor);
         self.unwritten += outcomes.max(1);
         self.begin();
     }
@@ -75,7 +81,8 @@ impl Recorder {
     fn begin(&mut self) {
         if self.writing.is_none() && self.unwritten > 0 {
             self.unwritten = 0;
-            let record = std::mem::take(&mut self.waiting);
+            let rows = std::mem::take(&mut self.rows).into_values().collect();
+            let record = Record { rows, attempts: std::mem::take(&mut self.attempts), cursor: self.cursor.take() };
             let (platform, store) = (self.platform.clone(), self.store.clone());
             let destination = self.destination.clone();
             self.writing = Some(Box::pin(async move { write(&platform, &store, &destination, record).await }));
