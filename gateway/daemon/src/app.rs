@@ -123,6 +123,7 @@ impl App {
         self.wait_for_leaving().await?;
         let destinations = destinations(&self.config);
         self.store.configure(&destinations).await?;
+        self.store.set_linger(Duration::from_millis(self.config.limits.commit_linger_ms_max));
         let names: Vec<String> = destinations.into_iter().map(|(id, _)| id.0).collect();
         self.board.configure(&self.config, &names, self.platform.clock.now());
         wanted.retain(|name, _| !self.parts.contains_key(name));

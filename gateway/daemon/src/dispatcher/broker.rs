@@ -8,7 +8,7 @@ use super::{Recorder, Shown, attempt_note};
 use crate::board::Board;
 use crate::platform::{BoxFuture, Message, MqttConnect, MqttConnection, Platform};
 use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
-use crate::store::{DestinationId, Record, Row, Store, StoreError};
+use crate::store::{DestinationId, Record, Row, Store, StoreError, unsendable};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
 use gateway_core::config::Mqtt;
@@ -205,6 +205,13 @@ impl BrokerWorker {
         }
     }
 
+    fn too_large(&self, message: &Message) -> Option<Reason> {
+        let packet_bytes = message.topic.len() + message.payload.len() + PACKET_OVERHEAD_BYTES;
+        let bytes_max = self.mqtt.packet_bytes_max;
+        let detail = || format!("{packet_bytes} bytes; mqtt.packet_bytes_max is {bytes_max}");
+        (packet_bytes > bytes_max).then(|| Reason::new(ReasonCode::TooLarge, detail()))
+    }
+
     fn tell(&self, trouble: Option<Reason>) {
         let fact = Fact::DestinationReached { destination: MQTT.to_owned(), trouble };
         self.board.tell(self.platform.clock.now(), fact);
@@ -319,16 +326,12 @@ impl<'a> Session<'a> {
             let Some(event) = self.waiting.pop_front() else { return Ok(()) };
             self.worker.shown.raise(event.seq);
             let message = self.worker.event_message(&event);
-            let packet_bytes = message.topic.len() + message.payload.len() + PACKET_OVERHEAD_BYTES;
-            if packet_bytes > self.worker.mqtt.packet_bytes_max {
+            if let Some(reason) = unsendable(&event).or_else(|| self.worker.too_large(&message)) {
                 if !self.acks.is_empty() {
                     // What is ahead of it must be done first: the cursor is about to pass it.
                     self.waiting.push_front(event);
                     return Ok(());
                 }
-                let detail =
-                    format!("{packet_bytes} bytes; mqtt.packet_bytes_max is {}", self.worker.mqtt.packet_bytes_max);
-                let reason = Reason::new(ReasonCode::TooLarge, detail);
                 tracing::error!(destination = MQTT, event = %event.id, %reason, "dead letter");
                 self.position = self.worker.record_dead(self.position, &event, reason, 0, self.recorder);
                 self.next_ordinal = self.position.ordinal;
@@ -370,6 +373,8 @@ impl<'a> Session<'a> {
         if self.position.cursor > before {
             let cursor = Some((self.position.cursor, self.position.ordinal));
             self.recorder.add(Record { cursor, ..Record::default() }, count);
+            // A suspect that was acknowledged was none.
+            self.window = self.worker.mqtt.window.max(1);
             self.worker.board.delivered(MQTT, count);
         }
         failure.map_or(Ok(()), Err)

@@ -6,7 +6,7 @@ use super::{Recorder, Shown};
 use crate::board::Board;
 use crate::platform::{BoxFuture, Platform, SendError};
 use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
-use crate::store::{AttemptNote, DestinationId, Record, Row, Store, StoreError};
+use crate::store::{AttemptNote, DestinationId, Record, Row, Store, StoreError, unsendable};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use gateway_core::config::Webhook;
@@ -157,17 +157,17 @@ impl WebhookWorker {
             history: &history,
         };
         let batch = [event];
-        let sending = match self.dialect.render(&batch, &attempt) {
-            Ok(Some(Request::Http(request))) => Ok(self.platform.http.post(&self.webhook, request)),
-            Ok(None) => return None,
-            Err(error) => Err(error.0),
+        let sending = match (unsendable(&batch[0]), self.dialect.render(&batch, &attempt)) {
+            (Some(reason), _) => Err(reason),
+            (None, Ok(Some(Request::Http(request)))) => Ok(self.platform.http.post(&self.webhook, request)),
+            (None, Ok(None)) => return None,
+            (None, Err(error)) => Err(Reason::new(ReasonCode::CannotRender, error.0)),
         };
         let (dialect, clock) = (self.dialect, self.platform.clock.clone());
         Some(Box::pin(async move {
             let answer = match sending {
                 Ok(sending) => sending.await,
-                Err(problem) => {
-                    let reason = Reason::new(ReasonCode::CannotRender, problem);
+                Err(reason) => {
                     let note = note(&start, began, began, None, Some(reason.clone()));
                     return Ended { start, outcome: Outcome::Rejected { reason }, note };
                 }

@@ -85,7 +85,12 @@ impl Store {
             let lock = open::lock(&path)?;
             let connection = open::writer(&path, &*ports.0)?;
             let head = events::head(&connection)?;
-            let writer = writer::Writer { connection, last_captures: captures::LastCaptures::new(), faults: 0 };
+            let writer = writer::Writer {
+                connection,
+                last_captures: captures::LastCaptures::new(),
+                waits_for_disk: true,
+                faults: 0,
+            };
             let (clock, disk) = ports;
             Ok(Shared {
                 path,
@@ -120,14 +125,14 @@ impl Store {
         self.shared.write(linger, move |writer| events::commit(writer, &entry, boot)).await
     }
 
-    /// Writes what became of deliveries. Refused if it would move the cursor backwards or leave a hole in the ordinals.
+    /// Writes what became of deliveries; on disk with the next commit at the latest. Refused if it would move the cursor backwards or leave a hole in the ordinals.
     pub async fn record(&self, destination: &DestinationId, record: Record) -> Result<(), StoreError> {
         let destination = destination.clone();
         let clock = Arc::clone(&self.shared.clock);
         let work = move |writer: &mut writer::Writer| {
             destinations::record(&writer.connection, clock.now(), clock.boot(), &destination, &record)
         };
-        self.shared.write(Duration::ZERO, work).await
+        self.shared.write_when(writer::Urgency::Soon, Duration::ZERO, work).await
     }
 
     /// Makes the destinations known: a new one starts at the log's end; a changed filter closes an epoch and opens the next;

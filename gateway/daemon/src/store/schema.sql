@@ -1,4 +1,4 @@
--- The gateway's database, version 1. SQLite in WAL mode, 4 KiB pages, synchronous=FULL, secure_delete=ON, foreign_keys=ON.
+-- The gateway's database, version 1. SQLite in WAL mode, 4 KiB pages, synchronous=FULL (NORMAL for outcomes of deliveries), secure_delete=ON, foreign_keys=ON.
 --
 -- Rules for a change: a new version only adds (tables, indexes, columns that may be null or have a default), so that the
 -- version before it can go on with the file after a rollback of the image. It gets a file of its own and a line in

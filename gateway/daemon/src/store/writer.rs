@@ -34,23 +34,41 @@ const ACTIVE_FOR: Duration = Duration::from_secs(1);
 pub(super) struct Writer {
     pub connection: Connection,
     pub last_captures: LastCaptures,
+    /// Whether the connection waits for the disk at COMMIT (`synchronous=FULL`) or not (`NORMAL`).
+    pub waits_for_disk: bool,
     /// Errors seen since the start. With any, an orderly stop is not marked clean, so the next start checks the pages.
     pub faults: u64,
 }
 
 /// Something to be done inside a transaction. It may be run twice, each time in a fresh one.
 trait Request: Send {
+    fn urgency(&self) -> Urgency;
     fn apply(&mut self, writer: &mut Writer) -> Result<(), StoreError>;
     fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
 }
 
+/// When a transaction has to be on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// Before it is answered.
+    Durable,
+    /// With the next durable one at the latest. A power cut before takes it back whole, never in part: the log is a prefix.
+    /// For outcomes of deliveries, whose loss is a repeat that receivers know (docs/decisions/0003).
+    Soon,
+}
+
 struct Asked<T, F> {
     work: F,
+    urgency: Urgency,
     value: Option<T>,
     answer: oneshot::Sender<Result<T, StoreError>>,
 }
 
 impl<T: Send, F: FnMut(&mut Writer) -> Result<T, StoreError> + Send> Request for Asked<T, F> {
+    fn urgency(&self) -> Urgency {
+        self.urgency
+    }
+
     fn apply(&mut self, writer: &mut Writer) -> Result<(), StoreError> {
         self.value = Some((self.work)(writer)?);
         Ok(())
@@ -165,11 +183,25 @@ impl Shared {
         T: Send + 'static,
         F: FnMut(&mut Writer) -> Result<T, StoreError> + Send + 'static,
     {
+        self.write_when(Urgency::Durable, linger, work).await
+    }
+
+    /// The same, answered when the transaction is as safe as its urgency asks.
+    pub(super) async fn write_when<T, F>(
+        self: &Arc<Self>,
+        urgency: Urgency,
+        linger: Duration,
+        work: F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Writer) -> Result<T, StoreError> + Send + 'static,
+    {
         let (answer, mut answered) = oneshot::channel();
         {
             let mut state = self.queue.state();
             if !state.crashed {
-                state.waiting.push_back(Box::new(Asked { work, value: None, answer }));
+                state.waiting.push_back(Box::new(Asked { work, urgency, value: None, answer }));
             }
         }
         loop {
@@ -250,7 +282,9 @@ fn transaction(writer: &mut Writer, disk: &dyn Disk, batch: &mut [Box<dyn Reques
         // A request before this one panicked.
         writer.roll_back();
     }
-    if let Err(error) = writer.connection.execute_batch("BEGIN IMMEDIATE") {
+    let durable = batch.iter().any(|request| request.urgency() == Urgency::Durable);
+    if let Err(error) = writer.wait_for_disk(durable).and_then(|()| writer.connection.execute_batch("BEGIN IMMEDIATE"))
+    {
         return writer.failed(error.into());
     }
     let mut results = Vec::with_capacity(batch.len());
@@ -285,6 +319,15 @@ fn transaction(writer: &mut Writer, disk: &dyn Disk, batch: &mut [Box<dyn Reques
 }
 
 impl Writer {
+    /// Whether the next COMMIT waits for the disk.
+    fn wait_for_disk(&mut self, wait: bool) -> rusqlite::Result<()> {
+        if self.waits_for_disk != wait {
+            self.connection.pragma_update(None, "synchronous", if wait { "FULL" } else { "NORMAL" })?;
+            self.waits_for_disk = wait;
+        }
+        Ok(())
+    }
+
     fn in_savepoint(&mut self, request: &mut dyn Request) -> Result<(), StoreError> {
         self.connection.execute_batch("SAVEPOINT request")?;
         let result = request.apply(self);
