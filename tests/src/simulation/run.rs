@@ -155,7 +155,7 @@ impl Stage {
             tokio::time::sleep(Duration::from_millis(200 + self.chance.below(2_000))).await;
             self.outages.push((died, self.world.now()));
             // Every other crash takes the whole machine with it.
-            if self.world.effects() % 2 == 0 {
+            if self.world.effects().is_multiple_of(2) {
                 self.boot += 1;
                 self.booted = self.world.now();
                 self.world.note("the machine boots");
