@@ -77,6 +77,8 @@ pub struct Scanner {
     overlong: Option<(Vec<u8>, usize)>,
     awaits_line_end: bool,
     line_closed: bool,
+    /// Where the newest ENQ stands in the buffer.
+    last_enq: Option<usize>,
 }
 
 /// What follows ETB or ETX.
@@ -101,13 +103,17 @@ impl Scanner {
             overlong: None,
             awaits_line_end: false,
             line_closed: false,
+            last_enq: None,
         }
     }
 
     /// Takes bytes as they were received.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.start);
+        let earlier = self.last_enq.and_then(|at| at.checked_sub(self.start));
         self.start = 0;
+        let newest = bytes.iter().rposition(|byte| *byte == ENQ).map(|at| self.buffer.len() + at);
+        self.last_enq = newest.or(earlier);
         self.buffer.extend_from_slice(bytes);
         self.line_closed = false;
     }
@@ -120,6 +126,11 @@ impl Scanner {
     /// Whether a frame has begun and not ended. Only inside a session does this mean anything.
     pub fn in_frame(&self) -> bool {
         self.overlong.is_some() || self.held() > 0
+    }
+
+    /// Whether an ENQ waits here: the sender has given up what is before it, and waits for the answer to that call alone.
+    pub fn is_called_again(&self) -> bool {
+        self.last_enq.is_some_and(|at| at >= self.start)
     }
 
     /// Whether a frame is complete but for its CR LF.
@@ -138,6 +149,7 @@ impl Scanner {
         let mut rest = self.overlong.take().map(|(head, _)| head).unwrap_or_default();
         rest.extend_from_slice(&self.buffer[self.start..]);
         self.buffer.clear();
+        self.last_enq = None;
         self.start = 0;
         self.searched = 1;
         self.awaits_line_end = false;

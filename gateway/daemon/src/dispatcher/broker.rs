@@ -107,6 +107,7 @@ impl BrokerWorker {
     ) -> Result<(), StoreError> {
         let mut suspect = Suspect::default();
         let mut backoff = BACKOFF_MS_MIN;
+        let mut said = None;
         loop {
             let connecting = self.platform.publisher.connect(&self.connect_settings());
             let connected = tokio::select! {
@@ -118,6 +119,7 @@ impl BrokerWorker {
             match connected {
                 Ok(connection) => {
                     let since = self.now();
+                    said = None;
                     self.tell(None);
                     tracing::info!(destination = MQTT, "connected to the broker");
                     let session = Session::new(self, connection, position, suspect.is_isolated(), recorder);
@@ -138,7 +140,8 @@ impl BrokerWorker {
                     }
                 }
                 Err(reason) => {
-                    if backoff == BACKOFF_MS_MIN {
+                    // Said once, and again when the trouble is another one.
+                    if said.replace(reason.code) != Some(reason.code) {
                         tracing::warn!(destination = MQTT, %reason, "no connection to the broker, trying again");
                     }
                     self.tell(Some(reason));

@@ -11,6 +11,7 @@ use gateway_core::delivery::{Reason, ReasonCode};
 use rumqttc::{
     AsyncClient, ConnectionError, Event, EventLoop, Incoming, LastWill, MqttOptions, PublishOptions, QoS, Transport,
 };
+use std::error::Error;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -168,6 +169,9 @@ fn gone() -> Reason {
 
 /// A connection error in words, with the class that decides what a person should do.
 fn explain(error: &ConnectionError) -> Reason {
+    if let Some(fault) = tls_fault(error) {
+        return Reason::new(ReasonCode::Certificate, fault.to_string());
+    }
     let code = match error {
         ConnectionError::ConnectionRefused(_) => ReasonCode::BrokerRefused,
         ConnectionError::Io(io) => match io.kind() {
@@ -179,4 +183,18 @@ fn explain(error: &ConnectionError) -> Reason {
         _ => ReasonCode::ConnectionLost,
     };
     Reason::new(code, error.to_string())
+}
+
+/// The verdict of TLS, ours or the broker's (an alert may come with any later read), however deep the library has wrapped it.
+fn tls_fault(error: &ConnectionError) -> Option<&rustls::Error> {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        let inside = current.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref());
+        let found = current.downcast_ref().or_else(|| inside.and_then(|inner| inner.downcast_ref()));
+        if found.is_some() {
+            return found;
+        }
+        cause = current.source();
+    }
+    None
 }

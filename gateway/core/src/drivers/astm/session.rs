@@ -194,7 +194,15 @@ impl E1381 {
         self.too_long_reported = false;
         self.moved = now.mono;
         self.raw.push(ENQ);
-        actions.push(Action::Send(vec![ACK]));
+        self.answer(ACK, actions);
+    }
+
+    /// Answers the sender, unless it has called again meanwhile: it would take this for the answer to its new call, be one
+    /// answer ahead from then on, and count its last frame as acknowledged before it is stored.
+    fn answer(&self, byte: u8, actions: &mut Vec<Action>) {
+        if !self.scanner.is_called_again() {
+            actions.push(Action::Send(vec![byte]));
+        }
     }
 
     /// Forgets the message and the session.
@@ -232,7 +240,7 @@ impl E1381 {
                 self.moved = now.mono;
                 self.unanswered = now.mono.since(received) > ANSWER;
                 if !self.unanswered && !planted(Mutant::AckBeforeCommit) {
-                    actions.push(Action::Send(vec![ACK]));
+                    self.answer(ACK, actions);
                 }
             }
             Some(Pending::Conclusion { restart, .. }) => {
@@ -244,7 +252,7 @@ impl E1381 {
             Some(Pending::Refusal { bytes, complete }) => {
                 self.stored_bytes = if complete { 0 } else { self.stored_bytes + bytes };
                 self.moved = now.mono;
-                actions.push(Action::Send(vec![NAK]));
+                self.answer(NAK, actions);
             }
             None => {}
         }
@@ -260,7 +268,7 @@ impl E1381 {
                 self.moved = now.mono;
                 if !planted(Mutant::AckBeforeCommit) {
                     let answer = if planted(Mutant::AckAfterFailedCommit) { ACK } else { NAK };
-                    actions.push(Action::Send(vec![answer]));
+                    self.answer(answer, actions);
                 }
             }
             Some(Pending::Conclusion { commit, restart }) => {
@@ -268,14 +276,14 @@ impl E1381 {
                 // Busy: the sender comes back after 10 s (LIS01-A2). Whatever it has sent meanwhile, it sends again.
                 let (held, _) = self.scanner.take_rest();
                 if restart || held.contains(&ENQ) {
-                    actions.push(Action::Send(vec![NAK]));
+                    self.answer(NAK, actions);
                 }
                 self.owed = Some((commit, now.mono.after(RETRY)));
             }
             Some(Pending::Refusal { .. }) => {
                 self.too_long_reported = false;
                 self.moved = now.mono;
-                actions.push(Action::Send(vec![NAK]));
+                self.answer(NAK, actions);
             }
             None => {}
         }
