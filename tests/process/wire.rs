@@ -184,7 +184,8 @@ async fn a_session_that_never_ends_is_given_up_after_30_seconds() {
     let mut caller = Cable::call(&home, port).await;
     caller.tell(&message("NEVER-002", 1)).await;
     stored(&home, &database, "NEVER-002").await;
-    home.eventually("the unfinished message set aside", || (!rejections(&database, "line").is_empty()).then_some(())).await;
+    home.eventually("the unfinished message set aside", || (!rejections(&database, "line").is_empty()).then_some(()))
+        .await;
     cable.tell(&message("NEVER-001", 2)).await;
     stored(&home, &database, "NEVER-001").await;
     gateway.stop().await;
