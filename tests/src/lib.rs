@@ -1,3 +1,5 @@
-//! The testkit: simulated ports and independent checkers.
+//! The testkit. `ports`: the smallest ones that a store can run on. `simulation`: the whole gateway in one thread, between
+//! simulated peers, and the checkers that judge it.
 
 pub mod ports;
+pub mod simulation;

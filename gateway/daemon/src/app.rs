@@ -58,7 +58,10 @@ pub async fn run(config: Config, platform: Platform, control: Control) -> Result
     app.apply().await?;
     app.platform.service.notify(Notice::Ready);
     app.attend(control).await?;
-    app.store.close().await?;
+    if let Err(error) = app.store.close().await {
+        // What was answered is on disk already; the next start only has to check the file.
+        tracing::warn!(%error, "the database could not be closed in order");
+    }
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use crate::platform::{Platform, Stream};
 use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
 use crate::store::{NewEntry, Store};
 use gateway_core::config::{Analyzer, Port};
-use gateway_core::event::{EventId, EventKind, EventName, Id};
+use gateway_core::event::{Alarm, AnalyzerId, EventId, EventKind, EventName, Id, Rejection};
 use gateway_core::health::Fact;
 use gateway_core::session::{Action, Commit, Driver, DriverOptions, Input, Resume, Session};
 use gateway_core::time::{Mono, Now};
@@ -125,14 +125,11 @@ impl Link {
         let events: Vec<(EventId, EventKind)> =
             commit.events.into_iter().map(|kind| (self.event_id(&kind, at), kind)).collect();
         let facts: Vec<Fact> = events.iter().map(|(_, kind)| Fact::event(&analyzer, kind)).collect();
-        for (id, kind) in &events {
-            if let Some(rejection) = &kind.rejection {
-                tracing::warn!(%analyzer, event = %id, code = %rejection.code, reason = %rejection.reason, bytes = rejection.bytes, "message rejected, its bytes are kept");
-            }
-            if let Some(alarm) = &kind.alarm {
-                tracing::warn!(%analyzer, event = %id, code = %alarm.code, reason = %alarm.reason, "alarm");
-            }
-        }
+        let news: Vec<_> = events
+            .iter()
+            .filter(|(_, kind)| kind.rejection.is_some() || kind.alarm.is_some())
+            .map(|(id, kind)| (*id, kind.rejection.clone(), kind.alarm.clone()))
+            .collect();
         let entry =
             NewEntry { analyzer: analyzer.clone(), at, capture: commit.capture, events, complete: commit.complete };
         let (store, board) = (self.store.clone(), self.board.clone());
@@ -142,6 +139,9 @@ impl Link {
                     board.stored(&analyzer, committed.stored, committed.repeated);
                     for fact in facts {
                         board.tell(at, fact);
+                    }
+                    for (event, rejection, alarm) in news {
+                        say(&analyzer, event, rejection, alarm);
                     }
                     true
                 }
@@ -177,6 +177,16 @@ impl Link {
 
     fn in_seconds(&self, seconds: u64) -> Mono {
         self.platform.clock.now().mono.after(Duration::from_secs(seconds))
+    }
+}
+
+/// What a person may want to look at, now that it is stored.
+fn say(analyzer: &AnalyzerId, event: EventId, rejection: Option<Rejection>, alarm: Option<Alarm>) {
+    if let Some(Rejection { code, reason, bytes }) = rejection {
+        tracing::warn!(%analyzer, %event, %code, %reason, bytes, "message rejected, its bytes are kept");
+    }
+    if let Some(Alarm { code, reason }) = alarm {
+        tracing::warn!(%analyzer, %event, %code, %reason, "alarm");
     }
 }
 

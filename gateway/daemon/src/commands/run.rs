@@ -16,7 +16,7 @@ pub struct Args {
     /// /etc/analyzer-gateway/gateway.yaml, the first that there is]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where the last good settings are looked for if the file cannot even say where its state folder is
+    /// The state folder, whatever the settings say
     #[arg(long, value_name = "FOLDER")]
     state_dir: Option<PathBuf>,
 }

@@ -8,7 +8,7 @@ use super::{Recorder, Shown, attempt_note};
 use crate::board::Board;
 use crate::platform::{BoxFuture, Message, MqttConnect, MqttConnection, Platform};
 use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
-use crate::store::{DestinationId, Record, Row, Store, StoreError, unsendable};
+use crate::store::{DestinationId, HeadWatch, Record, Row, Store, StoreError, unsendable};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
 use gateway_core::config::Mqtt;
@@ -237,7 +237,7 @@ struct Session<'a> {
     first_unacked: Option<Seq>,
     retained: FuturesUnordered<BoxFuture<'static, Result<(), Reason>>>,
     shown_states: Vec<(String, String)>,
-    head: watch::Receiver<Seq>,
+    head: HeadWatch,
     changes: watch::Receiver<u64>,
 }
 
@@ -294,11 +294,7 @@ impl<'a> Session<'a> {
                         break reason;
                     }
                 }
-                changed = self.head.changed(), if caught_up && self.acks.len() < self.window => {
-                    if changed.is_err() {
-                        break Reason::new(ReasonCode::ConnectionLost, "the store is closed");
-                    }
-                }
+                () = self.head.changed(), if caught_up && self.acks.len() < self.window => {}
                 _ = self.changes.changed() => self.publish_states(),
                 () = self.worker.platform.clock.sleep_until(beat) => {}
             }
@@ -310,7 +306,7 @@ impl<'a> Session<'a> {
     async fn fill(&mut self) -> Result<(), StoreError> {
         while self.acks.len() < self.window && self.recorder.keeps_up() {
             if self.waiting.is_empty() {
-                let head = *self.head.borrow_and_update();
+                let head = self.head.borrow_and_update();
                 if self.looked_to >= head {
                     return Ok(());
                 }

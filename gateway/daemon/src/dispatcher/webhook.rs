@@ -77,9 +77,7 @@ impl WebhookWorker {
                     self.settle(&mut queue, ended, &mut flights, &mut recorder);
                 }
                 () = recorder.written() => {}
-                changed = head.changed(), if queue.wants_events().is_some() => if changed.is_err() {
-                    return Ok(());
-                },
+                () = head.changed(), if queue.wants_events().is_some() => {}
                 () = self.platform.clock.sleep_until(wake) => {}
             }
         }

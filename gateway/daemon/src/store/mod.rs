@@ -24,6 +24,7 @@ mod deliveries;
 mod destinations;
 mod error;
 mod events;
+mod head;
 mod evict;
 mod graft;
 mod migrate;
@@ -36,6 +37,7 @@ mod types;
 mod writer;
 
 pub use error::StoreError;
+pub use head::HeadWatch;
 pub use events::{GATEWAY, unsendable};
 pub use read_store::{Counts, DestinationCounts, ReadStore};
 pub use retention::Swept;
@@ -50,7 +52,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 /// Connections kept for the next reader.
 const IDLE_READERS_MAX: usize = 4;
@@ -70,9 +72,9 @@ struct Shared {
     queue: writer::Queue,
     writer: Mutex<writer::Writer>,
     readers: Mutex<Vec<open::Reader>>,
-    head: watch::Sender<Seq>,
+    head: head::Head,
     /// A read has failed: an orderly stop is then not marked clean, so that the next start checks the file.
-    suspect: AtomicBool,
+    suspect: Arc<AtomicBool>,
     /// Released last, after the connections are closed.
     _lock: std::fs::File,
 }
@@ -99,8 +101,8 @@ impl Store {
                 queue: writer::Queue::default(),
                 writer: Mutex::new(writer),
                 readers: Mutex::default(),
-                head: watch::Sender::new(head),
-                suspect: AtomicBool::new(false),
+                head: head::Head::new(head),
+                suspect: Arc::default(),
                 _lock: lock,
             })
         });
@@ -108,8 +110,8 @@ impl Store {
     }
 
     /// The log's head; changes after each commit that stored events.
-    pub fn head(&self) -> watch::Receiver<Seq> {
-        self.shared.head.subscribe()
+    pub fn head(&self) -> HeadWatch {
+        self.shared.head.watch()
     }
 
     /// How long a commit may wait for company while more than one analyzer is active. Zero, the default: not at all.
@@ -239,9 +241,10 @@ impl Store {
 
     /// The orderly stop: empties the WAL into the file and marks it as checked. Nothing may be written afterwards.
     pub async fn close(self) -> Result<(), StoreError> {
-        let shared = Arc::clone(&self.shared);
+        // Not the whole of `Shared`: a request that is never run would keep its own queue alive, and with it the lock.
+        let suspect = Arc::clone(&self.shared.suspect);
         let work = move |writer: &mut writer::Writer| {
-            if writer.faults == 0 && !shared.suspect.load(Ordering::Relaxed) {
+            if writer.faults == 0 && !suspect.load(Ordering::Relaxed) {
                 writer.connection.execute("UPDATE meta SET value = 1 WHERE key = 'clean'", [])?;
             }
             Ok(())

@@ -268,7 +268,7 @@ fn run_batch(writer: &mut Writer, shared: &Shared, mut batch: Vec<Box<dyn Reques
     if results.iter().any(Result::is_ok)
         && let Ok(head) = events::head(&writer.connection)
     {
-        shared.head.send_if_modified(|known| std::mem::replace(known, head.max(*known)) < head);
+        shared.head.raise(head);
     }
     for (request, result) in batch.into_iter().zip(results) {
         request.answer(result);

@@ -2,7 +2,7 @@
 
 use super::{own_id, ports};
 use crate::config::group::{Field, Group, either, nearest};
-use crate::config::{Analyzer, ConfigError, Limits, Line, Parity, Port, file};
+use crate::config::{Analyzer, ConfigError, Limits, Line, Parity, Place, Port, file};
 use crate::drivers::DRIVERS;
 use crate::event::AnalyzerId;
 use crate::session::{CommitPoint, Driver, DriverOptions, Framing};
@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 const BAUDS: [u32; 12] = [300, 600, 1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800];
 
 pub fn read(root: &Group<'_>, limits: &Limits) -> Vec<Analyzer> {
-    let mut taken = BTreeMap::new();
+    // The events that the gateway states about itself bear this id.
+    let mut taken = BTreeMap::from([("gateway".to_owned(), Place::Whole)]);
     let mut used = ports::Used::default();
     let mut analyzers = Vec::new();
     for item in root.list("analyzers") {

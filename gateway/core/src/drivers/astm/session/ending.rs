@@ -31,8 +31,10 @@ impl E1381 {
             broken_frame = is_frame && rest.len() > 1;
             self.remember(&rest);
         }
-        let clean =
-            cause == Cause::Eot && !self.unanswered && self.refused.is_none() && !self.assembly.ends_in_record();
+        // After ETB another frame must come (LIS01-A2 6.3.1.1): EOT there gives the message up, wherever its records end.
+        let goes_on = self.last.as_ref().is_some_and(|frame| !frame.last) || self.assembly.ends_in_record();
+        let answered = !self.unanswered && self.refused.is_none();
+        let clean = cause == Cause::Eot && answered && !goes_on;
         let mut events = Vec::new();
         if self.assembly.is_open() && clean {
             events = message::events(self.assembly.text(), now);
