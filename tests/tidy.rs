@@ -92,7 +92,8 @@ fn every_file_of_truth_is_registered_and_described() {
 fn each_public_capture_that_is_judged_is_in_the_table() {
     let readme = text(&root().join("tests/README.md"));
     let judge = text(&root().join("tests/decoding/captures.rs"));
-    let names = judge.split('"').filter(|word| word.ends_with(".astm") && !word.starts_with('.') || word.ends_with(".e1394"));
+    let names =
+        judge.split('"').filter(|word| word.ends_with(".astm") && !word.starts_with('.') || word.ends_with(".e1394"));
     for name in names {
         assert!(readme.contains(&format!("`{name}`")), "tests/README.md does not say what {name} proves");
     }
@@ -177,7 +178,8 @@ fn every_driver_and_dialect_is_a_triple() {
         let source = root().join("gateway/core/src").join(folder).join(name.replace('-', "_"));
         assert!(source.with_extension("rs").is_file() || source.join("mod.rs").is_file(), "{}", source.display());
         let cases = root().join("tests/fixtures").join(fixtures).join(name);
-        let count = fs::read_dir(&cases).map_or(0, |entries| entries.flatten().filter(|entry| entry.path().is_dir()).count());
+        let count =
+            fs::read_dir(&cases).map_or(0, |entries| entries.flatten().filter(|entry| entry.path().is_dir()).count());
         assert!(count > 0, "{} has no case", cases.display());
         let manual = text(&root().join("config/gateway.yaml"));
         assert!(manual.contains(name), "the manual does not name {name}");
@@ -209,7 +211,15 @@ fn decisions_are_numbered_and_dated() {
 #[test]
 fn no_trace_of_a_workbench_is_left() {
     // Put together here, so that this file does not hold them itself.
-    let words = [["/wo", "rk/"], ["/ro", "ot/"], ["/ho", "me/"], ["issue", " #"], ["work", " session"], ["TO", "DO"], ["FIX", "ME"]];
+    let words = [
+        ["/wo", "rk/"],
+        ["/ro", "ot/"],
+        ["/ho", "me/"],
+        ["issue", " #"],
+        ["work", " session"],
+        ["TO", "DO"],
+        ["FIX", "ME"],
+    ];
     let words: Vec<String> = words.iter().map(|parts| parts.concat()).collect();
     let known = ["rs", "md", "toml", "yaml", "yml", "sql", "sh", "py", "json", "service", "txt", "rules", "conf", ""];
     let mut found = Vec::new();

@@ -85,6 +85,17 @@ fn after_a_restart_the_test_goes_on_behind_a_gap() {
 }
 
 #[test]
+fn another_serial_number_on_the_port_is_another_test() {
+    let device = Device { sn: Some("42".to_owned()), ..Device::default() };
+    let running = RunningTest { id: Id([7; 16]), device: Some(device), temperatures: 3, samples: 7 };
+    let mut bench = open(Resume { unfinished: &[], running: Some(&running) });
+    bench.receive(line("NEW_DATA", 5, 14).replace("\"test\"", "\"device\":{\"sn\":43},\"test\"").as_bytes());
+    let test = bench.events()[1].test.clone().unwrap();
+    assert_ne!(test.id, running.id);
+    assert_eq!(lengths(test.data.into_iter()), (5, 14));
+}
+
+#[test]
 fn a_line_that_is_not_stored_is_tried_again_and_nothing_overtakes_it() {
     let mut bench = open(Resume::default());
     bench.disk = Disk::Fails;

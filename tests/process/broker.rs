@@ -8,7 +8,7 @@ use super::watcher::Watcher;
 use gateway_daemon::simulated::ledger::SharedLedger;
 use gateway_daemon::simulated::mqtt_judge::MqttJudge;
 use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rumqttc::{MqttOptions, Transport};
+use rumqttc::MqttOptions;
 use rustix::process::Signal;
 use std::time::Duration;
 
@@ -103,9 +103,7 @@ async fn the_retained_topics_tell_how_things_stand() {
 
     // Killed: the broker speaks the last will. Back: the present state again.
     gateway.kill().await;
-    let will = home.eventually("the last will", || {
-        watcher.last(STATUS).filter(|status| status["state"] == "lost")
-    });
+    let will = home.eventually("the last will", || watcher.last(STATUS).filter(|status| status["state"] == "lost"));
     let will = will.await;
     assert!(will["since"].is_string(), "{will}");
     let gateway = home.start_ready().await;
@@ -119,9 +117,8 @@ async fn the_retained_topics_tell_how_things_stand() {
 
     // Stopped in order: said so, and no last will.
     gateway.stop().await;
-    let stopped = home.eventually("status after the stop", || {
-        watcher.last(STATUS).filter(|status| status["state"] != "ready")
-    });
+    let stopped =
+        home.eventually("status after the stop", || watcher.last(STATUS).filter(|status| status["state"] != "ready"));
     assert_eq!(stopped.await["state"], "disconnected");
     // Late subscribers see the same: it is retained.
     let late = Watcher::start(MqttOptions::new("late", ("127.0.0.1", broker.port)));
@@ -150,9 +147,13 @@ async fn an_event_that_is_too_long_or_breaks_the_connection_is_set_aside() {
     assert_eq!(database.dead("mqtt"), ["too_large"]);
     home.says(&["ERROR", "mqtt", "too_large", "packet_bytes_max"]).await;
 
-    let length = |sample| serde_json::to_string(&database.events().iter().rfind(|event| {
-        event.body["test"]["sample_id"] == sample
-    }).expect("stored").body).expect("JSON").len();
+    let length = |sample| {
+        serde_json::to_string(
+            &database.events().iter().rfind(|event| event.body["test"]["sample_id"] == sample).expect("stored").body,
+        )
+        .expect("JSON")
+        .len()
+    };
     cable.tell(&message("SIZE-0004", 25)).await;
     cable.tell(&message("SIZE-0005", 2)).await;
     home.eventually("the event stored", || (database.count("TEST_FINISHED") == 5).then_some(())).await;
@@ -196,11 +197,13 @@ async fn certificates_both_ways_and_a_password() {
         .status();
     assert!(status.expect("it comes with mosquitto").success());
     let here = home.path("").display().to_string();
+    // A second door for the subscriber.
+    let plain = free_port();
     let broker = Mosquitto::start_with(
         &home,
         &format!(
             "cafile {here}ca.pem\ncertfile {here}server.pem\nkeyfile {here}server.key\nrequire_certificate true\n\
-             password_file {here}passwords\nallow_anonymous false\n"
+             listener {plain} 127.0.0.1\npassword_file {here}passwords\nallow_anonymous false\n"
         ),
     )
     .await;
@@ -223,26 +226,23 @@ async fn certificates_both_ways_and_a_password() {
     gateway.signal(Signal::HUP);
     home.says(&["WARN", "mqtt", "broker_refused"]).await;
 
-    let key = std::fs::read_to_string(home.path("client.key")).expect("written above");
-    let options = {
-        let read = |name: &str| std::fs::read(home.path(name)).expect("written above");
-        let mut options = MqttOptions::new("judge", ("127.0.0.1", broker.port));
-        options.set_credentials("gateway", "right-password");
-        let own = Some((read("client.pem"), key.clone().into_bytes()));
-        options.set_transport(Transport::tls(read("ca.pem"), own, None));
-        options
-    };
+    let mut options = MqttOptions::new("watcher", ("127.0.0.1", plain));
+    options.set_credentials("gateway", "right-password");
     let watcher = Watcher::start(options);
     let password_file = home.write("password", "right-password\n");
     configure(&home, &settings(true, &format!("password_file: {}", password_file.display())));
     gateway.signal(Signal::HUP);
+    home.eventually("status ready", || (watcher.state(STATUS)? == "ready").then_some(())).await;
+    let database = Database::open(&home.state_dir());
+    home.eventually("what had to wait", || (database.undone("mqtt") == 0).then_some(())).await;
+    cable.tell(&message("TLS-0002", 2)).await;
     let topic = "analyzer-gateway/box/analyzers/line/events/TEST_FINISHED";
     home.eventually("the event through TLS", || {
-        (watcher.last(topic)?["data"]["test"]["sample_id"] == "TLS-0001").then_some(())
+        (watcher.last(topic)?["data"]["test"]["sample_id"] == "TLS-0002").then_some(())
     })
     .await;
-    home.eventually("status ready", || (watcher.state(STATUS)? == "ready").then_some(())).await;
     gateway.stop().await;
+    let key = std::fs::read_to_string(home.path("client.key")).expect("written above");
     let body: Vec<&str> = key.lines().filter(|line| !line.starts_with('-') && line.len() > 8).collect();
     home.assert_discreet(["right-password", "wrong-password"].into_iter().chain(body));
 }
@@ -263,10 +263,8 @@ async fn the_broker_inside_takes_the_next_free_port() {
     home.eventually("status ready", || (watcher.state(STATUS)? == "ready").then_some(())).await;
     cable.tell(&message("INSIDE-01", 2)).await;
     let topic = "analyzer-gateway/box/analyzers/line/events/TEST_FINISHED";
-    home.eventually("the event", || {
-        (watcher.last(topic)?["data"]["test"]["sample_id"] == "INSIDE-01").then_some(())
-    })
-    .await;
+    home.eventually("the event", || (watcher.last(topic)?["data"]["test"]["sample_id"] == "INSIDE-01").then_some(()))
+        .await;
     gateway.stop().await;
 }
 

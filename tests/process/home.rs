@@ -24,9 +24,10 @@ pub fn binary() -> PathBuf {
     let target = own.ancestors().find(|folder| folder.ends_with("deps")).and_then(Path::parent);
     let profiles = target.and_then(Path::parent).expect("tests live in target/PROFILE/deps");
     let built = ["release", "debug"].map(|profile| profiles.join(profile).join("analyzer-gateway"));
-    let newest = built.iter().filter(|path| path.is_file()).max_by_key(|path| {
-        std::fs::metadata(path).and_then(|file| file.modified()).expect("a file has a time")
-    });
+    let newest = built
+        .iter()
+        .filter(|path| path.is_file())
+        .max_by_key(|path| std::fs::metadata(path).and_then(|file| file.modified()).expect("a file has a time"));
     newest.expect("build the binary first: cargo build --bin analyzer-gateway").clone()
 }
 
@@ -172,7 +173,11 @@ impl Home {
             if let Some(found) = probe() {
                 return found;
             }
-            assert!(tokio::time::Instant::now() < deadline, "waited in vain for {what}; the log ends:\n{}", self.tail());
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "waited in vain for {what}; the log ends:\n{}",
+                self.tail()
+            );
             tokio::time::sleep(LOOK).await;
         }
     }

@@ -170,7 +170,8 @@ async fn a_box_that_starts_again_goes_on_with_what_every_endpoint_still_needs() 
     let database = Database::open(&home.state_dir());
     gateway.stop().await;
     let gateway = home.start_ready().await;
-    home.eventually("a probe at once", || (home.lines(&["destination=held ", "not_found"]).len() > 1).then_some(())).await;
+    home.eventually("a probe at once", || (home.lines(&["destination=held ", "not_found"]).len() > 1).then_some(()))
+        .await;
     held.recover();
     gateway.kill().await;
     let gateway = home.start_ready().await;
@@ -197,7 +198,8 @@ fn is_strict(body: &Value) -> Result<(), String> {
     }
     keys(body, &["version", "event", "device", "test"], &[])?;
     keys(&body["device"], &["hwVersion", "swVersion", "deviceModel", "sn", "configuration"], &[])?;
-    let result: &[&str] = if body["event"] == "TEST_FINISHED" { &["state", "data", "result"] } else { &["state", "data"] };
+    let result: &[&str] =
+        if body["event"] == "TEST_FINISHED" { &["state", "data", "result"] } else { &["state", "data"] };
     keys(&body["test"], result, &[])?;
     keys(&body["test"]["data"], &["temperatureSamples", "samples"], &[])?;
     body["device"]["sn"].as_u64().map(drop).ok_or_else(|| "sn is a number".to_owned())

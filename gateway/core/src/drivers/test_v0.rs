@@ -160,6 +160,13 @@ impl Conversation {
 
     fn event(&mut self, now: Now, line: &[u8], report: Report) -> EventKind {
         if report.device.is_some() {
+            // Another serial number on this port: what was running belongs to an analyzer that is not here any more.
+            let serial = |device: &Option<Device>| device.as_ref().and_then(|device| device.sn.clone());
+            if let (Some(before), Some(now)) = (serial(&self.device), serial(&report.device))
+                && before != now
+            {
+                self.running = None;
+            }
             self.device.clone_from(&report.device);
         }
         let device = self.device.clone();

@@ -77,8 +77,6 @@ pub struct Scanner {
     overlong: Option<(Vec<u8>, usize)>,
     awaits_line_end: bool,
     line_closed: bool,
-    /// Where the newest ENQ stands in the buffer.
-    last_enq: Option<usize>,
 }
 
 /// What follows ETB or ETX.
@@ -103,17 +101,13 @@ impl Scanner {
             overlong: None,
             awaits_line_end: false,
             line_closed: false,
-            last_enq: None,
         }
     }
 
     /// Takes bytes as they were received.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.start);
-        let earlier = self.last_enq.and_then(|at| at.checked_sub(self.start));
         self.start = 0;
-        let newest = bytes.iter().rposition(|byte| *byte == ENQ).map(|at| self.buffer.len() + at);
-        self.last_enq = newest.or(earlier);
         self.buffer.extend_from_slice(bytes);
         self.line_closed = false;
     }
@@ -128,9 +122,10 @@ impl Scanner {
         self.overlong.is_some() || self.held() > 0
     }
 
-    /// Whether an ENQ waits here: the sender has given up what is before it, and waits for the answer to that call alone.
-    pub fn is_called_again(&self) -> bool {
-        self.last_enq.is_some_and(|at| at >= self.start)
+    /// Whether EOT or another ENQ waits here before any frame: the sender has given up the call that came before.
+    pub fn is_given_up(&self) -> bool {
+        let next = self.buffer[self.start..].iter().find(|byte| matches!(**byte, STX | ENQ | EOT));
+        next.is_some_and(|byte| *byte != STX)
     }
 
     /// Whether a frame is complete but for its CR LF.
@@ -149,7 +144,6 @@ impl Scanner {
         let mut rest = self.overlong.take().map(|(head, _)| head).unwrap_or_default();
         rest.extend_from_slice(&self.buffer[self.start..]);
         self.buffer.clear();
-        self.last_enq = None;
         self.start = 0;
         self.searched = 1;
         self.awaits_line_end = false;

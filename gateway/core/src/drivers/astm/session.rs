@@ -194,14 +194,10 @@ impl E1381 {
         self.too_long_reported = false;
         self.moved = now.mono;
         self.raw.push(ENQ);
-        self.answer(ACK, actions);
-    }
-
-    /// Answers the sender, unless it has called again meanwhile: it would take this for the answer to its new call, be one
-    /// answer ahead from then on, and count its last frame as acknowledged before it is stored.
-    fn answer(&self, byte: u8, actions: &mut Vec<Action>) {
-        if !self.scanner.is_called_again() {
-            actions.push(Action::Send(vec![byte]));
+        // An answer to a call that was given up would be taken for the one to the next call: the sender would be one answer
+        // ahead from then on, and count its last frame as acknowledged before it is stored.
+        if !self.scanner.is_given_up() {
+            actions.push(Action::Send(vec![ACK]));
         }
     }
 
@@ -240,7 +236,7 @@ impl E1381 {
                 self.moved = now.mono;
                 self.unanswered = now.mono.since(received) > ANSWER;
                 if !self.unanswered && !planted(Mutant::AckBeforeCommit) {
-                    self.answer(ACK, actions);
+                    actions.push(Action::Send(vec![ACK]));
                 }
             }
             Some(Pending::Conclusion { restart, .. }) => {
@@ -252,7 +248,7 @@ impl E1381 {
             Some(Pending::Refusal { bytes, complete }) => {
                 self.stored_bytes = if complete { 0 } else { self.stored_bytes + bytes };
                 self.moved = now.mono;
-                self.answer(NAK, actions);
+                actions.push(Action::Send(vec![NAK]));
             }
             None => {}
         }
@@ -268,7 +264,7 @@ impl E1381 {
                 self.moved = now.mono;
                 if !planted(Mutant::AckBeforeCommit) {
                     let answer = if planted(Mutant::AckAfterFailedCommit) { ACK } else { NAK };
-                    self.answer(answer, actions);
+                    actions.push(Action::Send(vec![answer]));
                 }
             }
             Some(Pending::Conclusion { commit, restart }) => {
@@ -276,14 +272,14 @@ impl E1381 {
                 // Busy: the sender comes back after 10 s (LIS01-A2). Whatever it has sent meanwhile, it sends again.
                 let (held, _) = self.scanner.take_rest();
                 if restart || held.contains(&ENQ) {
-                    self.answer(NAK, actions);
+                    actions.push(Action::Send(vec![NAK]));
                 }
                 self.owed = Some((commit, now.mono.after(RETRY)));
             }
             Some(Pending::Refusal { .. }) => {
                 self.too_long_reported = false;
                 self.moved = now.mono;
-                self.answer(NAK, actions);
+                actions.push(Action::Send(vec![NAK]));
             }
             None => {}
         }

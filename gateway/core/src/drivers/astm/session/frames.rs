@@ -20,7 +20,7 @@ impl E1381 {
             self.refused = None;
             self.unanswered = false;
             self.remember(&frame.raw);
-            self.answer(ACK, actions);
+            actions.push(Action::Send(vec![ACK]));
         } else if repeats.is_some() && !planted_duplicate {
             self.refuse("frame_number", &frame.raw, actions);
             self.conflict = Some(frame.text);
@@ -35,7 +35,7 @@ impl E1381 {
         self.remember(raw);
         self.refused = Some(code);
         self.unanswered = true;
-        self.answer(NAK, actions);
+        actions.push(Action::Send(vec![NAK]));
     }
 
     pub(super) fn fault(&mut self, now: Now, fault: Fault, actions: &mut Vec<Action>) {
@@ -87,7 +87,7 @@ impl E1381 {
         if grown.messages.is_empty() && self.options.commit == CommitPoint::Message {
             self.raw.extend_from_slice(&frame.raw);
             self.stored(&frame, &grown);
-            self.answer(ACK, actions);
+            actions.push(Action::Send(vec![ACK]));
             return;
         }
         let complete = self.assembly.settles(&grown);
@@ -101,7 +101,7 @@ impl E1381 {
             events.clear();
         }
         if planted(Mutant::AckBeforeCommit) {
-            self.answer(ACK, actions);
+            actions.push(Action::Send(vec![ACK]));
         }
         let unaccepted = self.unaccepted_bytes;
         let before = self.take_raw();
