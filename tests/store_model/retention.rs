@@ -62,6 +62,26 @@ fn age_takes_delivered_things_only_and_each_in_its_time() {
 }
 
 #[test]
+fn nought_days_keep_everything_for_ever() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        store.configure(&[(mqtt(), everything())]).await.unwrap();
+        store.commit(place.entry(b"bytes", &[(1, bare())], true)).await.unwrap();
+        let attempts = vec![note(&place, 1, None)];
+        store.record(&mqtt(), Record { attempts, cursor: Some((Seq(1), 1)), ..Record::default() }).await.unwrap();
+        place.clock.pass(DAY * 10_000);
+        let ever = Retention { attempts_kept_days: 0, captures_kept_days: 0, events_kept_days: 0 };
+        let swept = store.sweep(&limits(None), &ever, place.now(), id(1_000)).await.unwrap();
+        assert_eq!(swept, Default::default());
+        assert_eq!(store.capture(Seq(1)).await.unwrap().unwrap(), b"bytes");
+        let captures_go = Retention { captures_kept_days: 30, ..ever };
+        let swept = store.sweep(&limits(None), &captures_go, place.now(), id(1_001)).await.unwrap();
+        assert_eq!((swept.attempts, swept.captures, swept.events), (0, 1, 0));
+    });
+}
+
+#[test]
 fn a_box_that_wakes_up_in_1970_deletes_nothing_by_age() {
     run(async {
         let place = Place::new();

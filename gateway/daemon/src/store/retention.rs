@@ -51,7 +51,7 @@ impl AddAssign for Swept {
 pub(super) type Step = (Swept, Option<i64>);
 
 impl Store {
-    /// Deletes what is older than `retention` says and, above `limits.store_bytes_max`, evicts in the fixed order. `at` and
+    /// Deletes what is older than `retention` says (0 days: nothing) and, above `limits.store_bytes_max`, evicts in the fixed order. `at` and
     /// `id` make the `DATA_EVICTED` event; further ones of the same sweep have ids derived from `id`.
     pub async fn sweep(
         &self,
@@ -62,15 +62,17 @@ impl Store {
     ) -> Result<Swept, StoreError> {
         let mut swept = Swept::default();
         if matches!(at.quality, ClockQuality::Synchronized | ClockQuality::Corrected) {
-            let before = |days: u32| at.wall.0.saturating_sub(i64::from(days) * MS_A_DAY);
-            let (attempts, captures, events) = (
-                before(retention.attempts_kept_days),
-                before(retention.captures_kept_days),
-                before(retention.events_kept_days),
-            );
-            swept += self.steps(move |connection, _| old_attempts(connection, attempts)).await?;
-            swept += self.steps(move |connection, after| old_captures(connection, captures, after)).await?;
-            swept += self.steps(move |connection, after| old_events(connection, events, after)).await?;
+            // 0 days keep for ever.
+            let before = |days: u32| (days > 0).then(|| at.wall.0.saturating_sub(i64::from(days) * MS_A_DAY));
+            if let Some(before) = before(retention.attempts_kept_days) {
+                swept += self.steps(move |connection, _| old_attempts(connection, before)).await?;
+            }
+            if let Some(before) = before(retention.captures_kept_days) {
+                swept += self.steps(move |connection, after| old_captures(connection, before, after)).await?;
+            }
+            if let Some(before) = before(retention.events_kept_days) {
+                swept += self.steps(move |connection, after| old_events(connection, before, after)).await?;
+            }
         }
         if let Some(bytes_max) = limits.store_bytes_max {
             swept += self.evict(bytes_max, at, id).await?;
