@@ -125,14 +125,14 @@ pub(super) fn content(connection: &Connection, id: i64) -> Result<Vec<u8>, Store
             for (length, patch) in patches.iter().rev() {
                 let bytes_max = usize::try_from(*length).unwrap_or(0);
                 bytes = patch::apply(&bytes, patch, bytes_max).filter(|bytes| bytes.len() == bytes_max).ok_or_else(
-                    || StoreError(format!("capture {id} cannot be put together again: a patch does not fit")),
+                    || StoreError::new(format!("capture {id} cannot be put together again: a patch does not fit")),
                 )?;
             }
             return Ok(bytes);
         };
         patches.push((length, content));
         if patches.len() as i64 > 2 * DEPTH_MAX {
-            return Err(StoreError(format!("capture {id} cannot be put together again: its chain has no end")));
+            return Err(StoreError::new(format!("capture {id} cannot be put together again: its chain has no end")));
         }
         next = base;
     }

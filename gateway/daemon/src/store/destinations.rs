@@ -84,7 +84,7 @@ pub(super) fn position(connection: &Connection, destination: &DestinationId) -> 
             Ok(Position { cursor: Seq(row.get(0)?), ordinal: row.get::<_, i64>(1)?.cast_unsigned() })
         })
         .optional()?;
-    found.ok_or_else(|| StoreError(format!("destination {} is not known to the store", destination.0)))
+    found.ok_or_else(|| StoreError::refused(format!("destination {} is not known to the store", destination.0)))
 }
 
 /// All destinations ever configured and not dropped, with whether they still are in the settings.
@@ -184,7 +184,7 @@ pub(super) fn record(
 }
 
 fn broken(destination: &DestinationId, what: &str) -> StoreError {
-    StoreError(format!("refused for destination {}: {what}", destination.0))
+    StoreError::refused(format!("refused for destination {}: {what}", destination.0))
 }
 
 fn check_move(

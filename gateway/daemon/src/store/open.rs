@@ -24,7 +24,7 @@ const STEPS_A_LOOK: i32 = 20_000;
 pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(|error| {
-            StoreError(format!(
+            StoreError::new(format!(
                 "cannot create the folder {}: {error}. Create it and give it to the service's user, then start again.",
                 folder.display()
             ))
@@ -32,7 +32,7 @@ pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     }
     let lock_path = beside(path, ".lock");
     let file = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(|error| {
-        StoreError(format!(
+        StoreError::new(format!(
             "cannot write {}: {error}. Make the folder writable for the service's user and see that the disk is not full, \
              then start again.",
             lock_path.display()
@@ -40,13 +40,13 @@ pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     })?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
         if error == rustix::io::Errno::WOULDBLOCK {
-            StoreError(format!(
+            StoreError::new(format!(
                 "another analyzer-gateway is using {}. Stop it first (systemctl stop analyzer-gateway), or give this one \
                  another gateway.state_dir.",
                 path.display()
             ))
         } else {
-            StoreError(format!("cannot lock {}: {error}", lock_path.display()))
+            StoreError::new(format!("cannot lock {}: {error}", lock_path.display()))
         }
     })?;
     Ok(file)
@@ -62,7 +62,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// The writer's connection. A damaged file is set aside and read row by row; only a disk that cannot be used is an error.
 pub(super) fn writer(path: &Path, clock: &dyn Clock) -> Result<Connection, StoreError> {
     salvage::finish(path).map_err(|error| {
-        StoreError(format!("cannot put the salvaged database in its place at {}: {error}", path.display()))
+        StoreError::new(format!("cannot put the salvaged database in its place at {}: {error}", path.display()))
     })?;
     match try_writer(path) {
         Ok(connection) => Ok(connection),
