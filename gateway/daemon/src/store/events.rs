@@ -6,7 +6,7 @@ use super::error::StoreError;
 use super::writer::Writer;
 use super::{Committed, NewEntry, captures};
 use gateway_core::delivery::{Reason, ReasonCode};
-use gateway_core::event::{AnalyzerId, Event, EventId, EventKind, EventName, Id, Seq, TestId, TestState};
+use gateway_core::event::{AnalyzerId, Event, EventId, EventKind, EventName, Gap, Id, Seq, TestId, TestState};
 use gateway_core::session::RunningTest;
 use gateway_core::time::{ClockQuality, Mono, Now, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -42,6 +42,29 @@ pub(super) fn commit(writer: &mut Writer, entry: &NewEntry, boot: Id) -> Result<
         captures::note_events(&writer.connection, capture, stored, committed.repeated > 0)?;
     }
     Ok(committed)
+}
+
+/// Closes the analyzer's open message unread and says so with a `GAP`. Nothing is open: nothing is done.
+pub(super) fn abandon_unfinished(
+    writer: &mut Writer,
+    analyzer: &AnalyzerId,
+    at: Now,
+    boot: Id,
+    id: EventId,
+) -> Result<(), StoreError> {
+    let Some(last) = captures::abandon(writer, analyzer, at.wall)? else { return Ok(()) };
+    let connection = &writer.connection;
+    if seq_of(connection, id)?.is_some() {
+        return Ok(());
+    }
+    let from: i64 = connection
+        .prepare_cached("SELECT min(received_at) FROM captures WHERE message = ?1")?
+        .query_row([last], |row| row.get(0))?;
+    let reason = "The bytes of a message that never became complete cannot be read back from the database.".to_owned();
+    let gap = Gap { reason, from: Some(Timestamp(from)), to: Some(at.wall) };
+    let kind = EventKind { gap: Some(gap), ..EventKind::bare(EventName::Gap) };
+    let seq = insert(connection, id, analyzer, at, boot, Some(last), &kind)?;
+    captures::note_events(connection, last, Some((seq, seq)), false)
 }
 
 /// Appends one event.

@@ -127,6 +127,15 @@ impl Store {
         self.shared.write(linger, move |writer| events::commit(writer, &entry, boot)).await
     }
 
+    /// Gives up the analyzer's unfinished message without reading it, for when [`Store::unfinished`] cannot: its captures are
+    /// closed and a `GAP` of that analyzer with the id `id` says so, in one transaction. Nothing is done if nothing is open.
+    pub async fn abandon_unfinished(&self, analyzer: &AnalyzerId, at: Now, id: EventId) -> Result<(), StoreError> {
+        let boot = self.shared.clock.boot();
+        let analyzer = analyzer.clone();
+        let work = move |writer: &mut writer::Writer| events::abandon_unfinished(writer, &analyzer, at, boot, id);
+        self.shared.write(Duration::ZERO, work).await
+    }
+
     /// Writes what became of deliveries; on disk with the next commit at the latest. Refused if it would move the cursor backwards or leave a hole in the ordinals.
     pub async fn record(&self, destination: &DestinationId, record: Record) -> Result<(), StoreError> {
         let destination = destination.clone();
