@@ -163,6 +163,29 @@ fn a_full_store_gives_up_samples_in_their_order_and_never_a_result() {
 }
 
 #[test]
+fn a_store_full_of_results_does_not_talk_about_its_own_notices() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        store.configure(&[(mqtt(), everything())]).await.unwrap();
+        store.commit(place.entry(b"x", &[(1, bare())], true)).await.unwrap();
+        let result = of_test(EventName::TestFinished, 500, 0, 0);
+        store.commit(place.entry(b"x", &[(2, result)], true)).await.unwrap();
+        let mut said = Vec::new();
+        for sweep in 0..4 {
+            let head = store.head().borrow();
+            store.record(&mqtt(), Record { cursor: Some((head, head.0 as u64)), ..Record::default() }).await.unwrap();
+            let swept = store.sweep(&limits(Some(1)), &KEPT, place.now(), id(1_000 + sweep)).await.unwrap();
+            said.push((swept.events, swept.notices));
+        }
+        assert_eq!(said[0].0, 1);
+        assert!(said[1].1 > 0 && said[2..].iter().all(|swept| *swept == (0, 0)), "{said:?}");
+        let left = store.events_after(Seq(0), 10).await.unwrap();
+        assert_eq!(left.iter().map(|event| event.seq.0).collect::<Vec<_>>(), [2]);
+    });
+}
+
+#[test]
 fn patches_outlive_the_captures_that_they_were_made_against() {
     run(async {
         let place = Place::new();

@@ -173,7 +173,7 @@ fn events_step(connection: &Connection, after: i64) -> Result<Step, StoreError> 
         let finished = event.test.map_or(Ok(true), |test| is_finished(connection, test))?;
         if finished && done.is_done(connection, event.seq, &event.name)? {
             connection.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([event.seq.0])?;
-            swept.events += 1;
+            *(if event.name == EventName::DataEvicted.as_str() { &mut swept.notices } else { &mut swept.events }) += 1;
             touched.extend(capture);
         }
     }

@@ -31,10 +31,20 @@ pub struct Swept {
     pub attempts: u64,
     pub captures: u64,
     pub events: u64,
+    /// `DATA_EVICTED` events deleted; not counted with the others, and no new one says so.
+    pub notices: u64,
     /// Events whose raw samples were given up.
     pub stripped: u64,
     /// Deliveries that became dead because of that.
     pub dead: u64,
+}
+
+impl Swept {
+    /// Whether a `DATA_EVICTED` is due. Not for older ones of these alone: else each sweep would delete the one before and
+    /// write the next, for ever.
+    fn is_to_be_said(self) -> bool {
+        Swept { notices: 0, ..self } != Swept::default()
+    }
 }
 
 impl AddAssign for Swept {
@@ -42,6 +52,7 @@ impl AddAssign for Swept {
         self.attempts += other.attempts;
         self.captures += other.captures;
         self.events += other.events;
+        self.notices += other.notices;
         self.stripped += other.stripped;
         self.dead += other.dead;
     }
@@ -112,13 +123,13 @@ impl Store {
                         return Ok(None);
                     }
                     let (done, next) = evict::step(connection, *stage, after)?;
-                    if done != Swept::default() {
+                    if done.is_to_be_said() {
                         say_what_was_evicted(connection, done, at, event, boot)?;
                     }
                     Ok(Some((done, next)))
                 };
                 let Some((done, next)) = self.shared.write(Duration::ZERO, work).await? else { return Ok(swept) };
-                events_made += u64::from(done != Swept::default());
+                events_made += u64::from(done.is_to_be_said());
                 swept += done;
                 match next {
                     Some(next) => after = next,
