@@ -235,7 +235,7 @@ fn an_unfinished_message_that_cannot_be_read_is_given_up_and_said() {
         place.clock.pass(std::time::Duration::from_secs(86_400 * 31));
         let kept = Retention { attempts_kept_days: 1, captures_kept_days: 30, events_kept_days: 0 };
         let limits = Limits { store_bytes_max: None, ..Config::default().limits };
-        assert_eq!(store.sweep(&limits, &kept, place.now(), id(600)).await.unwrap().captures, 1);
+        assert_eq!(store.sweep(&limits, &kept, place.now(), id(600), || true).await.unwrap().captures, 1);
         assert_eq!(store.capture(Seq(3)).await.unwrap().unwrap(), line(210));
         assert!(store.capture(Seq(2)).await.is_err());
     });

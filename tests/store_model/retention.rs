@@ -6,6 +6,7 @@ use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
 use gateway_core::event::{Lane, Seq};
 use gateway_core::time::{ClockQuality, Timestamp};
 use gateway_daemon::store::{AttemptNote, ReadStore, Record, Row, unsendable};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 fn limits(store_bytes_max: Option<u64>) -> Limits {
@@ -45,7 +46,7 @@ fn age_takes_delivered_things_only_and_each_in_its_time() {
         store.record(&mqtt(), Record { rows: vec![held(2)], attempts, cursor: Some((Seq(3), 3)) }).await.unwrap();
         let sweep = async |days| {
             place.clock.pass(DAY * days);
-            store.sweep(&limits(None), &KEPT, place.now(), id(1_000)).await.unwrap()
+            store.sweep(&limits(None), &KEPT, place.now(), id(1_000), || true).await.unwrap()
         };
         assert_eq!(sweep(13).await.attempts, 0);
         let swept = sweep(2).await;
@@ -72,11 +73,11 @@ fn nought_days_keep_everything_for_ever() {
         store.record(&mqtt(), Record { attempts, cursor: Some((Seq(1), 1)), ..Record::default() }).await.unwrap();
         place.clock.pass(DAY * 10_000);
         let ever = Retention { attempts_kept_days: 0, captures_kept_days: 0, events_kept_days: 0 };
-        let swept = store.sweep(&limits(None), &ever, place.now(), id(1_000)).await.unwrap();
+        let swept = store.sweep(&limits(None), &ever, place.now(), id(1_000), || true).await.unwrap();
         assert_eq!(swept, Default::default());
         assert_eq!(store.capture(Seq(1)).await.unwrap().unwrap(), b"bytes");
         let captures_go = Retention { captures_kept_days: 30, ..ever };
-        let swept = store.sweep(&limits(None), &captures_go, place.now(), id(1_001)).await.unwrap();
+        let swept = store.sweep(&limits(None), &captures_go, place.now(), id(1_001), || true).await.unwrap();
         assert_eq!((swept.attempts, swept.captures, swept.events), (0, 1, 0));
     });
 }
@@ -90,7 +91,7 @@ fn a_box_that_wakes_up_in_1970_deletes_nothing_by_age() {
         place.clock.set(Now { wall: Timestamp(5_000), quality: ClockQuality::Unset, ..today });
         store.commit(place.entry(b"bytes", &[(1, bare())], true)).await.unwrap();
         place.clock.set(today);
-        let swept = store.sweep(&limits(None), &KEPT, place.now(), id(1_000)).await.unwrap();
+        let swept = store.sweep(&limits(None), &KEPT, place.now(), id(1_000), || true).await.unwrap();
         assert_eq!(swept, Default::default());
         let seq = store.correct_clock(place.clock.boot(), 1_000, Seq(0), today, id(1_001)).await.unwrap();
         let (mended, told) = (store.event(Seq(1)).await.unwrap().unwrap(), store.event(seq).await.unwrap().unwrap());
@@ -141,7 +142,7 @@ fn a_full_store_gives_up_samples_in_their_order_and_never_a_result() {
         let rows = vec![held(30)];
         store.record(&mqtt(), Record { rows, cursor: Some((Seq(30), 30)), ..Record::default() }).await.unwrap();
         // Rows 22 to 29 count as delivered; 31 to 42 lie beyond the cursor.
-        let swept = store.sweep(&limits(Some(1)), &KEPT, place.now(), id(1_000)).await.unwrap();
+        let swept = store.sweep(&limits(Some(1)), &KEPT, place.now(), id(1_000), || true).await.unwrap();
         assert_eq!(swept.stripped, 40);
         assert_eq!(swept.dead, 1);
         let events = store.events_after(Seq(0), 1_000).await.unwrap();
@@ -175,13 +176,34 @@ fn a_store_full_of_results_does_not_talk_about_its_own_notices() {
         for sweep in 0..4 {
             let head = store.head().borrow();
             store.record(&mqtt(), Record { cursor: Some((head, head.0 as u64)), ..Record::default() }).await.unwrap();
-            let swept = store.sweep(&limits(Some(1)), &KEPT, place.now(), id(1_000 + sweep)).await.unwrap();
+            let swept = store.sweep(&limits(Some(1)), &KEPT, place.now(), id(1_000 + sweep), || true).await.unwrap();
             said.push((swept.events, swept.notices));
         }
         assert_eq!(said[0].0, 1);
         assert!(said[1].1 > 0 && said[2..].iter().all(|swept| *swept == (0, 0)), "{said:?}");
         let left = store.events_after(Seq(0), 10).await.unwrap();
         assert_eq!(left.iter().map(|event| event.seq.0).collect::<Vec<_>>(), [2]);
+    });
+}
+
+#[test]
+fn a_sweep_shows_life_between_its_steps_and_stops_when_it_is_told_to() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        let many: Vec<_> = (0..1_200).map(|number| (number, bare())).collect();
+        store.commit(place.entry(b"", &many, true)).await.unwrap();
+        place.clock.pass(DAY * 365);
+        let asked = AtomicUsize::new(0);
+        let until = |steps| {
+            asked.store(0, Ordering::Relaxed);
+            let asked = &asked;
+            move || asked.fetch_add(1, Ordering::Relaxed) < steps
+        };
+        // Attempts and captures take a step each, and then there are 500 events a step.
+        assert_eq!(store.sweep(&limits(None), &KEPT, place.now(), id(9_000), until(3)).await.unwrap().events, 500);
+        assert_eq!(store.sweep(&limits(None), &KEPT, place.now(), id(9_001), until(99)).await.unwrap().events, 700);
+        assert!(asked.load(Ordering::Relaxed) >= 4);
     });
 }
 
@@ -198,7 +220,7 @@ fn patches_outlive_the_captures_that_they_were_made_against() {
         }
         store.record(&mqtt(), Record { cursor: Some((Seq(6), 6)), ..Record::default() }).await.unwrap();
         place.clock.pass(DAY * 31);
-        let swept = store.sweep(&limits(None), &KEPT, place.now(), id(1_000)).await.unwrap();
+        let swept = store.sweep(&limits(None), &KEPT, place.now(), id(1_000), || true).await.unwrap();
         assert_eq!(swept.captures, 6);
         for number in 1..=10 {
             let expected = (number > 6).then(|| line(number * 50));
@@ -217,10 +239,10 @@ fn a_dropped_destination_holds_nothing_back() {
         store.commit(place.entry(b"x", &[(1, bare())], true)).await.unwrap();
         store.configure(&[]).await.unwrap();
         place.clock.pass(DAY * 365);
-        assert_eq!(store.sweep(&limits(None), &KEPT, place.now(), id(1_000)).await.unwrap().events, 0);
+        assert_eq!(store.sweep(&limits(None), &KEPT, place.now(), id(1_000), || true).await.unwrap().events, 0);
         assert_eq!(store.destinations().await.unwrap(), [(gone.clone(), false)]);
         assert!(store.drop_destination(&gone).await.unwrap());
-        assert_eq!(store.sweep(&limits(None), &KEPT, place.now(), id(1_000)).await.unwrap().events, 1);
+        assert_eq!(store.sweep(&limits(None), &KEPT, place.now(), id(1_000), || true).await.unwrap().events, 1);
     });
 }
 

@@ -37,7 +37,7 @@ impl Housekeeper {
             }
             if now.mono.since(swept) >= Duration::from_secs(SWEEP_SECONDS) {
                 swept = now.mono;
-                self.sweep(now).await;
+                self.sweep(now, &stop).await;
             }
             tokio::select! {
                 biased;
@@ -71,8 +71,13 @@ impl Housekeeper {
         }
     }
 
-    async fn sweep(&self, now: Now) {
-        match self.store.sweep(&self.limits, &self.retention, now, self.new_id(now)).await {
+    /// Shows life between the steps of a sweep, and leaves the rest to the next one when asked to stop.
+    async fn sweep(&self, now: Now, stop: &Stop) {
+        let go_on = || {
+            self.pulse.beat(self.platform.clock.now().mono);
+            !stop.is_asked()
+        };
+        match self.store.sweep(&self.limits, &self.retention, now, self.new_id(now), go_on).await {
             Ok(swept) => tracing::debug!(?swept, "store swept"),
             Err(error) => tracing::error!(%error, "the store cannot be swept"),
         }

@@ -63,32 +63,35 @@ pub(super) type Step = (Swept, Option<i64>);
 
 impl Store {
     /// Deletes what is older than `retention` says (0 days: nothing) and, above `limits.store_bytes_max`, evicts in the fixed order. `at` and
-    /// `id` make the `DATA_EVICTED` event; further ones of the same sweep have ids derived from `id`.
+    /// `id` make the `DATA_EVICTED` event; further ones of the same sweep have ids derived from `id`. On a slow card all of
+    /// this takes minutes, so `go_on` is asked between its small transactions: whoever answers `false` ends the sweep there,
+    /// and the next one does the rest.
     pub async fn sweep(
         &self,
         limits: &Limits,
         retention: &Retention,
         at: Now,
         id: EventId,
+        go_on: impl Fn() -> bool + Sync,
     ) -> Result<Swept, StoreError> {
         let mut swept = Swept::default();
         if matches!(at.quality, ClockQuality::Synchronized | ClockQuality::Corrected) {
             // 0 days keep for ever.
             let before = |days: u32| (days > 0).then(|| at.wall.0.saturating_sub(i64::from(days) * MS_A_DAY));
             if let Some(before) = before(retention.attempts_kept_days) {
-                swept += self.steps(move |connection, _| old_attempts(connection, before)).await?;
+                swept += self.steps(move |connection, _| old_attempts(connection, before), &go_on).await?;
             }
             if let Some(before) = before(retention.captures_kept_days) {
-                swept += self.steps(move |connection, after| old_captures(connection, before, after)).await?;
+                swept += self.steps(move |connection, after| old_captures(connection, before, after), &go_on).await?;
             }
             if let Some(before) = before(retention.events_kept_days) {
-                swept += self.steps(move |connection, after| old_events(connection, before, after)).await?;
+                swept += self.steps(move |connection, after| old_events(connection, before, after), &go_on).await?;
             }
         }
         if let Some(bytes_max) = limits.store_bytes_max {
-            swept += self.evict(bytes_max, at, id).await?;
+            swept += self.evict(bytes_max, at, id, &go_on).await?;
         }
-        if swept != Swept::default() {
+        if swept != Swept::default() && go_on() {
             self.checkpoint().await?;
         }
         Ok(swept)
@@ -97,25 +100,33 @@ impl Store {
     async fn steps(
         &self,
         step: impl Fn(&Connection, i64) -> Result<Step, StoreError> + Clone + Send + 'static,
+        go_on: &(impl Fn() -> bool + Sync),
     ) -> Result<Swept, StoreError> {
         let (mut swept, mut after) = (Swept::default(), 0);
-        loop {
+        while go_on() {
             let step = step.clone();
             let (done, next) = self.shared.write(Duration::ZERO, move |writer| step(&writer.connection, after)).await?;
             swept += done;
             match next {
                 Some(next) => after = next,
-                None => return Ok(swept),
+                None => break,
             }
         }
+        Ok(swept)
     }
 
-    async fn evict(&self, bytes_max: u64, at: Now, id: EventId) -> Result<Swept, StoreError> {
+    async fn evict(
+        &self,
+        bytes_max: u64,
+        at: Now,
+        id: EventId,
+        go_on: &(impl Fn() -> bool + Sync),
+    ) -> Result<Swept, StoreError> {
         let boot = self.shared.clock.boot();
         let (mut swept, mut events_made) = (Swept::default(), 0_u64);
         for stage in Stage::ORDER {
             let mut after = 0;
-            loop {
+            while go_on() {
                 let event = if events_made == 0 { id } else { Id::derived(&[&id.0, &events_made.to_be_bytes()]) };
                 let work = move |writer: &mut super::writer::Writer| {
                     let connection = &writer.connection;
