@@ -197,7 +197,7 @@ fn a_file_of_a_newer_version_is_used_and_left_as_it_is() {
         let store = place.open().await;
         store.commit(place.entry(b"x", &[(9_999, bare())], true)).await.unwrap();
         let strange = store.event(Seq(7)).await.unwrap().unwrap();
-        assert_eq!(gateway_daemon::store::unsendable(&strange).unwrap().code, ReasonCode::CannotRender);
+        assert_eq!(gateway_daemon::store::unsendable(&strange, &[]).unwrap().code, ReasonCode::CannotRender);
         drop(store);
         let raw = Connection::open(place.path()).unwrap();
         let version: i64 = raw.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();

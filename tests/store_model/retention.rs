@@ -151,9 +151,9 @@ fn a_full_store_gives_up_samples_in_their_order_and_never_a_result() {
         assert!(named(EventName::DataEvicted) >= 1);
         let of = |test: u64| events.iter().filter(|event| event.test_id() == Some(id(test + 500))).collect::<Vec<_>>();
         assert_eq!(of(1).len(), 1, "only the result is left of the delivered test");
-        assert!(of(3).iter().all(|event| unsendable(event).is_none()), "a running test is left alone");
+        assert!(of(3).iter().all(|event| unsendable(event, &[]).is_none()), "a running test is left alone");
         let beyond = of(2).into_iter().filter(|event| event.seq > Seq(30) && event.kind.name == EventName::NewData);
-        assert!(beyond.map(|event| unsendable(event).unwrap().code).all(|code| code == ReasonCode::DataEvicted));
+        assert!(beyond.map(|event| unsendable(event, &[]).unwrap().code).all(|code| code == ReasonCode::DataEvicted));
         let backlog = store.backlog(&mqtt()).await.unwrap();
         let DeliveryState::Dead { reason, .. } = &backlog.rows[0].state else { panic!("{:?}", backlog.rows) };
         assert_eq!((backlog.rows.len(), reason.code), (1, ReasonCode::DataEvicted));
@@ -204,6 +204,40 @@ fn a_sweep_shows_life_between_its_steps_and_stops_when_it_is_told_to() {
         assert_eq!(store.sweep(&limits(None), &KEPT, place.now(), id(9_000), until(3)).await.unwrap().events, 500);
         assert_eq!(store.sweep(&limits(None), &KEPT, place.now(), id(9_001), until(99)).await.unwrap().events, 700);
         assert!(asked.load(Ordering::Relaxed) >= 4);
+    });
+}
+
+#[test]
+fn samples_stay_whole_as_long_as_a_later_event_of_their_test_is_undone() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        let results = Filter { names: Some(vec![EventName::TestFinished]) };
+        let slow = DestinationId("webhook:slow".into());
+        store.configure(&[(mqtt(), everything()), (slow.clone(), results)]).await.unwrap();
+        for number in 1..=3 {
+            let kind = of_test(EventName::NewData, 500, (number as usize - 1) * 40, 40);
+            store.commit(place.entry(b"", &[(number, kind)], true)).await.unwrap();
+        }
+        store.commit(place.entry(b"", &[(4, of_test(EventName::TestFinished, 500, 0, 0))], true)).await.unwrap();
+        store.record(&mqtt(), Record { cursor: Some((Seq(4), 4)), ..Record::default() }).await.unwrap();
+        // By age: three of four are done, and none of them goes before the fourth.
+        place.clock.pass(DAY * 365);
+        let swept = store.sweep(&limits(None), &KEPT, place.now(), id(1_000), || true).await.unwrap();
+        assert_eq!(swept.events, 0);
+        // By size they are the last to be given up, not the first, and the result says so to whoever needs them.
+        let swept = store.sweep(&limits(Some(1)), &KEPT, place.now(), id(1_001), || true).await.unwrap();
+        assert_eq!((swept.stripped, swept.events), (3, 0));
+        let history = store.test_history(id(500), Seq(4)).await.unwrap();
+        assert_eq!(history.len(), 4, "the events themselves stay");
+        let result = history.last().unwrap();
+        assert_eq!(unsendable(result, &history).unwrap().code, ReasonCode::DataEvicted);
+        assert_eq!(unsendable(result, &[]), None, "a dialect without history still sends the result");
+        // Once that is settled, only the result is left.
+        store.record(&slow, Record { cursor: Some((Seq(4), 1)), ..Record::default() }).await.unwrap();
+        let swept =
+            store.sweep(&limits(Some(1)), &Retention { events_kept_days: 0, ..KEPT }, place.now(), id(1_002), || true);
+        assert_eq!(swept.await.unwrap().events, 3);
     });
 }
 

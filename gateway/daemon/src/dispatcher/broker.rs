@@ -322,7 +322,7 @@ impl<'a> Session<'a> {
             let Some(event) = self.waiting.pop_front() else { return Ok(()) };
             self.worker.shown.raise(event.seq);
             let message = self.worker.event_message(&event);
-            if let Some(reason) = unsendable(&event).or_else(|| self.worker.too_large(&message)) {
+            if let Some(reason) = unsendable(&event, &[]).or_else(|| self.worker.too_large(&message)) {
                 if !self.acks.is_empty() {
                     // What is ahead of it must be done first: the cursor is about to pass it.
                     self.waiting.push_front(event);

@@ -155,7 +155,7 @@ impl WebhookWorker {
             history: &history,
         };
         let batch = [event];
-        let sending = match (unsendable(&batch[0]), self.dialect.render(&batch, &attempt)) {
+        let sending = match (unsendable(&batch[0], &history), self.dialect.render(&batch, &attempt)) {
             (Some(reason), _) => Err(reason),
             (None, Ok(Some(Request::Http(request)))) => Ok(self.platform.http.post(&self.webhook, request)),
             (None, Ok(None)) => return None,

@@ -135,8 +135,14 @@ pub(super) fn read(row: &Row<'_>) -> Result<Event, rusqlite::Error> {
     })
 }
 
-/// Why an event of the log cannot be sent any more, if so: its samples were evicted, or this version cannot read it.
-pub fn unsendable(event: &Event) -> Option<Reason> {
+/// Why an event of the log cannot be sent any more, if so: its samples were evicted, or this version cannot read it. The same
+/// of an event in `history`, the earlier ones that its body is rendered from (none, if the dialect needs none): with one of
+/// them missing the body would be another than the one promised, and nothing in it would say so.
+pub fn unsendable(event: &Event, history: &[Event]) -> Option<Reason> {
+    std::iter::once(event).chain(history).find_map(spoilt)
+}
+
+fn spoilt(event: &Event) -> Option<Reason> {
     let evicted = event.kind.details.as_ref().and_then(|details| details.get(EVICTED));
     if evicted == Some(&Value::Bool(true)) {
         return Some(Reason::new(ReasonCode::DataEvicted, "its samples were given up to free space"));

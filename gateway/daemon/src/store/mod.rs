@@ -22,6 +22,7 @@ mod attempts;
 mod captures;
 mod deliveries;
 mod destinations;
+mod done;
 mod error;
 mod events;
 mod evict;
@@ -36,11 +37,11 @@ mod salvage;
 mod types;
 mod writer;
 
+pub use done::Swept;
 pub use error::StoreError;
 pub use events::{GATEWAY, unsendable};
 pub use head::HeadWatch;
 pub use read_store::{Counts, DestinationCounts, ReadStore};
-pub use retention::Swept;
 pub use types::{AttemptNote, Backlog, Committed, DestinationId, Filter, NewEntry, Record, Row};
 
 use crate::platform::{Clock, Disk};

@@ -6,7 +6,7 @@
 //! Age is read off the log: an event is old if one at or behind it, with a clock that can be trusted, is old. A box that
 //! wakes up in 1970 therefore deletes nothing by age.
 
-use super::destinations::{self, Epochs};
+use super::done::{Done, Known, STEP_ROWS_MAX, Step, Swept};
 use super::error::StoreError;
 use super::evict::{self, Stage};
 use super::{Store, captures, events};
@@ -15,51 +15,11 @@ use gateway_core::event::{AnalyzerId, EventId, EventKind, EventName, Id, Seq};
 use gateway_core::time::{ClockQuality, Now};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::json;
-use std::ops::AddAssign;
 use std::time::Duration;
 
-/// Rows that one transaction looks at.
-pub(super) const STEP_ROWS_MAX: usize = 500;
 /// Events without a trusted clock that are skipped when looking for the age of one.
 const UNSURE_ROWS_MAX: i64 = 1_000;
 const MS_A_DAY: i64 = 86_400_000;
-
-/// What a sweep has done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Swept {
-    /// Notes of successful attempts deleted.
-    pub attempts: u64,
-    pub captures: u64,
-    pub events: u64,
-    /// `DATA_EVICTED` events deleted; not counted with the others, and no new one says so.
-    pub notices: u64,
-    /// Events whose raw samples were given up.
-    pub stripped: u64,
-    /// Deliveries that became dead because of that.
-    pub dead: u64,
-}
-
-impl Swept {
-    /// Whether a `DATA_EVICTED` is due. Not for older ones of these alone: else each sweep would delete the one before and
-    /// write the next, for ever.
-    fn is_to_be_said(self) -> bool {
-        Swept { notices: 0, ..self } != Swept::default()
-    }
-}
-
-impl AddAssign for Swept {
-    fn add_assign(&mut self, other: Swept) {
-        self.attempts += other.attempts;
-        self.captures += other.captures;
-        self.events += other.events;
-        self.notices += other.notices;
-        self.stripped += other.stripped;
-        self.dead += other.dead;
-    }
-}
-
-/// One step of a sweep: what it did, and the key to go on behind; `None` when there is nothing further.
-pub(super) type Step = (Swept, Option<i64>);
 
 impl Store {
     /// Deletes what is older than `retention` says (0 days: nothing) and, above `limits.store_bytes_max`, evicts in the fixed order. `at` and
@@ -210,20 +170,19 @@ fn old_captures(connection: &Connection, before: i64, after: i64) -> Result<Step
 
 fn old_events(connection: &Connection, before: i64, after: i64) -> Result<Step, StoreError> {
     let old = old_through(connection, before)?;
-    let done = Done::load(connection)?;
-    let mut select =
-        connection.prepare_cached("SELECT seq, name FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3")?;
-    let rows: Vec<(i64, String)> = select
-        .query_map(params![after, old.0, STEP_ROWS_MAX as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
+    let mut done = Done::load(connection)?;
+    let mut select = connection
+        .prepare_cached("SELECT seq, name, test_id FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3")?;
+    let rows =
+        select.query_map(params![after, old.0, STEP_ROWS_MAX as i64], Known::read)?.collect::<Result<Vec<_>, _>>()?;
     let mut swept = Swept::default();
-    for (seq, name) in &rows {
-        if done.is_done(connection, Seq(*seq), name)? {
-            connection.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([seq])?;
+    for event in &rows {
+        if done.with_its_test(connection, event)? {
+            connection.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([event.seq.0])?;
             swept.events += 1;
         }
     }
-    let last = rows.last().map(|(seq, _)| *seq);
+    let last = rows.last().map(|event| event.seq.0);
     Ok((swept, last.filter(|_| rows.len() == STEP_ROWS_MAX)))
 }
 
@@ -248,26 +207,4 @@ fn old_through(connection: &Connection, before: i64) -> Result<Seq, StoreError> 
         }
     }
     Ok(Seq(old))
-}
-
-/// Knows which events nobody waits for any more.
-pub(super) struct Done(Vec<(Seq, Epochs)>);
-
-impl Done {
-    pub(super) fn load(connection: &Connection) -> Result<Done, StoreError> {
-        let mut all = Vec::new();
-        for (destination, _) in destinations::all(connection)? {
-            let cursor = destinations::position(connection, &destination)?.cursor;
-            all.push((cursor, Epochs::load(connection, &destination)?));
-        }
-        Ok(Done(all))
-    }
-
-    /// Whether the event is delivered everywhere: no destination has yet to come to it, and none has a row, not even a dead one.
-    pub(super) fn is_done(&self, connection: &Connection, seq: Seq, name: &str) -> Result<bool, StoreError> {
-        if self.0.iter().any(|(cursor, epochs)| *cursor < seq && epochs.admit(seq, name)) {
-            return Ok(false);
-        }
-        Ok(!connection.prepare_cached("SELECT 1 FROM deliveries WHERE seq = ?1")?.exists([seq.0])?)
-    }
 }
