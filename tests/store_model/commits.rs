@@ -371,3 +371,41 @@ fn fill(folder: PathBuf) {
     });
     std::fs::write(folder.join("answered"), answered.join("\n")).unwrap();
 }
+
+/// A clock that moves on by 700 ms whenever it is looked at: a store on a very slow card.
+struct SlowClock(FixedClock);
+
+impl Clock for SlowClock {
+    fn now(&self) -> Now {
+        self.0.pass(Duration::from_millis(700));
+        self.0.now()
+    }
+
+    fn boot(&self) -> Id {
+        self.0.boot()
+    }
+
+    fn sleep_until(&self, due: Mono) -> gateway_daemon::platform::BoxFuture<'static, ()> {
+        self.0.sleep_until(due)
+    }
+}
+
+#[test]
+fn a_long_statement_is_cut_off_and_many_short_ones_are_not() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        store.configure(&[(mqtt(), everything())]).await.unwrap();
+        let many: Vec<_> = (0..6_000).map(|number| (number, bare())).collect();
+        store.commit(place.entry(b"", &many, true)).await.unwrap();
+        drop(store);
+        let clock = Arc::new(SlowClock(place.clock.clone()));
+        let store = Store::open(&place.path(), clock, Arc::new(place.disk.clone())).await.unwrap();
+        // A worker's view: thousands of statements, each of them short, in half an hour of this clock.
+        let (events, _) = store.next_events(&mqtt(), Seq(0), 4_000).await.unwrap();
+        assert_eq!(events.len(), 4_000);
+        let cut_off = store.events_after(Seq(0), 6_000).await.unwrap_err();
+        assert!(cut_off.0.contains("interrupted"), "{cut_off}");
+        assert_eq!(store.events_after(Seq(0), 100).await.unwrap().len(), 100);
+    });
+}

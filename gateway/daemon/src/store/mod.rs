@@ -186,7 +186,7 @@ impl Store {
 
     /// The next events of the log, whoever they are for, at most `limit`.
     pub async fn events_after(&self, after: Seq, limit: usize) -> Result<Vec<Event>, StoreError> {
-        self.read(move |connection| events::after(connection, after, limit)).await
+        self.show(move |connection| events::after(connection, after, limit)).await
     }
 
     /// One event.
@@ -196,13 +196,13 @@ impl Store {
 
     /// The exact bytes of the message that an event was read from; `None` if it came from silence or they are gone.
     pub async fn capture(&self, seq: Seq) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read(move |connection| captures::of_event(connection, seq)).await
+        self.show(move |connection| captures::of_event(connection, seq)).await
     }
 
     /// The attempts made for an event at a destination, oldest first.
     pub async fn attempts(&self, destination: &DestinationId, seq: Seq) -> Result<Vec<AttemptNote>, StoreError> {
         let destination = destination.clone();
-        self.read(move |connection| attempts::of_event(connection, &destination, seq)).await
+        self.show(move |connection| attempts::of_event(connection, &destination, seq)).await
     }
 
     /// The events of one test up to `through`, oldest first.
@@ -246,7 +246,7 @@ impl Store {
 
     /// What commands and the status page show.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
-        self.read(read_store::counts).await
+        self.show(read_store::counts).await
     }
 
     /// The orderly stop: empties the WAL into the file and marks it as checked. Nothing may be written afterwards.
@@ -277,8 +277,25 @@ impl Store {
         .await
     }
 
+    /// Reads what the gateway itself needs.
     async fn read<T: Send + 'static>(
         &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.view(open::WORK_TIME_MAX, read).await
+    }
+
+    /// Reads what is shown to a person, who can ask again.
+    async fn show<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.view(open::SHOWN_TIME_MAX, read).await
+    }
+
+    async fn view<T: Send + 'static>(
+        &self,
+        statement_time_max: Duration,
         read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = Arc::clone(&self.shared);
@@ -288,8 +305,9 @@ impl Store {
                 Some(reader) => reader,
                 None => open::Reader::open(&shared.path, Arc::clone(&shared.clock))?,
             };
-            let result = reader.view(read);
-            shared.suspect.fetch_or(result.is_err(), Ordering::Relaxed);
+            let result = reader.view(statement_time_max, read);
+            let is_trouble = result.as_ref().err().is_some_and(|error| !error.is_refusal());
+            shared.suspect.fetch_or(is_trouble, Ordering::Relaxed);
             let mut readers = shared.readers.lock().unwrap_or_else(PoisonError::into_inner);
             if readers.len() < IDLE_READERS_MAX {
                 readers.push(reader);

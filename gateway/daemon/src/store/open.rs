@@ -3,6 +3,7 @@
 use super::error::{StoreError, cannot_open, is_damage};
 use super::{migrate, salvage};
 use crate::platform::Clock;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
@@ -15,8 +16,10 @@ use std::time::Duration;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The WAL is cut back to this after a checkpoint.
 const WAL_BYTES_KEPT: i64 = 16 << 20;
-/// No reader may pin the WAL for longer.
-const STATEMENT_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long one statement may take that shows something to a person. No such reader may pin the WAL for longer.
+pub(super) const SHOWN_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long one statement may take that the gateway itself needs: on a card that is busy with writing, seconds pass.
+pub(super) const WORK_TIME_MAX: Duration = Duration::from_secs(10);
 /// Virtual machine steps between two looks at the clock.
 const STEPS_A_LOOK: i32 = 20_000;
 
@@ -124,32 +127,37 @@ fn was_clean(connection: &Connection) -> Result<bool, rusqlite::Error> {
     Ok(clean == Some(1))
 }
 
-/// A connection that cannot write. Each statement has two seconds.
+/// A connection that cannot write, and on which no statement takes longer than it may.
 pub(super) struct Reader {
     pub connection: Connection,
-    /// Monotonic nanoseconds when the present read began.
-    started: Arc<AtomicU64>,
-    clock: Arc<dyn Clock>,
+    /// Nanoseconds that each statement of the present view may take.
+    allowed: Arc<AtomicU64>,
 }
 
 impl Reader {
     pub(super) fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Reader, StoreError> {
-        let started = Arc::new(AtomicU64::new(0));
         let mut connection = read_only(path).map_err(|error| cannot_open(path, &error))?;
-        let (since, time) = (Arc::clone(&started), Arc::clone(&clock));
-        connection.progress_handler(
-            STEPS_A_LOOK,
-            Some(move || {
-                let spent = time.now().mono.0.saturating_sub(since.load(Ordering::Relaxed));
-                u128::from(spent) > STATEMENT_TIME_MAX.as_nanos()
-            }),
-        )?;
-        Ok(Reader { connection, started, clock })
+        let (allowed, began) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (time, since) = (Arc::clone(&clock), Arc::clone(&began));
+        let note_beginning = move |_: TraceEvent<'_>| since.store(time.now().mono.0, Ordering::Relaxed);
+        connection.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(note_beginning))?;
+        let limit = Arc::clone(&allowed);
+        let is_too_long = move || {
+            let spent = clock.now().mono.0.saturating_sub(began.load(Ordering::Relaxed));
+            spent > limit.load(Ordering::Relaxed)
+        };
+        connection.progress_handler(STEPS_A_LOOK, Some(is_too_long))?;
+        Ok(Reader { connection, allowed })
     }
 
-    /// One consistent view of the database for the length of `read`.
-    pub(super) fn view<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        self.started.store(self.clock.now().mono.0, Ordering::Relaxed);
+    /// One consistent view of the database for the length of `read`, whose statements may take `statement_time_max` each.
+    pub(super) fn view<T>(
+        &self,
+        statement_time_max: Duration,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let nanoseconds = u64::try_from(statement_time_max.as_nanos()).unwrap_or(u64::MAX);
+        self.allowed.store(nanoseconds, Ordering::Relaxed);
         let view = self.connection.unchecked_transaction()?;
         read(&view)
     }
