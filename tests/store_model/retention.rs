@@ -93,25 +93,42 @@ fn a_box_that_wakes_up_in_1970_deletes_nothing_by_age() {
         place.clock.set(today);
         let swept = store.sweep(&limits(None), &KEPT, place.now(), id(1_000), || true).await.unwrap();
         assert_eq!(swept, Default::default());
-        let seq = store.correct_clock(place.clock.boot(), 1_000, Seq(0), today, id(1_001)).await.unwrap();
+        assert_eq!(store.correct_clock(Seq(1), today, id(1_001)).await.unwrap(), None, "it was shown already");
+        let seq = store.correct_clock(Seq(0), today, id(1_001)).await.unwrap().unwrap();
         let (mended, told) = (store.event(Seq(1)).await.unwrap().unwrap(), store.event(seq).await.unwrap().unwrap());
-        assert_eq!((mended.received_at, mended.clock), (Timestamp(6_000), ClockQuality::Corrected));
-        assert_eq!(told.kind.details.unwrap()["offset_ms"], 1_000);
+        assert_eq!((mended.received_at, mended.clock), (today.wall, ClockQuality::Corrected));
+        let details = told.kind.details.unwrap();
+        assert_eq!((&details["offset_ms"], &details["events"]), (&(today.wall.0 - 5_000).into(), &1.into()));
         assert_eq!(told.kind.name, EventName::ClockCorrected);
     });
 }
 
 #[test]
-fn a_corrected_clock_leaves_what_was_told_already() {
+fn each_time_is_corrected_by_its_own_distance_and_what_was_shown_is_left() {
     run(async {
         let place = Place::new();
         let store = place.open().await;
-        place.clock.set(Now { wall: Timestamp(5_000), quality: ClockQuality::Unsynchronized, ..place.now() });
-        store.commit(place.entry(b"", &[(1, bare()), (2, bare())], true)).await.unwrap();
-        store.correct_clock(place.clock.boot(), -500, Seq(1), place.now(), id(9)).await.unwrap();
-        let times: Vec<_> =
-            store.events_after(Seq(0), 2).await.unwrap().iter().map(|event| event.received_at.0).collect();
-        assert_eq!(times, [5_000, 4_500]);
+        store.configure(&[(mqtt(), everything())]).await.unwrap();
+        let right = place.now();
+        // The wall clock is stepped twice before it is synchronized; ten seconds pass between the events.
+        for (number, wall) in [(1, 5_000), (2, 15_000), (3, right.wall.0 - 7_000), (4, right.wall.0 + 30_500)] {
+            place.clock.pass(Duration::from_secs(10));
+            let now = Now { wall: Timestamp(wall), quality: ClockQuality::Unsynchronized, ..place.now() };
+            place.clock.set(now);
+            store.commit(place.entry(b"", &[(number, bare())], true)).await.unwrap();
+        }
+        store.record(&mqtt(), Record { cursor: Some((Seq(1), 1)), ..Record::default() }).await.unwrap();
+        let now = Now { mono: right.mono.after(Duration::from_secs(50)), wall: right.wall.shifted(50_000), ..right };
+        place.clock.set(now);
+        assert_eq!(store.furthest_cursor().await.unwrap(), Seq(1));
+        let told = store.correct_clock(Seq(1), now, id(9)).await.unwrap().unwrap();
+        let events = store.events_after(Seq(0), 4).await.unwrap();
+        let times: Vec<_> = events.iter().map(|event| event.received_at.0).collect();
+        let after = |seconds: i64| right.wall.0 + seconds * 1_000;
+        assert_eq!(times, [5_000, after(20), after(30), after(40)]);
+        let details = store.event(told).await.unwrap().unwrap().kind.details.unwrap();
+        assert_eq!((&details["offset_ms"], &details["events"]), (&(after(20) - 15_000).into(), &3.into()));
+        assert_eq!(store.correct_clock(Seq(1), now, id(10)).await.unwrap(), None, "once is enough");
     });
 }
 

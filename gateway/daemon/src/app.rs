@@ -55,6 +55,7 @@ pub async fn run(config: Config, platform: Platform, control: Control) -> Result
     let path = config.gateway.state_dir.join("events.db");
     let store = Store::open(&path, platform.clock.clone(), platform.disk.clone()).await?;
     let mut app = App::new(config, platform, store);
+    app.shown.raise(app.store.furthest_cursor().await?);
     app.apply().await?;
     app.platform.service.notify(Notice::Ready);
     app.attend(control).await?;

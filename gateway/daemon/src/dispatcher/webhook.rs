@@ -99,6 +99,9 @@ impl WebhookWorker {
             if through <= looked {
                 return Ok(());
             }
+            if let Some(newest) = members.last() {
+                self.shown.raise(newest.seq);
+            }
             for event in members {
                 if self.dialect.has_form(&event) {
                     queue.offer(event.seq, event.lane(), self.now());

@@ -94,6 +94,13 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<(DestinationId, bool)>,
     Ok(rows)
 }
 
+/// The newest event that a destination has come to, by its cursor or its rows.
+pub(super) fn furthest_cursor(connection: &Connection) -> Result<Seq, StoreError> {
+    let furthest =
+        "SELECT max(ifnull((SELECT max(cursor) FROM destinations), 0), ifnull((SELECT max(seq) FROM deliveries), 0))";
+    Ok(Seq(connection.query_row(furthest, [], |row| row.get(0))?))
+}
+
 /// See [`super::Store::configure`].
 pub(super) fn configure(connection: &Connection, wanted: &[(DestinationId, Filter)]) -> Result<(), StoreError> {
     let head = events::head(connection)?;

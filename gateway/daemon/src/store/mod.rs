@@ -45,7 +45,7 @@ pub use read_store::{Counts, DestinationCounts, ReadStore};
 pub use types::{AttemptNote, Backlog, Committed, DestinationId, Filter, NewEntry, Record, Row};
 
 use crate::platform::{Clock, Disk};
-use gateway_core::event::{AnalyzerId, Event, EventId, Id, Seq, TestId};
+use gateway_core::event::{AnalyzerId, Event, EventId, Seq, TestId};
 use gateway_core::session::RunningTest;
 use gateway_core::time::Now;
 use rusqlite::Connection;
@@ -222,21 +222,18 @@ impl Store {
         self.read(move |connection| events::running_test(connection, &analyzer)).await
     }
 
-    /// Adds `offset_ms` to the time of that boot's events after `beyond` (the newest one attempted anywhere) whose clock was
-    /// not synchronized, and appends `CLOCK_CORRECTED` with the id `id`. Returns that event's seq.
-    pub async fn correct_clock(
-        &self,
-        boot: Id,
-        offset_ms: i64,
-        beyond: Seq,
-        at: Now,
-        id: EventId,
-    ) -> Result<Seq, StoreError> {
-        let this_boot = self.shared.clock.boot();
-        let work = move |writer: &mut writer::Writer| {
-            events::correct_clock(&writer.connection, boot, offset_ms, beyond, at, id, this_boot)
-        };
+    /// Gives the events of this boot after `beyond` (the newest one shown anywhere) whose clock was not synchronized the time
+    /// that `now`, which is, puts them at, and appends `CLOCK_CORRECTED` with the id `id`. Returns that event's seq; `None` if
+    /// there was nothing to correct.
+    pub async fn correct_clock(&self, beyond: Seq, now: Now, id: EventId) -> Result<Option<Seq>, StoreError> {
+        let boot = self.shared.clock.boot();
+        let work = move |writer: &mut writer::Writer| events::correct_clock(&writer.connection, boot, beyond, now, id);
         self.shared.write(Duration::ZERO, work).await
+    }
+
+    /// The newest event that any destination has come to, as far as the store knows.
+    pub async fn furthest_cursor(&self) -> Result<Seq, StoreError> {
+        self.read(destinations::furthest_cursor).await
     }
 
     /// Every analyzer whose bytes are in the store, configured or not.
