@@ -31,7 +31,7 @@ pub struct Swept {
 impl Swept {
     /// Whether a `DATA_EVICTED` is due. Not for older ones of these alone: else each sweep would delete the one before and
     /// write the next, for ever.
-    fn is_to_be_said(self) -> bool {
+    pub(super) fn is_to_be_said(self) -> bool {
         Swept { notices: 0, ..self } != Swept::default()
     }
 }

@@ -12,7 +12,7 @@ use super::captures;
 use super::done::{Done, Known, STEP_ROWS_MAX, Step, Swept};
 use super::error::StoreError;
 use gateway_core::delivery::ReasonCode;
-use gateway_core::event::{EventKind, EventName, Seq};
+use gateway_core::event::{EventKind, EventName};
 use rusqlite::{Connection, params};
 
 /// The stages in their order.
