@@ -71,8 +71,9 @@ fn a_request_that_fails_takes_no_other_with_it() {
             store.record(&mqtt, beyond),
         );
         assert_eq!((one.unwrap().last, other.unwrap().last), (Seq(1), Seq(2)));
-        assert!(unknown.unwrap_err().0.contains("webhook:unknown"));
-        assert!(far.unwrap_err().0.contains("beyond the log"));
+        let (unknown, far) = (unknown.unwrap_err(), far.unwrap_err());
+        assert!(unknown.is_refusal() && unknown.0.contains("webhook:unknown"), "{unknown}");
+        assert!(far.is_refusal() && far.0.contains("beyond the log"), "{far}");
         assert_eq!(store.capture(Seq(2)).await.unwrap().unwrap(), b"two");
     });
 }
@@ -140,6 +141,7 @@ fn a_failure_before_the_commit_refuses_and_stores_nothing() {
         });
         let refused = store.commit(place.entry(b"one", &[(1, bare())], false)).await.unwrap_err();
         assert_eq!(refused.0, "no space left on device");
+        assert!(!refused.is_refusal(), "it may fit later");
         place.disk.heal();
         assert_eq!(store.unfinished(&analyzer()).await.unwrap(), b"");
         let stored = store.commit(place.entry(b"two", &[(1, bare())], false)).await.unwrap();
@@ -278,7 +280,8 @@ fn a_record_that_breaks_the_books_is_refused() {
         let state = DeliveryState::Queued { attempts: 0 };
         let mut row = Row { seq: Seq(1), ordinal: 1, lane: Lane("a:x".into()), state, redriven: false };
         let late = Record { rows: vec![row.clone()], ..Record::default() };
-        assert!(store.record(&mqtt(), late).await.unwrap_err().0.contains("done already"));
+        let late = store.record(&mqtt(), late).await.unwrap_err();
+        assert!(late.is_refusal() && late.0.contains("done already"), "{late}");
         row.redriven = true;
         store.record(&mqtt(), Record { rows: vec![row], ..Record::default() }).await.unwrap();
         assert_eq!(store.backlog(&mqtt()).await.unwrap().rows.len(), 1);
@@ -367,4 +370,42 @@ fn fill(folder: PathBuf) {
         answered
     });
     std::fs::write(folder.join("answered"), answered.join("\n")).unwrap();
+}
+
+/// A clock that moves on by 700 ms whenever it is looked at: a store on a very slow card.
+struct SlowClock(FixedClock);
+
+impl Clock for SlowClock {
+    fn now(&self) -> Now {
+        self.0.pass(Duration::from_millis(700));
+        self.0.now()
+    }
+
+    fn boot(&self) -> Id {
+        self.0.boot()
+    }
+
+    fn sleep_until(&self, due: Mono) -> gateway_daemon::platform::BoxFuture<'static, ()> {
+        self.0.sleep_until(due)
+    }
+}
+
+#[test]
+fn a_long_statement_is_cut_off_and_many_short_ones_are_not() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        store.configure(&[(mqtt(), everything())]).await.unwrap();
+        let many: Vec<_> = (0..6_000).map(|number| (number, bare())).collect();
+        store.commit(place.entry(b"", &many, true)).await.unwrap();
+        drop(store);
+        let clock = Arc::new(SlowClock(place.clock.clone()));
+        let store = Store::open(&place.path(), clock, Arc::new(place.disk.clone())).await.unwrap();
+        // A worker's view: thousands of statements, each of them short, in half an hour of this clock.
+        let (events, _) = store.next_events(&mqtt(), Seq(0), 4_000).await.unwrap();
+        assert_eq!(events.len(), 4_000);
+        let cut_off = store.events_after(Seq(0), 6_000).await.unwrap_err();
+        assert!(cut_off.0.contains("interrupted"), "{cut_off}");
+        assert_eq!(store.events_after(Seq(0), 100).await.unwrap().len(), 100);
+    });
 }

@@ -1,6 +1,7 @@
 //! A torn log and damaged pages.
 
 use super::*;
+use gateway_core::config::{Config, Limits, Retention};
 use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
 use gateway_core::event::{Lane, Seq};
 use gateway_daemon::store::{Record, Row};
@@ -196,10 +197,46 @@ fn a_file_of_a_newer_version_is_used_and_left_as_it_is() {
         let store = place.open().await;
         store.commit(place.entry(b"x", &[(9_999, bare())], true)).await.unwrap();
         let strange = store.event(Seq(7)).await.unwrap().unwrap();
-        assert_eq!(gateway_daemon::store::unsendable(&strange).unwrap().code, ReasonCode::CannotRender);
+        assert_eq!(gateway_daemon::store::unsendable(&strange, &[]).unwrap().code, ReasonCode::CannotRender);
         drop(store);
         let raw = Connection::open(place.path()).unwrap();
         let version: i64 = raw.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         assert_eq!(version, 2);
+    });
+}
+
+#[test]
+fn an_unfinished_message_that_cannot_be_read_is_given_up_and_said() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        store.configure(&[(mqtt(), everything())]).await.unwrap();
+        let line = |count: usize| -> Vec<u8> { (0..count).flat_map(|at| format!("part {at} ").into_bytes()).collect() };
+        store.commit(place.entry(&line(100), &[(1, bare())], true)).await.unwrap();
+        for count in [150, 200] {
+            store.commit(place.entry(&line(count), &[], false)).await.unwrap();
+        }
+        let raw = Connection::open(place.path()).unwrap();
+        let spoilt = raw.execute("UPDATE captures SET content = x'0103' WHERE id = 2 AND base = 1", []).unwrap();
+        assert_eq!(spoilt, 1, "it is a patch");
+        let unreadable = store.unfinished(&analyzer()).await.unwrap_err();
+        assert!(!unreadable.is_refusal(), "{unreadable}");
+        for _ in 0..2 {
+            store.abandon_unfinished(&analyzer(), place.now(), id(500)).await.unwrap();
+        }
+        assert_eq!(store.unfinished(&analyzer()).await.unwrap(), b"");
+        let events = store.events_after(Seq(1), 10).await.unwrap();
+        let [gap] = events.as_slice() else { panic!("{events:?}") };
+        assert_eq!((gap.id, &gap.analyzer, gap.kind.name), (id(500), &analyzer(), EventName::Gap));
+        assert!(gap.kind.gap.as_ref().unwrap().reason.contains("never became complete"));
+        // What comes next is stored and read as ever, and the sweep does not stumble over what cannot be read.
+        store.commit(place.entry(&line(210), &[(2, bare())], true)).await.unwrap();
+        store.record(&mqtt(), Record { cursor: Some((Seq(1), 1)), ..Record::default() }).await.unwrap();
+        place.clock.pass(std::time::Duration::from_secs(86_400 * 31));
+        let kept = Retention { attempts_kept_days: 1, captures_kept_days: 30, events_kept_days: 0 };
+        let limits = Limits { store_bytes_max: None, ..Config::default().limits };
+        assert_eq!(store.sweep(&limits, &kept, place.now(), id(600), || true).await.unwrap().captures, 1);
+        assert_eq!(store.capture(Seq(3)).await.unwrap().unwrap(), line(210));
+        assert!(store.capture(Seq(2)).await.is_err());
     });
 }

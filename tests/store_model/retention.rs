@@ -6,6 +6,7 @@ use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
 use gateway_core::event::{Lane, Seq};
 use gateway_core::time::{ClockQuality, Timestamp};
 use gateway_daemon::store::{AttemptNote, ReadStore, Record, Row, unsendable};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 fn limits(store_bytes_max: Option<u64>) -> Limits {
@@ -45,7 +46,7 @@ fn age_takes_delivered_things_only_and_each_in_its_time() {
         store.record(&mqtt(), Record { rows: vec![held(2)], attempts, cursor: Some((Seq(3), 3)) }).await.unwrap();
         let sweep = async |days| {
             place.clock.pass(DAY * days);
-            store.sweep(&limits(None), &KEPT, place.now(), id(1_000)).await.unwrap()
+            store.sweep(&limits(None), &KEPT, place.now(), id(1_000), || true).await.unwrap()
         };
         assert_eq!(sweep(13).await.attempts, 0);
         let swept = sweep(2).await;
@@ -62,6 +63,26 @@ fn age_takes_delivered_things_only_and_each_in_its_time() {
 }
 
 #[test]
+fn nought_days_keep_everything_for_ever() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        store.configure(&[(mqtt(), everything())]).await.unwrap();
+        store.commit(place.entry(b"bytes", &[(1, bare())], true)).await.unwrap();
+        let attempts = vec![note(&place, 1, None)];
+        store.record(&mqtt(), Record { attempts, cursor: Some((Seq(1), 1)), ..Record::default() }).await.unwrap();
+        place.clock.pass(DAY * 10_000);
+        let ever = Retention { attempts_kept_days: 0, captures_kept_days: 0, events_kept_days: 0 };
+        let swept = store.sweep(&limits(None), &ever, place.now(), id(1_000), || true).await.unwrap();
+        assert_eq!(swept, Default::default());
+        assert_eq!(store.capture(Seq(1)).await.unwrap().unwrap(), b"bytes");
+        let captures_go = Retention { captures_kept_days: 30, ..ever };
+        let swept = store.sweep(&limits(None), &captures_go, place.now(), id(1_001), || true).await.unwrap();
+        assert_eq!((swept.attempts, swept.captures, swept.events), (0, 1, 0));
+    });
+}
+
+#[test]
 fn a_box_that_wakes_up_in_1970_deletes_nothing_by_age() {
     run(async {
         let place = Place::new();
@@ -70,27 +91,44 @@ fn a_box_that_wakes_up_in_1970_deletes_nothing_by_age() {
         place.clock.set(Now { wall: Timestamp(5_000), quality: ClockQuality::Unset, ..today });
         store.commit(place.entry(b"bytes", &[(1, bare())], true)).await.unwrap();
         place.clock.set(today);
-        let swept = store.sweep(&limits(None), &KEPT, place.now(), id(1_000)).await.unwrap();
+        let swept = store.sweep(&limits(None), &KEPT, place.now(), id(1_000), || true).await.unwrap();
         assert_eq!(swept, Default::default());
-        let seq = store.correct_clock(place.clock.boot(), 1_000, Seq(0), today, id(1_001)).await.unwrap();
+        assert_eq!(store.correct_clock(Seq(1), today, id(1_001)).await.unwrap(), None, "it was shown already");
+        let seq = store.correct_clock(Seq(0), today, id(1_001)).await.unwrap().unwrap();
         let (mended, told) = (store.event(Seq(1)).await.unwrap().unwrap(), store.event(seq).await.unwrap().unwrap());
-        assert_eq!((mended.received_at, mended.clock), (Timestamp(6_000), ClockQuality::Corrected));
-        assert_eq!(told.kind.details.unwrap()["offset_ms"], 1_000);
+        assert_eq!((mended.received_at, mended.clock), (today.wall, ClockQuality::Corrected));
+        let details = told.kind.details.unwrap();
+        assert_eq!((&details["offset_ms"], &details["events"]), (&(today.wall.0 - 5_000).into(), &1.into()));
         assert_eq!(told.kind.name, EventName::ClockCorrected);
     });
 }
 
 #[test]
-fn a_corrected_clock_leaves_what_was_told_already() {
+fn each_time_is_corrected_by_its_own_distance_and_what_was_shown_is_left() {
     run(async {
         let place = Place::new();
         let store = place.open().await;
-        place.clock.set(Now { wall: Timestamp(5_000), quality: ClockQuality::Unsynchronized, ..place.now() });
-        store.commit(place.entry(b"", &[(1, bare()), (2, bare())], true)).await.unwrap();
-        store.correct_clock(place.clock.boot(), -500, Seq(1), place.now(), id(9)).await.unwrap();
-        let times: Vec<_> =
-            store.events_after(Seq(0), 2).await.unwrap().iter().map(|event| event.received_at.0).collect();
-        assert_eq!(times, [5_000, 4_500]);
+        store.configure(&[(mqtt(), everything())]).await.unwrap();
+        let right = place.now();
+        // The wall clock is stepped twice before it is synchronized; ten seconds pass between the events.
+        for (number, wall) in [(1, 5_000), (2, 15_000), (3, right.wall.0 - 7_000), (4, right.wall.0 + 30_500)] {
+            place.clock.pass(Duration::from_secs(10));
+            let now = Now { wall: Timestamp(wall), quality: ClockQuality::Unsynchronized, ..place.now() };
+            place.clock.set(now);
+            store.commit(place.entry(b"", &[(number, bare())], true)).await.unwrap();
+        }
+        store.record(&mqtt(), Record { cursor: Some((Seq(1), 1)), ..Record::default() }).await.unwrap();
+        let now = Now { mono: right.mono.after(Duration::from_secs(50)), wall: right.wall.shifted(50_000), ..right };
+        place.clock.set(now);
+        assert_eq!(store.furthest_cursor().await.unwrap(), Seq(1));
+        let told = store.correct_clock(Seq(1), now, id(9)).await.unwrap().unwrap();
+        let events = store.events_after(Seq(0), 4).await.unwrap();
+        let times: Vec<_> = events.iter().map(|event| event.received_at.0).collect();
+        let after = |seconds: i64| right.wall.0 + seconds * 1_000;
+        assert_eq!(times, [5_000, after(20), after(30), after(40)]);
+        let details = store.event(told).await.unwrap().unwrap().kind.details.unwrap();
+        assert_eq!((&details["offset_ms"], &details["events"]), (&(after(20) - 15_000).into(), &3.into()));
+        assert_eq!(store.correct_clock(Seq(1), now, id(10)).await.unwrap(), None, "once is enough");
     });
 }
 
@@ -121,7 +159,7 @@ fn a_full_store_gives_up_samples_in_their_order_and_never_a_result() {
         let rows = vec![held(30)];
         store.record(&mqtt(), Record { rows, cursor: Some((Seq(30), 30)), ..Record::default() }).await.unwrap();
         // Rows 22 to 29 count as delivered; 31 to 42 lie beyond the cursor.
-        let swept = store.sweep(&limits(Some(1)), &KEPT, place.now(), id(1_000)).await.unwrap();
+        let swept = store.sweep(&limits(Some(1)), &KEPT, place.now(), id(1_000), || true).await.unwrap();
         assert_eq!(swept.stripped, 40);
         assert_eq!(swept.dead, 1);
         let events = store.events_after(Seq(0), 1_000).await.unwrap();
@@ -130,15 +168,93 @@ fn a_full_store_gives_up_samples_in_their_order_and_never_a_result() {
         assert!(named(EventName::DataEvicted) >= 1);
         let of = |test: u64| events.iter().filter(|event| event.test_id() == Some(id(test + 500))).collect::<Vec<_>>();
         assert_eq!(of(1).len(), 1, "only the result is left of the delivered test");
-        assert!(of(3).iter().all(|event| unsendable(event).is_none()), "a running test is left alone");
+        assert!(of(3).iter().all(|event| unsendable(event, &[]).is_none()), "a running test is left alone");
         let beyond = of(2).into_iter().filter(|event| event.seq > Seq(30) && event.kind.name == EventName::NewData);
-        assert!(beyond.map(|event| unsendable(event).unwrap().code).all(|code| code == ReasonCode::DataEvicted));
+        assert!(beyond.map(|event| unsendable(event, &[]).unwrap().code).all(|code| code == ReasonCode::DataEvicted));
         let backlog = store.backlog(&mqtt()).await.unwrap();
         let DeliveryState::Dead { reason, .. } = &backlog.rows[0].state else { panic!("{:?}", backlog.rows) };
         assert_eq!((backlog.rows.len(), reason.code), (1, ReasonCode::DataEvicted));
         for event in of(3) {
             assert!(store.capture(event.seq).await.unwrap().is_some());
         }
+    });
+}
+
+#[test]
+fn a_store_full_of_results_does_not_talk_about_its_own_notices() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        store.configure(&[(mqtt(), everything())]).await.unwrap();
+        store.commit(place.entry(b"x", &[(1, bare())], true)).await.unwrap();
+        let result = of_test(EventName::TestFinished, 500, 0, 0);
+        store.commit(place.entry(b"x", &[(2, result)], true)).await.unwrap();
+        let mut said = Vec::new();
+        for sweep in 0..4 {
+            let head = store.head().borrow();
+            store.record(&mqtt(), Record { cursor: Some((head, head.0 as u64)), ..Record::default() }).await.unwrap();
+            let swept = store.sweep(&limits(Some(1)), &KEPT, place.now(), id(1_000 + sweep), || true).await.unwrap();
+            said.push((swept.events, swept.notices));
+        }
+        assert_eq!(said[0].0, 1);
+        assert!(said[1].1 > 0 && said[2..].iter().all(|swept| *swept == (0, 0)), "{said:?}");
+        let left = store.events_after(Seq(0), 10).await.unwrap();
+        assert_eq!(left.iter().map(|event| event.seq.0).collect::<Vec<_>>(), [2]);
+    });
+}
+
+#[test]
+fn a_sweep_shows_life_between_its_steps_and_stops_when_it_is_told_to() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        let many: Vec<_> = (0..1_200).map(|number| (number, bare())).collect();
+        store.commit(place.entry(b"", &many, true)).await.unwrap();
+        place.clock.pass(DAY * 365);
+        let asked = AtomicUsize::new(0);
+        let until = |steps| {
+            asked.store(0, Ordering::Relaxed);
+            let asked = &asked;
+            move || asked.fetch_add(1, Ordering::Relaxed) < steps
+        };
+        // Attempts and captures take a step each, and then there are 500 events a step.
+        assert_eq!(store.sweep(&limits(None), &KEPT, place.now(), id(9_000), until(3)).await.unwrap().events, 500);
+        assert_eq!(store.sweep(&limits(None), &KEPT, place.now(), id(9_001), until(99)).await.unwrap().events, 700);
+        assert!(asked.load(Ordering::Relaxed) >= 4);
+    });
+}
+
+#[test]
+fn samples_stay_whole_as_long_as_a_later_event_of_their_test_is_undone() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        let results = Filter { names: Some(vec![EventName::TestFinished]) };
+        let slow = DestinationId("webhook:slow".into());
+        store.configure(&[(mqtt(), everything()), (slow.clone(), results)]).await.unwrap();
+        for number in 1..=3 {
+            let kind = of_test(EventName::NewData, 500, (number as usize - 1) * 40, 40);
+            store.commit(place.entry(b"", &[(number, kind)], true)).await.unwrap();
+        }
+        store.commit(place.entry(b"", &[(4, of_test(EventName::TestFinished, 500, 0, 0))], true)).await.unwrap();
+        store.record(&mqtt(), Record { cursor: Some((Seq(4), 4)), ..Record::default() }).await.unwrap();
+        // By age: three of four are done, and none of them goes before the fourth.
+        place.clock.pass(DAY * 365);
+        let swept = store.sweep(&limits(None), &KEPT, place.now(), id(1_000), || true).await.unwrap();
+        assert_eq!(swept.events, 0);
+        // By size they are the last to be given up, not the first, and the result says so to whoever needs them.
+        let swept = store.sweep(&limits(Some(1)), &KEPT, place.now(), id(1_001), || true).await.unwrap();
+        assert_eq!((swept.stripped, swept.events), (3, 0));
+        let history = store.test_history(id(500), Seq(4)).await.unwrap();
+        assert_eq!(history.len(), 4, "the events themselves stay");
+        let result = history.last().unwrap();
+        assert_eq!(unsendable(result, &history).unwrap().code, ReasonCode::DataEvicted);
+        assert_eq!(unsendable(result, &[]), None, "a dialect without history still sends the result");
+        // Once that is settled, only the result is left.
+        store.record(&slow, Record { cursor: Some((Seq(4), 1)), ..Record::default() }).await.unwrap();
+        let swept =
+            store.sweep(&limits(Some(1)), &Retention { events_kept_days: 0, ..KEPT }, place.now(), id(1_002), || true);
+        assert_eq!(swept.await.unwrap().events, 3);
     });
 }
 
@@ -155,7 +271,7 @@ fn patches_outlive_the_captures_that_they_were_made_against() {
         }
         store.record(&mqtt(), Record { cursor: Some((Seq(6), 6)), ..Record::default() }).await.unwrap();
         place.clock.pass(DAY * 31);
-        let swept = store.sweep(&limits(None), &KEPT, place.now(), id(1_000)).await.unwrap();
+        let swept = store.sweep(&limits(None), &KEPT, place.now(), id(1_000), || true).await.unwrap();
         assert_eq!(swept.captures, 6);
         for number in 1..=10 {
             let expected = (number > 6).then(|| line(number * 50));
@@ -174,10 +290,10 @@ fn a_dropped_destination_holds_nothing_back() {
         store.commit(place.entry(b"x", &[(1, bare())], true)).await.unwrap();
         store.configure(&[]).await.unwrap();
         place.clock.pass(DAY * 365);
-        assert_eq!(store.sweep(&limits(None), &KEPT, place.now(), id(1_000)).await.unwrap().events, 0);
+        assert_eq!(store.sweep(&limits(None), &KEPT, place.now(), id(1_000), || true).await.unwrap().events, 0);
         assert_eq!(store.destinations().await.unwrap(), [(gone.clone(), false)]);
         assert!(store.drop_destination(&gone).await.unwrap());
-        assert_eq!(store.sweep(&limits(None), &KEPT, place.now(), id(1_000)).await.unwrap().events, 1);
+        assert_eq!(store.sweep(&limits(None), &KEPT, place.now(), id(1_000), || true).await.unwrap().events, 1);
     });
 }
 

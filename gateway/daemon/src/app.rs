@@ -58,6 +58,7 @@ pub async fn run(config: Config, platform: Platform, control: Control) -> Result
     let path = config.gateway.state_dir.join("events.db");
     let store = Store::open(&path, platform.clock.clone(), platform.disk.clone()).await?;
     let mut app = App::new(config.clone(), platform, store);
+    app.shown.raise(app.store.furthest_cursor().await?);
     app.apply(config).await?;
     (control.started)();
     app.platform.service.notify(Notice::Ready);

@@ -11,8 +11,6 @@ use std::time::Duration;
 
 /// Between two sweeps of the store.
 const SWEEP_SECONDS: u64 = 600;
-/// A correction smaller than this is not worth an event.
-const OFFSET_MS_MIN: i64 = 1_000;
 
 /// Keeps the house.
 pub struct Housekeeper {
@@ -27,17 +25,16 @@ pub struct Housekeeper {
 impl Housekeeper {
     /// Runs until it is asked to stop.
     pub async fn run(self, mut stop: Stop) {
-        let mut unset = Some(self.platform.clock.now()).filter(|now| now.quality != ClockQuality::Synchronized);
+        let mut mended = false;
         let mut swept = self.platform.clock.now().mono;
         loop {
             let now = self.platform.clock.now();
             self.pulse.beat(now.mono);
-            if let Some(first) = unset {
-                unset = self.mend_times(first, now).await;
-            }
+            // At the start too: an earlier process of this boot may have stored events before the clock was set.
+            mended = now.quality == ClockQuality::Synchronized && (mended || self.mend_times(now).await);
             if now.mono.since(swept) >= Duration::from_secs(SWEEP_SECONDS) {
                 swept = now.mono;
-                self.sweep(now).await;
+                self.sweep(now, &stop).await;
             }
             tokio::select! {
                 biased;
@@ -47,32 +44,29 @@ impl Housekeeper {
         }
     }
 
-    /// Once a time source has set the clock, the events of this boot that nobody has seen get the right time. Returns the
-    /// first reading for as long as there is none.
-    async fn mend_times(&self, first: Now, now: Now) -> Option<Now> {
-        if now.quality != ClockQuality::Synchronized {
-            return Some(first);
-        }
-        let passed_ms = i64::try_from(now.mono.since(first.mono).as_millis()).unwrap_or(i64::MAX);
-        let offset_ms = now.wall.0.saturating_sub(first.wall.0).saturating_sub(passed_ms);
-        if offset_ms.abs() < OFFSET_MS_MIN {
-            return None;
-        }
-        let boot = self.platform.clock.boot();
-        match self.store.correct_clock(boot, offset_ms, self.shown.newest(), now, self.new_id(now)).await {
-            Ok(_) => {
-                tracing::info!(offset_ms, "the clock was set; times of this boot are corrected");
-                None
+    /// Once a time source has set the clock, the events of this boot that nobody has seen get the right time. Whether that is
+    /// done.
+    async fn mend_times(&self, now: Now) -> bool {
+        match self.store.correct_clock(self.shown.newest(), now, self.new_id(now)).await {
+            Ok(None) => true,
+            Ok(Some(_)) => {
+                tracing::info!("the clock was set; times of this boot are corrected");
+                true
             }
             Err(error) => {
                 tracing::error!(%error, "times cannot be corrected, trying again");
-                Some(first)
+                false
             }
         }
     }
 
-    async fn sweep(&self, now: Now) {
-        match self.store.sweep(&self.limits, &self.retention, now, self.new_id(now)).await {
+    /// Shows life between the steps of a sweep, and leaves the rest to the next one when asked to stop.
+    async fn sweep(&self, now: Now, stop: &Stop) {
+        let go_on = || {
+            self.pulse.beat(self.platform.clock.now().mono);
+            !stop.is_asked()
+        };
+        match self.store.sweep(&self.limits, &self.retention, now, self.new_id(now), go_on).await {
             Ok(swept) => tracing::debug!(?swept, "store swept"),
             Err(error) => tracing::error!(%error, "the store cannot be swept"),
         }

@@ -23,7 +23,8 @@ const RECORD_RETRY_SECONDS: u64 = 1;
 /// So many outcomes may wait for the disk; then nothing further is sent to this destination.
 const UNWRITTEN_MAX: usize = 256;
 
-/// The newest event that any destination was shown: a corrected clock leaves the times up to here as they were told.
+/// The newest event that any destination was shown, or that a worker has read to show it: a corrected clock leaves the times up
+/// to here as they were told.
 #[derive(Debug, Clone, Default)]
 pub struct Shown(Arc<AtomicI64>);
 

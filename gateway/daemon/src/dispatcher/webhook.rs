@@ -109,6 +109,9 @@ impl WebhookWorker {
             if through <= looked {
                 return Ok(());
             }
+            if let Some(newest) = members.last() {
+                self.shown.raise(newest.seq);
+            }
             for event in members {
                 if self.dialect.has_form(&event) {
                     queue.offer(event.seq, event.lane(), self.now());
@@ -163,7 +166,7 @@ impl WebhookWorker {
         };
         let id = event.id;
         let batch = [event];
-        let sending = match (unsendable(&batch[0]), self.dialect.render(&batch, &attempt)) {
+        let sending = match (unsendable(&batch[0], &history), self.dialect.render(&batch, &attempt)) {
             (Some(reason), _) => Err(reason),
             (None, Ok(Some(Request::Http(request)))) => Ok(self.platform.http.post(&self.webhook, request)),
             (None, Ok(None)) => Err(Reason::new(ReasonCode::CannotRender, "the event has no form in this dialect")),
@@ -199,7 +202,14 @@ impl WebhookWorker {
     }
 
     /// Records this outcome and all that are ready with it.
-    fn settle(&self, queue: &mut Queue, first: Ended, flights: &mut FuturesUnordered<Flight>, recorder: &mut Recorder) {
+    fn settle(
+        &self,
+        queue: &mut Queue,
+        first: Ended,
+        flights: &mut FuturesUnordered<Flight>,
+        recorder: &mut Recorder,
+        said: &mut Option<ReasonCode>,
+    ) {
         let mut next = Some(first);
         while let Some(ended) = next.take() {
             let mut random = [0; 2];

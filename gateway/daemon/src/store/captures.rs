@@ -114,6 +114,12 @@ pub(super) fn note_events(
 
 /// The received bytes of one capture.
 pub(super) fn content(connection: &Connection, id: i64) -> Result<Vec<u8>, StoreError> {
+    let unreadable = || StoreError::new(format!("capture {id} cannot be put together again: a patch does not fit"));
+    assembled(connection, id)?.ok_or_else(unreadable)
+}
+
+/// The same; `None` if the patches do not give the bytes that were received.
+fn assembled(connection: &Connection, id: i64) -> Result<Option<Vec<u8>>, StoreError> {
     let mut select = connection.prepare_cached("SELECT base, bytes, content FROM captures WHERE id = ?1")?;
     let mut patches: Vec<(i64, Vec<u8>)> = Vec::new();
     let mut next = id;
@@ -121,18 +127,18 @@ pub(super) fn content(connection: &Connection, id: i64) -> Result<Vec<u8>, Store
         let (base, length, content): (Option<i64>, i64, Vec<u8>) =
             select.query_row([next], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         let Some(base) = base else {
-            let mut bytes = content;
+            let mut bytes = Some(content).filter(|bytes| bytes.len() as i64 == length);
             for (length, patch) in patches.iter().rev() {
                 let bytes_max = usize::try_from(*length).unwrap_or(0);
-                bytes = patch::apply(&bytes, patch, bytes_max).filter(|bytes| bytes.len() == bytes_max).ok_or_else(
-                    || StoreError(format!("capture {id} cannot be put together again: a patch does not fit")),
-                )?;
+                let whole = |bytes: &Vec<u8>| bytes.len() == bytes_max;
+                bytes = bytes.and_then(|bytes| patch::apply(&bytes, patch, bytes_max)).filter(whole);
             }
             return Ok(bytes);
         };
         patches.push((length, content));
         if patches.len() as i64 > 2 * DEPTH_MAX {
-            return Err(StoreError(format!("capture {id} cannot be put together again: its chain has no end")));
+            // A chain without an end.
+            return Ok(None);
         }
         next = base;
     }
@@ -177,16 +183,25 @@ fn joined(connection: &Connection, ids: Vec<i64>) -> Result<Vec<u8>, StoreError>
     Ok(bytes)
 }
 
-/// Deletes captures. One that stays and was a patch against a deleted one is stored whole first.
+/// Closes the analyzer's open message without reading a byte of it. Returns its last capture; `None` if nothing was open.
+pub(super) fn abandon(writer: &mut Writer, analyzer: &AnalyzerId, at: Timestamp) -> Result<Option<i64>, StoreError> {
+    writer.last_captures.remove(analyzer);
+    append(writer, analyzer, at, &[], true)
+}
+
+/// Deletes captures. One that stays and was a patch against a deleted one is stored whole first; if it cannot be read, it
+/// stays as it is without its base, and its length goes on telling that these are not the received bytes.
 pub(super) fn delete(connection: &Connection, ids: &[i64]) -> Result<usize, StoreError> {
     let going: std::collections::HashSet<i64> = ids.iter().copied().collect();
     let mut dependents = connection.prepare_cached("SELECT id FROM captures WHERE base = ?1")?;
     for id in ids {
         let staying: Vec<i64> = dependents.query_map([id], |row| row.get(0))?.collect::<Result<_, _>>()?;
         for id in staying.into_iter().filter(|id| !going.contains(id)) {
-            let bytes = content(connection, id)?;
+            let bytes = assembled(connection, id)?;
             connection
-                .prepare_cached("UPDATE captures SET base = NULL, depth = 0, content = ?2 WHERE id = ?1")?
+                .prepare_cached(
+                    "UPDATE captures SET base = NULL, depth = 0, content = coalesce(?2, content) WHERE id = ?1",
+                )?
                 .execute(params![id, bytes])?;
         }
     }

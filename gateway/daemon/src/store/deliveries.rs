@@ -33,7 +33,7 @@ pub(super) fn put(
             return Ok(());
         }
         let what = format!("refused for destination {}: event {} is done already", destination.0, row.seq.0);
-        return Err(StoreError(what));
+        return Err(StoreError::refused(what));
     }
     connection
         .prepare_cached(

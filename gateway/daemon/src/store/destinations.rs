@@ -84,7 +84,7 @@ pub(super) fn position(connection: &Connection, destination: &DestinationId) -> 
             Ok(Position { cursor: Seq(row.get(0)?), ordinal: row.get::<_, i64>(1)?.cast_unsigned() })
         })
         .optional()?;
-    found.ok_or_else(|| StoreError(format!("destination {} is not known to the store", destination.0)))
+    found.ok_or_else(|| StoreError::refused(format!("destination {} is not known to the store", destination.0)))
 }
 
 /// All destinations ever configured and not dropped, with whether they still are in the settings.
@@ -92,6 +92,13 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<(DestinationId, bool)>,
     let mut select = connection.prepare_cached("SELECT id, configured FROM destinations ORDER BY id")?;
     let rows = select.query_map([], |row| Ok((DestinationId(row.get(0)?), row.get(1)?)))?.collect::<Result<_, _>>()?;
     Ok(rows)
+}
+
+/// The newest event that a destination has come to, by its cursor or its rows.
+pub(super) fn furthest_cursor(connection: &Connection) -> Result<Seq, StoreError> {
+    let furthest =
+        "SELECT max(ifnull((SELECT max(cursor) FROM destinations), 0), ifnull((SELECT max(seq) FROM deliveries), 0))";
+    Ok(Seq(connection.query_row(furthest, [], |row| row.get(0))?))
 }
 
 /// See [`super::Store::configure`].
@@ -184,7 +191,7 @@ pub(super) fn record(
 }
 
 fn broken(destination: &DestinationId, what: &str) -> StoreError {
-    StoreError(format!("refused for destination {}: {what}", destination.0))
+    StoreError::refused(format!("refused for destination {}: {what}", destination.0))
 }
 
 fn check_move(

@@ -5,11 +5,30 @@ use std::path::Path;
 /// SQLite's own error, or a request that would break an invariant: the transaction did not happen and never will.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct StoreError(pub String);
+pub struct StoreError(pub String, Class);
+
+/// What a caller can do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// The disk, the file or SQLite: the same request may succeed later.
+    Trouble,
+    /// The request itself: it is refused again however often it is repeated.
+    Refusal,
+}
 
 impl StoreError {
     pub(super) fn new(text: impl Into<String>) -> StoreError {
-        StoreError(text.into())
+        StoreError(text.into(), Class::Trouble)
+    }
+
+    pub(super) fn refused(text: impl Into<String>) -> StoreError {
+        StoreError(text.into(), Class::Refusal)
+    }
+
+    /// Whether the request itself breaks an invariant of the store (a cursor that moves backwards, a destination that nobody
+    /// has configured, an event that is done already), so that repeating it is of no use.
+    pub fn is_refusal(&self) -> bool {
+        self.1 == Class::Refusal
     }
 }
 
@@ -17,15 +36,21 @@ impl From<rusqlite::Error> for StoreError {
     /// SQLite's messages name tables and columns, never values; a failed conversion could, so it is named only by column.
     fn from(error: rusqlite::Error) -> StoreError {
         match error {
+            rusqlite::Error::SqliteFailure(failure, text)
+                if failure.code == rusqlite::ErrorCode::ConstraintViolation =>
+            {
+                let text = text.unwrap_or_else(|| failure.to_string());
+                StoreError::refused(format!("refused by a rule of the tables: {text} (code {})", failure.extended_code))
+            }
             rusqlite::Error::SqliteFailure(failure, text) => {
                 let text = text.unwrap_or_else(|| failure.to_string());
-                StoreError(format!("the database says: {text} (code {})", failure.extended_code))
+                StoreError::new(format!("the database says: {text} (code {})", failure.extended_code))
             }
             rusqlite::Error::FromSqlConversionFailure(column, kind, _) => {
-                StoreError(format!("the database holds an unreadable value of type {kind} in column {column}"))
+                StoreError::new(format!("the database holds an unreadable value of type {kind} in column {column}"))
             }
             rusqlite::Error::QueryReturnedNoRows => StoreError::new("the database lacks a row that must be there"),
-            other => StoreError(format!("the database says: {other}")),
+            other => StoreError::new(format!("the database says: {other}")),
         }
     }
 }
@@ -44,7 +69,7 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
 pub(super) fn cannot_open(path: &Path, error: &rusqlite::Error) -> StoreError {
     use rusqlite::ErrorCode as Code;
     let path = path.display();
-    StoreError(match error.sqlite_error_code() {
+    StoreError::new(match error.sqlite_error_code() {
         Some(Code::DiskFull) => {
             format!("cannot open {path}: the disk is full. Free some space on that disk, then start again.")
         }
@@ -65,6 +90,6 @@ pub(super) fn cannot_open(path: &Path, error: &rusqlite::Error) -> StoreError {
 
 impl StoreError {
     fn from_ref(error: &rusqlite::Error) -> StoreError {
-        StoreError(error.to_string())
+        StoreError::new(error.to_string())
     }
 }

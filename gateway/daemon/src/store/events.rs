@@ -6,7 +6,7 @@ use super::error::StoreError;
 use super::writer::Writer;
 use super::{Committed, NewEntry, captures};
 use gateway_core::delivery::{Reason, ReasonCode};
-use gateway_core::event::{AnalyzerId, Event, EventId, EventKind, EventName, Id, Seq, TestId, TestState};
+use gateway_core::event::{AnalyzerId, Event, EventId, EventKind, EventName, Gap, Id, Seq, TestId, TestState};
 use gateway_core::session::RunningTest;
 use gateway_core::time::{ClockQuality, Mono, Now, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 /// The analyzer of events that the gateway states about itself (`GAP`, `DATA_EVICTED`, `CLOCK_CORRECTED`).
 pub const GATEWAY: &str = "gateway";
 
+/// Times that are off by less are left as they are: not worth an event.
+const CORRECTION_MS_MIN: i64 = 1_000;
 /// Events of one test that are read at once at most; a run of an hour has a few hundred.
 const HISTORY_EVENTS_MAX: i64 = 20_000;
 /// Columns of [`read`].
@@ -42,6 +44,29 @@ pub(super) fn commit(writer: &mut Writer, entry: &NewEntry, boot: Id) -> Result<
         captures::note_events(&writer.connection, capture, stored, committed.repeated > 0)?;
     }
     Ok(committed)
+}
+
+/// Closes the analyzer's open message unread and says so with a `GAP`. Nothing is open: nothing is done.
+pub(super) fn abandon_unfinished(
+    writer: &mut Writer,
+    analyzer: &AnalyzerId,
+    at: Now,
+    boot: Id,
+    id: EventId,
+) -> Result<(), StoreError> {
+    let Some(last) = captures::abandon(writer, analyzer, at.wall)? else { return Ok(()) };
+    let connection = &writer.connection;
+    if seq_of(connection, id)?.is_some() {
+        return Ok(());
+    }
+    let from: i64 = connection
+        .prepare_cached("SELECT min(received_at) FROM captures WHERE message = ?1")?
+        .query_row([last], |row| row.get(0))?;
+    let reason = "The bytes of a message that never became complete cannot be read back from the database.".to_owned();
+    let gap = Gap { reason, from: Some(Timestamp(from)), to: Some(at.wall) };
+    let kind = EventKind { gap: Some(gap), ..EventKind::bare(EventName::Gap) };
+    let seq = insert(connection, id, analyzer, at, boot, Some(last), &kind)?;
+    captures::note_events(connection, last, Some((seq, seq)), false)
 }
 
 /// Appends one event.
@@ -112,8 +137,14 @@ pub(super) fn read(row: &Row<'_>) -> Result<Event, rusqlite::Error> {
     })
 }
 
-/// Why an event of the log cannot be sent any more, if so: its samples were evicted, or this version cannot read it.
-pub fn unsendable(event: &Event) -> Option<Reason> {
+/// Why an event of the log cannot be sent any more, if so: its samples were evicted, or this version cannot read it. The same
+/// of an event in `history`, the earlier ones that its body is rendered from (none, if the dialect needs none): with one of
+/// them missing the body would be another than the one promised, and nothing in it would say so.
+pub fn unsendable(event: &Event, history: &[Event]) -> Option<Reason> {
+    std::iter::once(event).chain(history).find_map(spoilt)
+}
+
+fn spoilt(event: &Event) -> Option<Reason> {
     let evicted = event.kind.details.as_ref().and_then(|details| details.get(EVICTED));
     if evicted == Some(&Value::Bool(true)) {
         return Some(Reason::new(ReasonCode::DataEvicted, "its samples were given up to free space"));
@@ -176,23 +207,32 @@ pub(super) fn running_test(connection: &Connection, analyzer: &AnalyzerId) -> Re
     Ok(Some(running))
 }
 
-/// Mends the time of the events of one boot that nobody has been told yet, and says so in the log.
+/// Mends the times of this boot's events behind `beyond`, each by its own distance from `now` on the clock that never jumps,
+/// and says so in the log. `None`, and nothing is changed, if no time is off by [`CORRECTION_MS_MIN`].
 pub(super) fn correct_clock(
     connection: &Connection,
     boot: Id,
-    offset_ms: i64,
     beyond: Seq,
-    at: Now,
+    now: Now,
     id: EventId,
-    this_boot: Id,
-) -> Result<Seq, StoreError> {
+) -> Result<Option<Seq>, StoreError> {
+    let right = "?3 - (?4 - mono) / 1000000";
+    let unsure = "boot = ?1 AND clock IN ('unset', 'unsynchronized') AND seq > ?2";
+    let parameters = params![boot.0, beyond.0, now.wall.0, now.mono.0.cast_signed()];
+    let (events, back, forth): (i64, i64, i64) = connection
+        .prepare_cached(&format!(
+            "SELECT count(*), ifnull(min({right} - received_at), 0), ifnull(max({right} - received_at), 0)
+             FROM events WHERE {unsure}"
+        ))?
+        .query_row(parameters, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let offset_ms = if back.saturating_abs() > forth.saturating_abs() { back } else { forth };
+    if offset_ms.saturating_abs() < CORRECTION_MS_MIN {
+        return Ok(None);
+    }
     connection
-        .prepare_cached(
-            "UPDATE events SET received_at = received_at + ?2, clock = 'corrected'
-             WHERE boot = ?1 AND clock IN ('unset', 'unsynchronized') AND seq > ?3",
-        )?
-        .execute(params![boot.0, offset_ms, beyond.0])?;
-    let details = json!({ "boot": boot, "offset_ms": offset_ms });
+        .prepare_cached(&format!("UPDATE events SET received_at = {right}, clock = 'corrected' WHERE {unsure}"))?
+        .execute(parameters)?;
+    let details = json!({ "boot": boot, "offset_ms": offset_ms, "events": events });
     let kind = EventKind { details: Some(details), ..EventKind::bare(EventName::ClockCorrected) };
-    insert(connection, id, &AnalyzerId(GATEWAY.to_owned()), at, this_boot, None, &kind)
+    insert(connection, id, &AnalyzerId(GATEWAY.to_owned()), now, boot, None, &kind).map(Some)
 }

@@ -1,17 +1,18 @@
 //! The fixed order in which data is given up when the database is too large.
 //!
 //! 1. The raw bytes of tests that are finished and delivered everywhere, and of repeats.
-//! 2. The raw samples of finished tests: first the delivered ones, then those still undone, whose deliveries become dead
-//!    (`data_evicted`); the event itself stays and says so.
-//! 3. Delivered events that are no results, with the bytes that nothing else stems from.
+//! 2. The raw samples of finished tests: first of those of which every event is delivered everywhere, then of those still
+//!    undone, whose `NEW_DATA` deliveries become dead (`data_evicted`); the event itself stays and says so. What else of such a
+//!    test is rendered from its samples is refused when its turn comes (`unsendable`); what needs none of them is still sent.
+//! 3. Delivered events that are no results, of tests that are delivered whole, with the bytes that nothing else stems from.
 //!
 //! Results (`TEST_FINISHED`) and undone events never go, nor does anything of a test that is still running.
 
 use super::captures;
+use super::done::{Done, Known, STEP_ROWS_MAX, Step, Swept};
 use super::error::StoreError;
-use super::retention::{Done, STEP_ROWS_MAX, Step, Swept};
 use gateway_core::delivery::ReasonCode;
-use gateway_core::event::{EventKind, EventName, Seq};
+use gateway_core::event::{EventKind, EventName};
 use rusqlite::{Connection, params};
 
 /// The stages in their order.
@@ -42,13 +43,6 @@ pub(super) fn step(connection: &Connection, stage: Stage, after: i64) -> Result<
 pub(super) struct Part {
     pub id: i64,
     events: Option<(i64, i64)>,
-}
-
-/// What has to be known of an event to let it go.
-pub(super) struct Known {
-    pub seq: Seq,
-    pub name: String,
-    test: Option<[u8; 16]>,
 }
 
 /// Closed messages behind `after` and up to `through`, by their last capture.
@@ -86,8 +80,7 @@ pub(super) fn all_events(
         let Some((first, last)) = part.events else { continue };
         let mut rows = select.query([first, last, part.id])?;
         while let Some(row) = rows.next()? {
-            let known = Known { seq: Seq(row.get(0)?), name: row.get(1)?, test: row.get(2)? };
-            if !holds(&known)? {
+            if !holds(&Known::read(row)?)? {
                 return Ok(false);
             }
         }
@@ -121,18 +114,18 @@ fn captures_step(connection: &Connection, after: i64) -> Result<Step, StoreError
 }
 
 fn samples_step(connection: &Connection, after: i64, undone: bool) -> Result<Step, StoreError> {
-    let done = Done::load(connection)?;
+    let mut done = Done::load(connection)?;
     let mut select = connection.prepare_cached(
-        "SELECT seq, body FROM events WHERE seq > ?1 AND name = 'NEW_DATA' AND evicted = 0 AND EXISTS
+        "SELECT seq, test_id, body FROM events WHERE seq > ?1 AND name = 'NEW_DATA' AND evicted = 0 AND EXISTS
              (SELECT 1 FROM events AS finish WHERE finish.test_id = events.test_id AND finish.name = 'TEST_FINISHED')
          ORDER BY seq LIMIT ?2",
     )?;
-    let page: Vec<(i64, String)> = select
-        .query_map(params![after, STEP_ROWS_MAX as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
+    let page: Vec<(i64, [u8; 16], String)> = select
+        .query_map(params![after, STEP_ROWS_MAX as i64], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
     let mut swept = Swept::default();
-    for (seq, body) in &page {
-        if !undone && !done.is_done(connection, Seq(*seq), EventName::NewData.as_str())? {
+    for (seq, test, body) in &page {
+        if !undone && !done.is_test_done(connection, *test)? {
             continue;
         }
         // A body that this version cannot read is not its to change.
@@ -152,28 +145,25 @@ fn samples_step(connection: &Connection, after: i64, undone: bool) -> Result<Ste
             .execute(params![seq, ReasonCode::DataEvicted.as_str(), ReasonCode::DataEvicted.next_step()])?
             as u64;
     }
-    let last = page.last().map(|(seq, _)| *seq);
+    let last = page.last().map(|(seq, ..)| *seq);
     Ok((swept, last.filter(|_| page.len() == STEP_ROWS_MAX)))
 }
 
 fn events_step(connection: &Connection, after: i64) -> Result<Step, StoreError> {
-    let done = Done::load(connection)?;
+    let mut done = Done::load(connection)?;
     let mut select = connection.prepare_cached(
         "SELECT seq, name, test_id, capture FROM events WHERE seq > ?1 AND name <> 'TEST_FINISHED' ORDER BY seq LIMIT ?2",
     )?;
     let page: Vec<(Known, Option<i64>)> = select
-        .query_map(params![after, STEP_ROWS_MAX as i64], |row| {
-            let known = Known { seq: Seq(row.get(0)?), name: row.get(1)?, test: row.get(2)? };
-            Ok((known, row.get(3)?))
-        })?
+        .query_map(params![after, STEP_ROWS_MAX as i64], |row| Ok((Known::read(row)?, row.get(3)?)))?
         .collect::<Result<_, _>>()?;
     let mut swept = Swept::default();
     let mut touched = Vec::new();
     for (event, capture) in &page {
         let finished = event.test.map_or(Ok(true), |test| is_finished(connection, test))?;
-        if finished && done.is_done(connection, event.seq, &event.name)? {
+        if finished && done.with_its_test(connection, event)? {
             connection.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([event.seq.0])?;
-            swept.events += 1;
+            *(if event.name == EventName::DataEvicted.as_str() { &mut swept.notices } else { &mut swept.events }) += 1;
             touched.extend(capture);
         }
     }

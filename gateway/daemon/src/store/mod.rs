@@ -22,6 +22,7 @@ mod attempts;
 mod captures;
 mod deliveries;
 mod destinations;
+mod done;
 mod error;
 mod events;
 mod evict;
@@ -36,15 +37,15 @@ mod salvage;
 mod types;
 mod writer;
 
+pub use done::Swept;
 pub use error::StoreError;
 pub use events::{GATEWAY, unsendable};
 pub use head::HeadWatch;
 pub use read_store::{Counts, DestinationCounts, ReadStore};
-pub use retention::Swept;
 pub use types::{AttemptNote, Backlog, Committed, DestinationId, Filter, NewEntry, Record, Row};
 
 use crate::platform::{Clock, Disk};
-use gateway_core::event::{AnalyzerId, Event, EventId, Id, Seq, TestId};
+use gateway_core::event::{AnalyzerId, Event, EventId, Seq, TestId};
 use gateway_core::session::RunningTest;
 use gateway_core::time::Now;
 use rusqlite::Connection;
@@ -127,6 +128,15 @@ impl Store {
         self.shared.write(linger, move |writer| events::commit(writer, &entry, boot)).await
     }
 
+    /// Gives up the analyzer's unfinished message without reading it, for when [`Store::unfinished`] cannot: its captures are
+    /// closed and a `GAP` of that analyzer with the id `id` says so, in one transaction. Nothing is done if nothing is open.
+    pub async fn abandon_unfinished(&self, analyzer: &AnalyzerId, at: Now, id: EventId) -> Result<(), StoreError> {
+        let boot = self.shared.clock.boot();
+        let analyzer = analyzer.clone();
+        let work = move |writer: &mut writer::Writer| events::abandon_unfinished(writer, &analyzer, at, boot, id);
+        self.shared.write(Duration::ZERO, work).await
+    }
+
     /// Writes what became of deliveries; on disk with the next commit at the latest. Refused if it would move the cursor backwards or leave a hole in the ordinals.
     pub async fn record(&self, destination: &DestinationId, record: Record) -> Result<(), StoreError> {
         let destination = destination.clone();
@@ -176,7 +186,7 @@ impl Store {
 
     /// The next events of the log, whoever they are for, at most `limit`.
     pub async fn events_after(&self, after: Seq, limit: usize) -> Result<Vec<Event>, StoreError> {
-        self.read(move |connection| events::after(connection, after, limit)).await
+        self.show(move |connection| events::after(connection, after, limit)).await
     }
 
     /// One event.
@@ -186,13 +196,13 @@ impl Store {
 
     /// The exact bytes of the message that an event was read from; `None` if it came from silence or they are gone.
     pub async fn capture(&self, seq: Seq) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read(move |connection| captures::of_event(connection, seq)).await
+        self.show(move |connection| captures::of_event(connection, seq)).await
     }
 
     /// The attempts made for an event at a destination, oldest first.
     pub async fn attempts(&self, destination: &DestinationId, seq: Seq) -> Result<Vec<AttemptNote>, StoreError> {
         let destination = destination.clone();
-        self.read(move |connection| attempts::of_event(connection, &destination, seq)).await
+        self.show(move |connection| attempts::of_event(connection, &destination, seq)).await
     }
 
     /// The events of one test up to `through`, oldest first.
@@ -212,21 +222,18 @@ impl Store {
         self.read(move |connection| events::running_test(connection, &analyzer)).await
     }
 
-    /// Adds `offset_ms` to the time of that boot's events after `beyond` (the newest one attempted anywhere) whose clock was
-    /// not synchronized, and appends `CLOCK_CORRECTED` with the id `id`. Returns that event's seq.
-    pub async fn correct_clock(
-        &self,
-        boot: Id,
-        offset_ms: i64,
-        beyond: Seq,
-        at: Now,
-        id: EventId,
-    ) -> Result<Seq, StoreError> {
-        let this_boot = self.shared.clock.boot();
-        let work = move |writer: &mut writer::Writer| {
-            events::correct_clock(&writer.connection, boot, offset_ms, beyond, at, id, this_boot)
-        };
+    /// Gives the events of this boot after `beyond` (the newest one shown anywhere) whose clock was not synchronized the time
+    /// that `now`, which is, puts them at, and appends `CLOCK_CORRECTED` with the id `id`. Returns that event's seq; `None` if
+    /// there was nothing to correct.
+    pub async fn correct_clock(&self, beyond: Seq, now: Now, id: EventId) -> Result<Option<Seq>, StoreError> {
+        let boot = self.shared.clock.boot();
+        let work = move |writer: &mut writer::Writer| events::correct_clock(&writer.connection, boot, beyond, now, id);
         self.shared.write(Duration::ZERO, work).await
+    }
+
+    /// The newest event that any destination has come to, as far as the store knows.
+    pub async fn furthest_cursor(&self) -> Result<Seq, StoreError> {
+        self.read(destinations::furthest_cursor).await
     }
 
     /// Every analyzer whose bytes are in the store, configured or not.
@@ -236,7 +243,7 @@ impl Store {
 
     /// What commands and the status page show.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
-        self.read(read_store::counts).await
+        self.show(read_store::counts).await
     }
 
     /// The orderly stop: empties the WAL into the file and marks it as checked. Nothing may be written afterwards.
@@ -267,8 +274,25 @@ impl Store {
         .await
     }
 
+    /// Reads what the gateway itself needs.
     async fn read<T: Send + 'static>(
         &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.view(open::WORK_TIME_MAX, read).await
+    }
+
+    /// Reads what is shown to a person, who can ask again.
+    async fn show<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.view(open::SHOWN_TIME_MAX, read).await
+    }
+
+    async fn view<T: Send + 'static>(
+        &self,
+        statement_time_max: Duration,
         read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = Arc::clone(&self.shared);
@@ -278,8 +302,9 @@ impl Store {
                 Some(reader) => reader,
                 None => open::Reader::open(&shared.path, Arc::clone(&shared.clock))?,
             };
-            let result = reader.view(read);
-            shared.suspect.fetch_or(result.is_err(), Ordering::Relaxed);
+            let result = reader.view(statement_time_max, read);
+            let is_trouble = result.as_ref().err().is_some_and(|error| !error.is_refusal());
+            shared.suspect.fetch_or(is_trouble, Ordering::Relaxed);
             let mut readers = shared.readers.lock().unwrap_or_else(PoisonError::into_inner);
             if readers.len() < IDLE_READERS_MAX {
                 readers.push(reader);

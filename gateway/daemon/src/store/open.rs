@@ -3,6 +3,7 @@
 use super::error::{StoreError, cannot_open, is_damage};
 use super::{migrate, salvage};
 use crate::platform::Clock;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
@@ -15,8 +16,10 @@ use std::time::Duration;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The WAL is cut back to this after a checkpoint.
 const WAL_BYTES_KEPT: i64 = 16 << 20;
-/// No reader may pin the WAL for longer.
-const STATEMENT_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long one statement may take that shows something to a person. No such reader may pin the WAL for longer.
+pub(super) const SHOWN_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long one statement may take that the gateway itself needs: on a card that is busy with writing, seconds pass.
+pub(super) const WORK_TIME_MAX: Duration = Duration::from_secs(10);
 /// Virtual machine steps between two looks at the clock.
 const STEPS_A_LOOK: i32 = 20_000;
 
@@ -24,7 +27,7 @@ const STEPS_A_LOOK: i32 = 20_000;
 pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(|error| {
-            StoreError(format!(
+            StoreError::new(format!(
                 "cannot create the folder {}: {error}. Create it and give it to the service's user, then start again.",
                 folder.display()
             ))
@@ -32,7 +35,7 @@ pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     }
     let lock_path = beside(path, ".lock");
     let file = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(|error| {
-        StoreError(format!(
+        StoreError::new(format!(
             "cannot write {}: {error}. Make the folder writable for the service's user and see that the disk is not full, \
              then start again.",
             lock_path.display()
@@ -40,13 +43,13 @@ pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     })?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
         if error == rustix::io::Errno::WOULDBLOCK {
-            StoreError(format!(
+            StoreError::new(format!(
                 "another analyzer-gateway is using {}. Stop it first (systemctl stop analyzer-gateway), or give this one \
                  another gateway.state_dir.",
                 path.display()
             ))
         } else {
-            StoreError(format!("cannot lock {}: {error}", lock_path.display()))
+            StoreError::new(format!("cannot lock {}: {error}", lock_path.display()))
         }
     })?;
     Ok(file)
@@ -62,7 +65,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// The writer's connection. A damaged file is set aside and read row by row; only a disk that cannot be used is an error.
 pub(super) fn writer(path: &Path, clock: &dyn Clock) -> Result<Connection, StoreError> {
     salvage::finish(path).map_err(|error| {
-        StoreError(format!("cannot put the salvaged database in its place at {}: {error}", path.display()))
+        StoreError::new(format!("cannot put the salvaged database in its place at {}: {error}", path.display()))
     })?;
     match try_writer(path) {
         Ok(connection) => Ok(connection),
@@ -124,32 +127,37 @@ fn was_clean(connection: &Connection) -> Result<bool, rusqlite::Error> {
     Ok(clean == Some(1))
 }
 
-/// A connection that cannot write. Each statement has two seconds.
+/// A connection that cannot write, and on which no statement takes longer than it may.
 pub(super) struct Reader {
     pub connection: Connection,
-    /// Monotonic nanoseconds when the present read began.
-    started: Arc<AtomicU64>,
-    clock: Arc<dyn Clock>,
+    /// Nanoseconds that each statement of the present view may take.
+    allowed: Arc<AtomicU64>,
 }
 
 impl Reader {
     pub(super) fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Reader, StoreError> {
-        let started = Arc::new(AtomicU64::new(0));
         let mut connection = read_only(path).map_err(|error| cannot_open(path, &error))?;
-        let (since, time) = (Arc::clone(&started), Arc::clone(&clock));
-        connection.progress_handler(
-            STEPS_A_LOOK,
-            Some(move || {
-                let spent = time.now().mono.0.saturating_sub(since.load(Ordering::Relaxed));
-                u128::from(spent) > STATEMENT_TIME_MAX.as_nanos()
-            }),
-        )?;
-        Ok(Reader { connection, started, clock })
+        let (allowed, began) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (time, since) = (Arc::clone(&clock), Arc::clone(&began));
+        let note_beginning = move |_: TraceEvent<'_>| since.store(time.now().mono.0, Ordering::Relaxed);
+        connection.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(note_beginning))?;
+        let limit = Arc::clone(&allowed);
+        let is_too_long = move || {
+            let spent = clock.now().mono.0.saturating_sub(began.load(Ordering::Relaxed));
+            spent > limit.load(Ordering::Relaxed)
+        };
+        connection.progress_handler(STEPS_A_LOOK, Some(is_too_long))?;
+        Ok(Reader { connection, allowed })
     }
 
-    /// One consistent view of the database for the length of `read`.
-    pub(super) fn view<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        self.started.store(self.clock.now().mono.0, Ordering::Relaxed);
+    /// One consistent view of the database for the length of `read`, whose statements may take `statement_time_max` each.
+    pub(super) fn view<T>(
+        &self,
+        statement_time_max: Duration,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let nanoseconds = u64::try_from(statement_time_max.as_nanos()).unwrap_or(u64::MAX);
+        self.allowed.store(nanoseconds, Ordering::Relaxed);
         let view = self.connection.unchecked_transaction()?;
         read(&view)
     }

@@ -6,7 +6,7 @@
 //! Age is read off the log: an event is old if one at or behind it, with a clock that can be trusted, is old. A box that
 //! wakes up in 1970 therefore deletes nothing by age.
 
-use super::destinations::{self, Epochs};
+use super::done::{Done, Known, STEP_ROWS_MAX, Step, Swept};
 use super::error::StoreError;
 use super::evict::{self, Stage};
 use super::{Store, captures, events};
@@ -15,67 +15,43 @@ use gateway_core::event::{AnalyzerId, EventId, EventKind, EventName, Id, Seq};
 use gateway_core::time::{ClockQuality, Now};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::json;
-use std::ops::AddAssign;
 use std::time::Duration;
 
-/// Rows that one transaction looks at.
-pub(super) const STEP_ROWS_MAX: usize = 500;
 /// Events without a trusted clock that are skipped when looking for the age of one.
 const UNSURE_ROWS_MAX: i64 = 1_000;
 const MS_A_DAY: i64 = 86_400_000;
 
-/// What a sweep has done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Swept {
-    /// Notes of successful attempts deleted.
-    pub attempts: u64,
-    pub captures: u64,
-    pub events: u64,
-    /// Events whose raw samples were given up.
-    pub stripped: u64,
-    /// Deliveries that became dead because of that.
-    pub dead: u64,
-}
-
-impl AddAssign for Swept {
-    fn add_assign(&mut self, other: Swept) {
-        self.attempts += other.attempts;
-        self.captures += other.captures;
-        self.events += other.events;
-        self.stripped += other.stripped;
-        self.dead += other.dead;
-    }
-}
-
-/// One step of a sweep: what it did, and the key to go on behind; `None` when there is nothing further.
-pub(super) type Step = (Swept, Option<i64>);
-
 impl Store {
-    /// Deletes what is older than `retention` says and, above `limits.store_bytes_max`, evicts in the fixed order. `at` and
-    /// `id` make the `DATA_EVICTED` event; further ones of the same sweep have ids derived from `id`.
+    /// Deletes what is older than `retention` says (0 days: nothing) and, above `limits.store_bytes_max`, evicts in the fixed order. `at` and
+    /// `id` make the `DATA_EVICTED` event; further ones of the same sweep have ids derived from `id`. On a slow card all of
+    /// this takes minutes, so `go_on` is asked between its small transactions: whoever answers `false` ends the sweep there,
+    /// and the next one does the rest.
     pub async fn sweep(
         &self,
         limits: &Limits,
         retention: &Retention,
         at: Now,
         id: EventId,
+        go_on: impl Fn() -> bool + Sync,
     ) -> Result<Swept, StoreError> {
         let mut swept = Swept::default();
         if matches!(at.quality, ClockQuality::Synchronized | ClockQuality::Corrected) {
-            let before = |days: u32| at.wall.0.saturating_sub(i64::from(days) * MS_A_DAY);
-            let (attempts, captures, events) = (
-                before(retention.attempts_kept_days),
-                before(retention.captures_kept_days),
-                before(retention.events_kept_days),
-            );
-            swept += self.steps(move |connection, _| old_attempts(connection, attempts)).await?;
-            swept += self.steps(move |connection, after| old_captures(connection, captures, after)).await?;
-            swept += self.steps(move |connection, after| old_events(connection, events, after)).await?;
+            // 0 days keep for ever.
+            let before = |days: u32| (days > 0).then(|| at.wall.0.saturating_sub(i64::from(days) * MS_A_DAY));
+            if let Some(before) = before(retention.attempts_kept_days) {
+                swept += self.steps(move |connection, _| old_attempts(connection, before), &go_on).await?;
+            }
+            if let Some(before) = before(retention.captures_kept_days) {
+                swept += self.steps(move |connection, after| old_captures(connection, before, after), &go_on).await?;
+            }
+            if let Some(before) = before(retention.events_kept_days) {
+                swept += self.steps(move |connection, after| old_events(connection, before, after), &go_on).await?;
+            }
         }
         if let Some(bytes_max) = limits.store_bytes_max {
-            swept += self.evict(bytes_max, at, id).await?;
+            swept += self.evict(bytes_max, at, id, &go_on).await?;
         }
-        if swept != Swept::default() {
+        if swept != Swept::default() && go_on() {
             self.checkpoint().await?;
         }
         Ok(swept)
@@ -84,25 +60,33 @@ impl Store {
     async fn steps(
         &self,
         step: impl Fn(&Connection, i64) -> Result<Step, StoreError> + Clone + Send + 'static,
+        go_on: &(impl Fn() -> bool + Sync),
     ) -> Result<Swept, StoreError> {
         let (mut swept, mut after) = (Swept::default(), 0);
-        loop {
+        while go_on() {
             let step = step.clone();
             let (done, next) = self.shared.write(Duration::ZERO, move |writer| step(&writer.connection, after)).await?;
             swept += done;
             match next {
                 Some(next) => after = next,
-                None => return Ok(swept),
+                None => break,
             }
         }
+        Ok(swept)
     }
 
-    async fn evict(&self, bytes_max: u64, at: Now, id: EventId) -> Result<Swept, StoreError> {
+    async fn evict(
+        &self,
+        bytes_max: u64,
+        at: Now,
+        id: EventId,
+        go_on: &(impl Fn() -> bool + Sync),
+    ) -> Result<Swept, StoreError> {
         let boot = self.shared.clock.boot();
         let (mut swept, mut events_made) = (Swept::default(), 0_u64);
         for stage in Stage::ORDER {
             let mut after = 0;
-            loop {
+            while go_on() {
                 let event = if events_made == 0 { id } else { Id::derived(&[&id.0, &events_made.to_be_bytes()]) };
                 let work = move |writer: &mut super::writer::Writer| {
                     let connection = &writer.connection;
@@ -110,13 +94,13 @@ impl Store {
                         return Ok(None);
                     }
                     let (done, next) = evict::step(connection, *stage, after)?;
-                    if done != Swept::default() {
+                    if done.is_to_be_said() {
                         say_what_was_evicted(connection, done, at, event, boot)?;
                     }
                     Ok(Some((done, next)))
                 };
                 let Some((done, next)) = self.shared.write(Duration::ZERO, work).await? else { return Ok(swept) };
-                events_made += u64::from(done != Swept::default());
+                events_made += u64::from(done.is_to_be_said());
                 swept += done;
                 match next {
                     Some(next) => after = next,
@@ -186,20 +170,19 @@ fn old_captures(connection: &Connection, before: i64, after: i64) -> Result<Step
 
 fn old_events(connection: &Connection, before: i64, after: i64) -> Result<Step, StoreError> {
     let old = old_through(connection, before)?;
-    let done = Done::load(connection)?;
-    let mut select =
-        connection.prepare_cached("SELECT seq, name FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3")?;
-    let rows: Vec<(i64, String)> = select
-        .query_map(params![after, old.0, STEP_ROWS_MAX as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
+    let mut done = Done::load(connection)?;
+    let mut select = connection
+        .prepare_cached("SELECT seq, name, test_id FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3")?;
+    let rows =
+        select.query_map(params![after, old.0, STEP_ROWS_MAX as i64], Known::read)?.collect::<Result<Vec<_>, _>>()?;
     let mut swept = Swept::default();
-    for (seq, name) in &rows {
-        if done.is_done(connection, Seq(*seq), name)? {
-            connection.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([seq])?;
+    for event in &rows {
+        if done.with_its_test(connection, event)? {
+            connection.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([event.seq.0])?;
             swept.events += 1;
         }
     }
-    let last = rows.last().map(|(seq, _)| *seq);
+    let last = rows.last().map(|event| event.seq.0);
     Ok((swept, last.filter(|_| rows.len() == STEP_ROWS_MAX)))
 }
 
@@ -224,26 +207,4 @@ fn old_through(connection: &Connection, before: i64) -> Result<Seq, StoreError> 
         }
     }
     Ok(Seq(old))
-}
-
-/// Knows which events nobody waits for any more.
-pub(super) struct Done(Vec<(Seq, Epochs)>);
-
-impl Done {
-    pub(super) fn load(connection: &Connection) -> Result<Done, StoreError> {
-        let mut all = Vec::new();
-        for (destination, _) in destinations::all(connection)? {
-            let cursor = destinations::position(connection, &destination)?.cursor;
-            all.push((cursor, Epochs::load(connection, &destination)?));
-        }
-        Ok(Done(all))
-    }
-
-    /// Whether the event is delivered everywhere: no destination has yet to come to it, and none has a row, not even a dead one.
-    pub(super) fn is_done(&self, connection: &Connection, seq: Seq, name: &str) -> Result<bool, StoreError> {
-        if self.0.iter().any(|(cursor, epochs)| *cursor < seq && epochs.admit(seq, name)) {
-            return Ok(false);
-        }
-        Ok(!connection.prepare_cached("SELECT 1 FROM deliveries WHERE seq = ?1")?.exists([seq.0])?)
-    }
 }

@@ -39,7 +39,7 @@ pub(super) fn salvage(path: &Path, clock: &dyn Clock) -> Result<Connection, Stor
     remove(&building);
     let aside = name_aside(path);
     build(path, &building, &aside, clock)?;
-    let io = |error: std::io::Error| StoreError(format!("cannot set {} aside: {error}", path.display()));
+    let io = |error: std::io::Error| StoreError::new(format!("cannot set {} aside: {error}", path.display()));
     for suffix in ["", "-wal"] {
         let (from, to) = (beside(path, suffix), beside(&aside, suffix));
         if from.exists() && fs::hard_link(&from, &to).is_err() {

@@ -306,7 +306,7 @@ fn transaction(writer: &mut Writer, disk: &dyn Disk, batch: &mut [Box<dyn Reques
     }
     if let Err(text) = disk.at_commit(CommitMoment::Before) {
         writer.roll_back();
-        return writer.failed(StoreError(text));
+        return writer.failed(StoreError::new(text));
     }
     if let Err(error) = writer.connection.execute_batch("COMMIT") {
         writer.roll_back();

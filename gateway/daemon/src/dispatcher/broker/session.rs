@@ -137,15 +137,17 @@ impl<'a> Session<'a> {
                 let store = &self.worker.store;
                 let (events, looked_to) = store.next_events(&destination, self.looked_to, self.window.max(16)).await?;
                 self.looked_to = looked_to;
+                if let Some(newest) = events.last() {
+                    self.worker.shown.raise(newest.seq);
+                }
                 self.waiting.extend(events);
                 if self.waiting.is_empty() {
                     continue;
                 }
             }
             let Some(event) = self.waiting.pop_front() else { return Ok(()) };
-            self.worker.shown.raise(event.seq);
             let message = self.worker.event_message(&event);
-            if let Some(reason) = unsendable(&event).or_else(|| self.worker.too_large(&message)) {
+            if let Some(reason) = unsendable(&event, &[]).or_else(|| self.worker.too_large(&message)) {
                 if !self.acks.is_empty() {
                     // What is ahead of it must be done first: the cursor is about to pass it.
                     self.waiting.push_front(event);
