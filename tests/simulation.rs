@@ -14,8 +14,8 @@ const CRASHED_SEEDS: u64 = 20;
 const LONG_SEEDS: u64 = 12;
 /// Seeds with which a planted bug may be found.
 const MUTANT_SEEDS: u64 = 20;
-/// The promise about the enumeration: a budget of real time, here doubled for machines busy with other tests.
-const CRASHES_TIME_MAX: Duration = Duration::from_secs(120);
+/// The enumeration takes less than 60 s on two cores of its own; here it shares them with other tests.
+const CRASHES_TIME_MAX: Duration = Duration::from_secs(240);
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

@@ -60,6 +60,11 @@ pub enum Fact {
         destination: String,
         trouble: Option<Reason>,
     },
+    /// So many more events of this destination are dead.
+    DeadLetters {
+        destination: String,
+        more: usize,
+    },
     ConfigAccepted,
     ConfigRefused {
         reason: String,
@@ -158,6 +163,11 @@ impl Health {
             Fact::DestinationChanged { destination, view } => {
                 let health = DestinationHealth { trouble: view.breaker, dead: view.dead, held: view.held };
                 self.destinations.get_mut(&destination).is_some_and(|known| replace(known, health))
+            }
+            Fact::DeadLetters { destination, more } => {
+                let Some(known) = self.destinations.get_mut(&destination) else { return false };
+                known.dead += more;
+                more > 0
             }
             Fact::DestinationReached { destination, trouble } => {
                 self.destinations.get_mut(&destination).is_some_and(|known| replace(&mut known.trouble, trouble))

@@ -7,7 +7,7 @@ use crate::dispatcher::broker::{BrokerWorker, MQTT};
 use crate::dispatcher::webhook::WebhookWorker;
 use crate::housekeeping::Housekeeper;
 use crate::link::Link;
-use crate::platform::{Notice, Platform};
+use crate::platform::{Clock, Notice, Platform};
 use crate::pulse::{Pulse, Stop, Stopper, stop_channel};
 use crate::store::{DestinationId, Filter, Store, StoreError};
 use gateway_core::config::{Analyzer, Config, Mqtt, Webhook};
@@ -17,10 +17,11 @@ use gateway_core::event::{AnalyzerId, EventName, Seq};
 use gateway_core::health::Fact;
 use gateway_core::session::DriverOptions;
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 /// How long a stop may take before what still runs is cut off. Nothing is lost by that: outcomes not yet recorded are
 /// repeated at the next start.
@@ -30,6 +31,8 @@ const DRAIN_SECONDS_MAX: u64 = 8;
 pub struct Control {
     pub stop: Stop,
     pub orders: mpsc::Receiver<Order>,
+    /// Called once the gateway runs: it has the store, and nobody else has.
+    pub started: Box<dyn FnOnce() + Send>,
 }
 
 /// See [`Control`].
@@ -54,10 +57,11 @@ pub enum AppError {
 pub async fn run(config: Config, platform: Platform, control: Control) -> Result<(), AppError> {
     let path = config.gateway.state_dir.join("events.db");
     let store = Store::open(&path, platform.clock.clone(), platform.disk.clone()).await?;
-    let mut app = App::new(config, platform, store);
-    app.apply().await?;
+    let mut app = App::new(config.clone(), platform, store);
+    app.apply(config).await?;
+    (control.started)();
     app.platform.service.notify(Notice::Ready);
-    app.attend(control).await?;
+    app.attend(control.stop, control.orders).await?;
     if let Err(error) = app.store.close().await {
         // What was answered is on disk already; the next start only has to check the file.
         tracing::warn!(%error, "the database could not be closed in order");
@@ -88,7 +92,7 @@ struct App {
     board: Arc<Board>,
     shown: Shown,
     parts: BTreeMap<String, Part>,
-    tasks: JoinSet<(String, Result<(), StoreError>)>,
+    tasks: JoinSet<String>,
     /// Parts that were asked to stop and have not ended; a new one of the same name waits for it.
     leaving: BTreeSet<String>,
 }
@@ -108,32 +112,33 @@ impl App {
         }
     }
 
-    /// Makes what runs agree with the settings: stops what is gone or changed, then starts what is missing.
-    async fn apply(&mut self) -> Result<(), AppError> {
-        let mut wanted = self.wanted();
-        let stale: Vec<String> = self
-            .parts
-            .iter()
-            .filter(|(name, part)| wanted.get(*name) != Some(&part.settings))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in &stale {
-            if let Some(part) = self.parts.remove(name) {
-                part.stopper.stop();
-                self.leaving.insert(name.clone());
-            }
+    /// Makes what runs agree with the settings: stops what is gone or changed, then starts what is missing. Nothing has
+    /// changed if the store refuses.
+    async fn apply(&mut self, config: Config) -> Result<(), AppError> {
+        let destinations = destinations(&config);
+        self.store.configure(&destinations).await?;
+        self.store.set_linger(Duration::from_millis(config.limits.commit_linger_ms_max));
+        let names: Vec<String> = destinations.into_iter().map(|(id, _)| id.0).collect();
+        self.board.configure(&config, &names, self.platform.clock.now());
+        self.config = config;
+        let wanted = self.wanted();
+        let stale = self.parts.extract_if(.., |name, part| wanted.get(name) != Some(&part.settings));
+        for (name, part) in stale {
+            part.stopper.stop();
+            self.leaving.insert(name);
         }
         self.wait_for_leaving().await?;
-        let destinations = destinations(&self.config);
-        self.store.configure(&destinations).await?;
-        self.store.set_linger(Duration::from_millis(self.config.limits.commit_linger_ms_max));
-        let names: Vec<String> = destinations.into_iter().map(|(id, _)| id.0).collect();
-        self.board.configure(&self.config, &names, self.platform.clock.now());
-        wanted.retain(|name, _| !self.parts.contains_key(name));
-        for (name, settings) in wanted {
-            self.start(name, settings);
-        }
+        self.start_missing();
         Ok(())
+    }
+
+    /// Starts every part that is wanted, does not run, and is not still stopping.
+    fn start_missing(&mut self) {
+        for (name, settings) in self.wanted() {
+            if !self.parts.contains_key(&name) && !self.leaving.contains(&name) {
+                self.start(name, settings);
+            }
+        }
     }
 
     fn wanted(&self) -> BTreeMap<String, Settings> {
@@ -161,7 +166,7 @@ impl App {
         let pulse = Pulse::default();
         pulse.beat(self.platform.clock.now().mono);
         let (platform, store, board) = (self.platform.clone(), self.store.clone(), self.board.clone());
-        let shown = self.shown.clone();
+        let (shown, clock) = (self.shown.clone(), self.platform.clock.clone());
         let beat = pulse.clone();
         let task = name.clone();
         match &settings {
@@ -172,16 +177,22 @@ impl App {
                 let link = Link { analyzer, driver, options, platform, store, board, pulse: beat };
                 self.tasks.spawn(async move {
                     link.run(stop).await;
-                    (task, Ok(()))
+                    task
                 });
             }
             Settings::Broker(mqtt, gateway, analyzers) => {
                 let (mqtt, gateway, analyzers) = (mqtt.clone(), gateway.clone(), analyzers.clone());
                 let worker = BrokerWorker { mqtt, gateway, analyzers, platform, store, board, shown, pulse: beat };
-                self.tasks.spawn(async move { (task, worker.run(stop).await) });
+                self.tasks.spawn(async move {
+                    keep_running(&task, &clock, || worker.run(stop.clone())).await;
+                    task
+                });
             }
             Settings::Webhook(webhook, gateway, ahead_events_max) => {
                 let Some(dialect) = dialect(&webhook.dialect) else { return };
+                if webhook.secrets.is_empty() {
+                    tracing::warn!(destination = %webhook.id, "no secret is set: the receiver cannot tell who sends");
+                }
                 let (webhook, gateway, ahead_events_max) = (webhook.clone(), gateway.clone(), *ahead_events_max);
                 let destination = webhook_destination(&webhook);
                 let worker = WebhookWorker {
@@ -196,33 +207,41 @@ impl App {
                     shown,
                     pulse: beat,
                 };
-                self.tasks.spawn(async move { (task, worker.run(stop).await) });
+                self.tasks.spawn(async move {
+                    keep_running(&task, &clock, || worker.run(stop.clone())).await;
+                    task
+                });
             }
             Settings::Housekeeper(limits, retention) => {
                 let (limits, retention) = (limits.clone(), retention.clone());
                 let keeper = Housekeeper { limits, retention, platform, store, shown, pulse: beat };
                 self.tasks.spawn(async move {
                     keeper.run(stop).await;
-                    (task, Ok(()))
+                    task
                 });
             }
         }
         self.parts.insert(name, Part { settings, pulse, stopper });
     }
 
-    async fn attend(&mut self, mut control: Control) -> Result<(), AppError> {
+    async fn attend(&mut self, mut stop: Stop, mut orders: mpsc::Receiver<Order>) -> Result<(), AppError> {
         // Fed twice an interval, as sd_watchdog_enabled(3) advises.
         let interval = self.platform.service.watchdog_interval();
         let feeding = interval.map_or(Duration::from_secs(60), |interval| interval / 2);
         let mut told = String::new();
+        let mut changes = self.board.changes();
         loop {
             self.say_status(&mut told);
             let due = self.platform.clock.now().mono.after(feeding);
             tokio::select! {
                 biased;
-                () = control.stop.asked() => return self.stop().await,
-                Some(ended) = self.tasks.join_next() => return Err(part_stopped(ended)),
-                Some(order) = control.orders.recv() => self.obey(order).await?,
+                () = stop.asked() => return self.stop().await,
+                Some(ended) = self.tasks.join_next() => {
+                    self.note_end(ended)?;
+                    self.start_missing();
+                }
+                Some(order) = orders.recv() => self.obey(order).await?,
+                Ok(()) = changes.changed() => {}
                 () = self.platform.clock.sleep_until(due) => self.feed_watchdog().await,
             }
         }
@@ -232,10 +251,21 @@ impl App {
         self.platform.service.notify(Notice::Reloading);
         match order {
             Order::Reload(config) => {
-                self.config = *config;
-                self.apply().await?;
-                self.board.tell(self.platform.clock.now(), Fact::ConfigAccepted);
-                tracing::info!("new settings in force");
+                if config.gateway.state_dir != self.config.gateway.state_dir {
+                    tracing::warn!("another gateway.state_dir takes effect at the next start");
+                }
+                match self.apply(*config).await {
+                    Ok(()) => {
+                        self.board.tell(self.platform.clock.now(), Fact::ConfigAccepted);
+                        tracing::info!("new settings in force");
+                    }
+                    Err(AppError::Store(error)) => {
+                        let reason = format!("the store does not take them now: {error}");
+                        tracing::error!(%reason, "new settings refused, the old ones stay in force");
+                        self.board.tell(self.platform.clock.now(), Fact::ConfigRefused { reason });
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             Order::Refused(reason) => {
                 tracing::error!(%reason, "new settings refused, the old ones stay in force");
@@ -289,35 +319,46 @@ impl App {
         Ok(())
     }
 
-    /// Waits, within a bound, for the parts that were asked to stop.
+    /// Waits, within a bound, for the parts that were asked to stop. One that takes longer, on a disk that does not answer,
+    /// goes on leaving.
     async fn wait_for_leaving(&mut self) -> Result<(), AppError> {
         let patience = self.platform.clock.now().mono.after(Duration::from_secs(DRAIN_SECONDS_MAX));
         while !self.leaving.is_empty() {
             tokio::select! {
                 biased;
-                Some(ended) = self.tasks.join_next() => {
-                    match ended {
-                        Ok((name, Ok(()))) if self.leaving.remove(&name) => {}
-                        ended => return Err(part_stopped(ended)),
-                    }
-                }
+                Some(ended) = self.tasks.join_next() => self.note_end(ended)?,
                 () = self.platform.clock.sleep_until(patience) => {
-                    let names: Vec<&str> = self.leaving.iter().map(String::as_str).collect();
-                    return Err(AppError::PartStopped(format!("{} did not stop in time", names.join(" and "))));
+                    tracing::warn!(parts = ?self.leaving, "slow to stop");
+                    return Ok(());
                 }
             }
         }
         Ok(())
     }
+
+    /// A part that ends without being asked ends the gateway: the service manager starts it again from the store.
+    fn note_end(&mut self, ended: Result<String, JoinError>) -> Result<(), AppError> {
+        match ended {
+            Ok(name) if self.leaving.remove(&name) => Ok(()),
+            Ok(name) => Err(AppError::PartStopped(format!("{name} ended by itself"))),
+            // Its words stay unsaid: a panic's text may quote what it was working on.
+            Err(error) if error.is_panic() => Err(AppError::PartStopped("a fault in the program".to_owned())),
+            Err(_) => Err(AppError::PartStopped("it was cut off".to_owned())),
+        }
+    }
 }
 
-/// A part that ends without being asked ends the gateway: the service manager starts it again from the store.
-fn part_stopped(ended: Result<(String, Result<(), StoreError>), tokio::task::JoinError>) -> AppError {
-    AppError::PartStopped(match ended {
-        Ok((name, Ok(()))) => format!("{name} ended by itself"),
-        Ok((name, Err(error))) => format!("{name}: {error}"),
-        Err(error) => error.to_string(),
-    })
+/// Runs a destination's worker, and again from what the store knows whenever the store could not be read or refused what
+/// the worker believed. Ports and the other destinations do not notice.
+async fn keep_running<F, R>(name: &str, clock: &Arc<dyn Clock>, mut run: F)
+where
+    F: FnMut() -> R,
+    R: Future<Output = Result<(), StoreError>>,
+{
+    while let Err(error) = run().await {
+        tracing::error!(destination = name, %error, "the store does not answer as it should, starting again from it");
+        clock.sleep_until(clock.now().mono.after(Duration::from_secs(1))).await;
+    }
 }
 
 /// How a webhook is called in the store.

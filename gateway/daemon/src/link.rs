@@ -7,7 +7,7 @@
 use crate::board::Board;
 use crate::platform::{Platform, Stream};
 use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
-use crate::store::{NewEntry, Store};
+use crate::store::{NewEntry, Store, StoreError};
 use gateway_core::config::{Analyzer, Port};
 use gateway_core::event::{Alarm, AnalyzerId, EventId, EventKind, EventName, Id, Rejection};
 use gateway_core::health::Fact;
@@ -24,6 +24,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const HELD_BYTES_MAX: usize = 1 << 20;
 /// Between two attempts to open a port.
 const REOPEN_SECONDS: u64 = 1;
+/// After so many failures to read an unfinished message back it is given up.
+const RESUME_FAILURES_MAX: u32 = 5;
+/// How long a closed port's session may try to store what it owes.
+const CLOSE_SECONDS_MAX: u64 = 4;
 /// A port that takes no byte for this long is gone.
 const SEND_SECONDS_MAX: u64 = 10;
 
@@ -54,6 +58,9 @@ impl Link {
     async fn keep_open(&self, mut stop: Stop) {
         let id = &self.analyzer.id;
         let mut absent_because = String::new();
+        if self.is_called() {
+            self.tell_gone(String::new());
+        }
         while !stop.is_asked() {
             let opening = self.platform.serial.open(&self.analyzer.port, &self.analyzer.line);
             let opened = tokio::select! {
@@ -63,6 +70,7 @@ impl Link {
             };
             match opened {
                 Ok(stream) => {
+                    let opened_at = self.platform.clock.now().mono;
                     absent_because.clear();
                     tracing::info!(analyzer = %id, "port open");
                     self.board.tell(self.platform.clock.now(), Fact::LinkOpened { analyzer: id.clone() });
@@ -72,8 +80,12 @@ impl Link {
                         End::Gone(reason) => {
                             tracing::warn!(analyzer = %id, %reason, "port lost, waiting for it to come back");
                             self.note(EventName::AnalyzerDisconnected, Some(&reason)).await;
-                            let fact = Fact::LinkLost { analyzer: id.clone(), reason };
-                            self.board.tell(self.platform.clock.now(), fact);
+                            self.tell_gone(reason);
+                            // One that called and hung up may call again at once; one that does so all the time waits.
+                            let stayed = self.platform.clock.now().mono.since(opened_at).as_secs() >= REOPEN_SECONDS;
+                            if stayed && self.is_called() {
+                                continue;
+                            }
                         }
                     }
                 }
@@ -86,9 +98,6 @@ impl Link {
                     }
                 }
             }
-            if absent_because.is_empty() && matches!(self.analyzer.port, Port::TcpListen(_)) {
-                continue;
-            }
             let pause = self.in_seconds(REOPEN_SECONDS);
             tokio::select! {
                 biased;
@@ -98,13 +107,34 @@ impl Link {
         }
     }
 
+    /// Whether the analyzer calls us, so that hanging up is its way to end a conversation.
+    fn is_called(&self) -> bool {
+        matches!(self.analyzer.port, Port::TcpListen(_))
+    }
+
+    fn tell_gone(&self, reason: String) {
+        let analyzer = self.analyzer.id.clone();
+        let fact = match self.is_called() {
+            true => Fact::LinkAbsent { analyzer, reason: "waits for the analyzer to call".to_owned() },
+            false => Fact::LinkLost { analyzer, reason },
+        };
+        self.board.tell(self.platform.clock.now(), fact);
+    }
+
     async fn converse(&self, stream: Box<dyn Stream>, stop: Stop) -> End {
         let session = match self.driver.open(&self.options) {
             Ok(session) => session,
             Err(error) => return End::Gone(error.to_string()),
         };
-        let conversation =
-            Conversation { link: self, stream, session, actions: VecDeque::new(), held: Vec::new(), gone: None };
+        let conversation = Conversation {
+            link: self,
+            stream,
+            session,
+            actions: VecDeque::new(),
+            held: Vec::new(),
+            gone: None,
+            owes: false,
+        };
         conversation.run(stop).await
     }
 
@@ -183,7 +213,7 @@ impl Link {
 /// What a person may want to look at, now that it is stored.
 fn say(analyzer: &AnalyzerId, event: EventId, rejection: Option<Rejection>, alarm: Option<Alarm>) {
     if let Some(Rejection { code, reason, bytes }) = rejection {
-        tracing::warn!(%analyzer, %event, %code, %reason, bytes, "message rejected, its bytes are kept");
+        tracing::warn!(%analyzer, %event, %code, %reason, bytes, "message rejected; what was received of it is kept");
     }
     if let Some(Alarm { code, reason }) = alarm {
         tracing::warn!(%analyzer, %event, %code, %reason, "alarm");
@@ -199,11 +229,17 @@ struct Conversation<'a> {
     /// Received while a commit was on its way.
     held: Vec<u8>,
     gone: Option<String>,
+    /// Whether the last commit failed.
+    owes: bool,
 }
 
 impl Conversation<'_> {
     async fn run(mut self, mut stop: Stop) -> End {
-        self.resume().await;
+        tokio::select! {
+            biased;
+            () = stop.asked() => return End::Stopped,
+            () = self.resume() => {}
+        }
         let mut buffer = vec![0; 4096];
         loop {
             self.perform().await;
@@ -240,33 +276,45 @@ impl Conversation<'_> {
         }
     }
 
-    /// The session hears what the store remembers of an earlier conversation. A store that cannot be read now is waited for:
-    /// a session without its memory would take a repeat for news.
+    /// The session hears what the store remembers of an earlier conversation. A store that cannot be read just now is waited
+    /// for: a session without its memory would take a repeat for news. Bytes that cannot be read at all are given up, with a
+    /// `GAP` that says so.
     async fn resume(&mut self) {
-        let id = &self.link.analyzer.id;
+        let link = self.link;
+        let id = &link.analyzer.id;
+        let mut failures = 0;
         let (unfinished, running) = loop {
-            let memory = async {
-                Ok::<_, crate::store::StoreError>((
-                    self.link.store.unfinished(id).await?,
-                    self.link.store.running_test(id).await?,
-                ))
-            };
-            match memory.await {
+            let memory =
+                async { Ok::<_, StoreError>((link.store.unfinished(id).await?, link.store.running_test(id).await?)) };
+            let error = match link.beating(memory).await {
                 Ok(memory) => break memory,
-                Err(error) => {
-                    tracing::error!(analyzer = %id, %error, "the store cannot be read, trying again");
-                    let pause = self.link.in_seconds(REOPEN_SECONDS);
-                    self.link.platform.clock.sleep_until(pause).await;
+                Err(error) => error,
+            };
+            failures += 1;
+            tracing::error!(analyzer = %id, %error, "the unfinished message cannot be read back");
+            if failures >= RESUME_FAILURES_MAX {
+                let now = link.platform.clock.now();
+                let gap = EventKind::bare(EventName::Gap);
+                if link.beating(link.store.abandon_unfinished(id, now, link.event_id(&gap, now))).await.is_ok() {
+                    break (Vec::new(), None);
                 }
             }
+            link.beating(link.platform.clock.sleep_until(link.in_seconds(REOPEN_SECONDS))).await;
         };
         self.tell(Input::Opened(Resume { unfinished: &unfinished, running: running.as_ref() }));
     }
 
+    /// What the session still owes the store it may commit now, for as long as a stop may take.
     async fn close(&mut self) {
         self.tell(Input::Closed);
         self.gone.get_or_insert_default();
         self.perform().await;
+        let patience = self.link.in_seconds(CLOSE_SECONDS_MAX);
+        while let Some(due) = self.session.deadline().filter(|due| self.owes && *due <= patience) {
+            self.link.beating(self.link.platform.clock.sleep_until(due)).await;
+            self.tell(Input::DeadlineReached);
+            self.perform().await;
+        }
     }
 
     fn tell(&mut self, input: Input<'_>) {
@@ -281,6 +329,7 @@ impl Conversation<'_> {
                 Action::Send(bytes) => self.send(&bytes).await,
                 Action::Commit(commit) => {
                     let stored = self.commit(commit).await;
+                    self.owes = !stored;
                     self.tell(if stored { Input::Committed } else { Input::CommitFailed });
                 }
             }

@@ -86,7 +86,8 @@ impl Broker {
 
     fn fate(&self) -> Fate {
         let state = &mut *self.lock();
-        let (before, after) = (state.chance.chance(state.plan.broken_before), state.chance.chance(state.plan.broken_after));
+        let (before, after) =
+            (state.chance.chance(state.plan.broken_before), state.chance.chance(state.plan.broken_after));
         let delay = Duration::from_millis(state.chance.below(state.plan.ack_ms_max + 1));
         if before && state.plan.take_fault() {
             Fate::BreakBefore

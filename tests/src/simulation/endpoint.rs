@@ -177,7 +177,8 @@ impl Endpoint {
                 _ => Answer::Lost,
             };
         }
-        let mut fate = Seeded::new(post.event().bytes().fold(0, |sum: u64, byte| sum * 31 % 1_000_003 + u64::from(byte)));
+        let mut fate =
+            Seeded::new(post.event().bytes().fold(0, |sum: u64, byte| sum * 31 % 1_000_003 + u64::from(byte)));
         if fate.chance(self.plan.poisonous) { Answer::Status(self.plan.refusal) } else { Answer::Status(204) }
     }
 }

@@ -12,6 +12,7 @@ use gateway_daemon::platform::Platform;
 use gateway_daemon::pulse::{Stopper, stop_channel};
 use gateway_daemon::simulated::astm::{Sender, Timers};
 use gateway_daemon::simulated::seeded::Seeded;
+use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
@@ -80,6 +81,7 @@ struct Stage {
     complaints: Vec<String>,
     rows_max: i64,
     peers: Vec<JoinHandle<()>>,
+    reader: Option<Connection>,
 }
 
 /// A running gateway.
@@ -123,6 +125,7 @@ impl Stage {
             complaints: Vec::new(),
             rows_max: 0,
             peers: Vec::new(),
+            reader: None,
         }
     }
 
@@ -152,7 +155,7 @@ impl Stage {
             tokio::time::sleep(Duration::from_millis(200 + self.chance.below(2_000))).await;
             self.outages.push((died, self.world.now()));
             // Every other crash takes the whole machine with it.
-            if self.world.effects() % 2 == 0 {
+            if self.world.effects().is_multiple_of(2) {
                 self.boot += 1;
                 self.booted = self.world.now();
                 self.world.note("the machine boots");
@@ -223,7 +226,7 @@ impl Stage {
                     break Ended::Crashed;
                 }
                 () = tokio::time::sleep(self.scenario.look) => {
-                    let rest = check::rest(&self.folder.path().join("events.db"), &self.scenario);
+                    let rest = self.rest();
                     self.rows_max = self.rows_max.max(rest.as_ref().map_or(0, |rest| rest.rows_max));
                     if self.lines.all_done() && rest.is_some_and(|rest| rest.undone == 0) {
                         break Ended::Done;
@@ -239,6 +242,13 @@ impl Stage {
             Ended::Crashed | Ended::ByItself(_) => bury(gateway).await,
         }
         ended
+    }
+
+    fn rest(&mut self) -> Option<check::Rest> {
+        // One connection for the run: making one takes longer than looking.
+        let database = self.folder.path().join("events.db");
+        let reader = self.reader.get_or_insert_with(|| check::read_only(&database));
+        check::rest(reader, &self.scenario)
     }
 
     /// The orderly stop, which must not take longer than its bound.

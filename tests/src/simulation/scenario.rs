@@ -189,7 +189,8 @@ impl Scenario {
         scenario.webhooks.truncate(1);
         scenario.webhooks[0].endpoint =
             EndpointPlan { down: Some((hour, 169 * hour)), latency_ms_max: 100, ..EndpointPlan::default() };
-        scenario.webhooks[0].retry = seconds(&[0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400, 86_400, 86_400, 86_400, 86_400]);
+        scenario.webhooks[0].retry =
+            seconds(&[0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400, 86_400, 86_400, 86_400, 86_400]);
         scenario.broker = BrokerPlan { away: Some((30 * hour, 54 * hour)), ack_ms_max: 20, ..BrokerPlan::default() };
         scenario.disk = DiskPlan::default();
         scenario.offline = None;

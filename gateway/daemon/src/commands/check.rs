@@ -44,5 +44,7 @@ fn summary(config: &Config) -> String {
         Broker::Embedded => "embedded MQTT broker".to_owned(),
         Broker::Url { host, port, .. } => format!("MQTT broker {host}:{port}"),
     };
-    format!("{}, {}, {broker}", count(config.analyzers.len(), "analyzer"), count(config.webhooks.len(), "webhook"))
+    let hint = if config.analyzers.is_empty() { " (no analyzer: nothing will be read)" } else { "" };
+    let (analyzers, webhooks) = (config.analyzers.len(), config.webhooks.len());
+    format!("{}, {}, {broker}{hint}", count(analyzers, "analyzer"), count(webhooks, "webhook"))
 }

@@ -71,24 +71,29 @@ pub fn run(demo: Demo, err: &mut dyn Write) -> u8 {
     }
 }
 
+/// One line. A terminal or pipe that was closed misses it, and the demo goes on.
+fn show(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 /// Plays, prints the count, and says whether nothing was lost.
 async fn play(demo: &Demo) -> anyhow::Result<bool> {
     let mqtt_port = start_broker()?;
     let start: Start = Box::new(move |config, stop| Box::pin(start_gateway(config, mqtt_port, stop)));
     let verdict = perform(demo, mqtt_port, start).await?;
-    print!("{verdict}");
+    show(verdict.to_string().trim_end());
     for missing in verdict.missing.iter().take(20) {
-        println!("missing: {missing}");
+        show(&format!("missing: {missing}"));
     }
     if !verdict.is_sound() {
-        println!(
+        show(&format!(
             "not sound: {} doubled, {} different repeats, {} holes, {} wrong signatures, {} damaged frames accepted",
             verdict.total().doubled,
             verdict.differing,
             verdict.holes,
             verdict.wrong_signatures,
             verdict.accepted_damaged
-        );
+        ));
         return Ok(false);
     }
     Ok(true)
@@ -234,7 +239,7 @@ fn start_broker() -> anyhow::Result<u16> {
 async fn start_gateway(config: Config, mqtt_port: u16, stop: oneshot::Receiver<()>) -> anyhow::Result<()> {
     let (stopper, asked) = stop_channel();
     let (_orders, inbox) = mpsc::channel(1);
-    let control = Control { stop: asked, orders: inbox };
+    let control = Control { stop: asked, orders: inbox, started: Box::new(|| {}) };
     let gateway = app::run(config, Platform::with_publisher(RumqttPublisher::beside(mqtt_port)), control);
     tokio::pin!(gateway);
     tokio::select! {

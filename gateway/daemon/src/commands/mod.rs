@@ -12,6 +12,8 @@ use std::io::{stderr, stdout};
 
 /// EX_CONFIG of sysexits.h: the settings are wrong, and starting again will not help.
 pub const EXIT_CONFIG: u8 = 78;
+/// Wrong arguments. The service unit knows it: starting again will not help.
+pub const EXIT_USAGE: u8 = 2;
 /// The gateway could not run, for a reason that may pass.
 pub const EXIT_FAILED: u8 = 1;
 

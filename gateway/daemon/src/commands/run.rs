@@ -24,6 +24,8 @@ pub struct Args {
 /// Runs the gateway. Exit status 0 after a stop that was asked for, 78 without usable settings.
 pub fn run(args: Args, err: &mut dyn Write) -> u8 {
     start_log();
+    // What the gateway writes holds patient data: for its own user and group only.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o027));
     let source = Source::of_process(args.config, args.state_dir);
     let running = match configuration::load_for_run(&source) {
         Ok(running) => running,
@@ -35,7 +37,7 @@ pub fn run(args: Args, err: &mut dyn Write) -> u8 {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(8)
+        .max_blocking_threads(16)
         .thread_stack_size(512 * 1024)
         .enable_all()
         .build();
@@ -56,20 +58,22 @@ async fn supervise(source: Source, running: configuration::Running) -> anyhow::R
     let (stopper, stop) = stop_channel();
     let (orders, inbox) = mpsc::channel(4);
     let loaded = running.loaded;
+    let mut started: Box<dyn FnOnce() + Send> = Box::new(|| {});
     match &running.refused {
         None => {
             match &loaded.path {
-                Some(path) => tracing::info!(file = %path.display(), hash = %loaded.hash, "settings in force"),
+                Some(path) => tracing::info!(file = %path.display(), hash = %loaded.hash, "settings are good"),
                 None => tracing::warn!("no settings file found: running with the defaults, without analyzers"),
             }
-            keep(&loaded);
+            let good = loaded.clone();
+            started = Box::new(move || keep(&good));
         }
         Some(failure) => {
             tracing::error!("the settings file is refused; running on the last good settings\n{failure}");
             orders.send(Order::Refused(summary(failure))).await?;
         }
     }
-    let control = Control { stop, orders: inbox };
+    let control = Control { stop, orders: inbox, started };
     let gateway = app::run(loaded.config, Platform::real(), control);
     tokio::pin!(gateway);
     let signals = heed_signals(source, stopper, orders);
@@ -139,4 +143,9 @@ fn start_log() {
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_target(false)
     });
     let _ = registry.with(journal).with(plain).try_init();
+    // Where, but not what: a panic's text may quote what the program was working on.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a fault in the program");
+    }));
 }

@@ -7,11 +7,13 @@ pub mod broker;
 pub mod webhook;
 
 use crate::platform::{BoxFuture, Platform};
-use crate::store::{AttemptNote, DestinationId, Record, Row, Store};
+use crate::store::{AttemptNote, DestinationId, Record, Row, Store, StoreError};
 use gateway_core::delivery::Reason;
 use gateway_core::event::Seq;
 use gateway_core::time::Now;
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -47,7 +49,7 @@ struct Recorder {
     cursor: Option<(Seq, u64)>,
     /// How many outcomes wait.
     unwritten: usize,
-    writing: Option<BoxFuture<'static, ()>>,
+    writing: Option<BoxFuture<'static, Result<(), StoreError>>>,
 }
 
 impl Recorder {
@@ -90,27 +92,53 @@ impl Recorder {
     }
 
     /// Drives the write that is on its way to its end; waits for ever if there is none. May be dropped and called again.
-    async fn written(&mut self) {
-        match &mut self.writing {
+    /// An error says that the store refuses what this worker believes: it must start again from what the store knows.
+    async fn written(&mut self) -> Result<(), StoreError> {
+        let written = match &mut self.writing {
             Some(writing) => writing.await,
             None => std::future::pending().await,
-        }
+        };
         self.writing = None;
         self.begin();
+        written
     }
 
     /// Writes everything down.
-    async fn flush(&mut self) {
+    async fn flush(&mut self) -> Result<(), StoreError> {
         while self.writing.is_some() {
-            self.written().await;
+            self.written().await?;
+        }
+        Ok(())
+    }
+
+    /// Does something that takes a while, and goes on writing meanwhile.
+    async fn beside<T>(&mut self, work: impl Future<Output = T>) -> Result<T, StoreError> {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                written = self.written() => written?,
+            }
         }
     }
 }
 
 /// Writes outcomes down, however long the disk refuses.
-async fn write(platform: &Platform, store: &Store, destination: &DestinationId, record: Record) {
-    while let Err(error) = store.record(destination, record.clone()).await {
-        tracing::error!(destination = %destination.0, %error, "the outcome cannot be written down, trying again");
+async fn write(
+    platform: &Platform,
+    store: &Store,
+    destination: &DestinationId,
+    record: Record,
+) -> Result<(), StoreError> {
+    loop {
+        match store.record(destination, record.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.is_refusal() => return Err(error),
+            Err(error) => {
+                tracing::error!(destination = %destination.0, %error, "the outcome cannot be written down, trying again");
+            }
+        }
         let due = platform.clock.now().mono.after(Duration::from_secs(RECORD_RETRY_SECONDS));
         platform.clock.sleep_until(due).await;
     }

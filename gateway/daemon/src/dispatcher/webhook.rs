@@ -10,9 +10,11 @@ use crate::store::{AttemptNote, DestinationId, Record, Row, Store, StoreError, u
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use gateway_core::config::Webhook;
-use gateway_core::delivery::{Changes, Entry, Jitter, Limits, Outcome, Queue, Reason, ReasonCode, Start};
+use gateway_core::delivery::{
+    Changes, DeliveryState, Entry, Jitter, Limits, Outcome, Queue, Reason, ReasonCode, Start,
+};
 use gateway_core::dialects::{Attempt, Dialect, Request, Response};
-use gateway_core::event::{Event, Seq};
+use gateway_core::event::{Event, EventId, Seq};
 use gateway_core::health::Fact;
 use gateway_core::time::Now;
 use std::collections::BTreeMap;
@@ -41,6 +43,7 @@ pub struct WebhookWorker {
 /// One attempt that has come to its end.
 struct Ended {
     start: Start,
+    event: EventId,
     outcome: Outcome,
     note: AttemptNote,
 }
@@ -49,7 +52,15 @@ type Flight = BoxFuture<'static, Ended>;
 
 impl WebhookWorker {
     /// Runs until it is asked to stop. Only a store that cannot be read ends it otherwise.
-    pub async fn run(self, mut stop: Stop) -> Result<(), StoreError> {
+    pub async fn run(&self, mut stop: Stop) -> Result<(), StoreError> {
+        let mut recorder = Recorder::new(&self.platform, &self.store, &self.destination);
+        let ended = self.keep_forwarding(&mut stop, &mut recorder).await;
+        // Also after an error: what is written down need not be repeated.
+        recorder.flush().await?;
+        ended
+    }
+
+    async fn keep_forwarding(&self, stop: &mut Stop, recorder: &mut Recorder) -> Result<(), StoreError> {
         let backlog = self.store.backlog(&self.destination).await?;
         let limits = Limits { concurrency: self.webhook.concurrency, ahead_events_max: self.ahead_events_max };
         let schedule = self.webhook.schedule(self.dialect.schedule());
@@ -58,14 +69,14 @@ impl WebhookWorker {
         let mut head = self.store.head();
         let mut events: BTreeMap<Seq, Event> = BTreeMap::new();
         let mut flights: FuturesUnordered<Flight> = FuturesUnordered::new();
-        let mut recorder = Recorder::new(&self.platform, &self.store, &self.destination);
+        let (mut left_alone, mut said) = (false, None);
         loop {
             head.borrow_and_update();
-            self.offer(&mut queue, &mut events, &mut recorder).await?;
+            self.offer(&mut queue, &mut events, recorder).await?;
             if recorder.keeps_up() {
-                self.begin(&mut queue, &mut events, &mut flights, &mut recorder).await?;
+                self.begin(&mut queue, &mut events, &mut flights, recorder).await?;
             }
-            self.tell(&queue);
+            self.tell(&queue, &mut left_alone);
             let now = self.now();
             self.pulse.beat(now.mono);
             let beat = now.mono.after(Duration::from_secs(BEAT_SECONDS));
@@ -74,15 +85,14 @@ impl WebhookWorker {
                 biased;
                 () = stop.asked() => break,
                 Some(ended) = flights.next(), if !flights.is_empty() => {
-                    self.settle(&mut queue, ended, &mut flights, &mut recorder);
+                    self.settle(&mut queue, ended, &mut flights, recorder, &mut said);
                 }
-                () = recorder.written() => {}
+                written = recorder.written() => written?,
                 () = head.changed(), if queue.wants_events().is_some() => {}
                 () = self.platform.clock.sleep_until(wake) => {}
             }
         }
-        self.drain(queue, flights, &mut recorder).await;
-        recorder.flush().await;
+        self.drain(queue, flights, recorder).await;
         Ok(())
     }
 
@@ -134,16 +144,13 @@ impl WebhookWorker {
                 _ => Vec::new(),
             };
             self.shown.raise(event.seq);
-            match self.attempt(start, event, history) {
-                Some(flight) => flights.push(flight),
-                None => note_down(recorder, queue.pass(start.seq), Vec::new()),
-            }
+            flights.push(self.attempt(start, event, history));
         }
         Ok(())
     }
 
-    /// One attempt, from the event to the outcome; `None` if the event turns out to have no form in this dialect.
-    fn attempt(&self, start: Start, event: Event, history: Vec<Event>) -> Option<Flight> {
+    /// One attempt, from the event to the outcome.
+    fn attempt(&self, start: Start, event: Event, history: Vec<Event>) -> Flight {
         let began = self.now();
         let attempt = Attempt {
             gateway: &self.gateway,
@@ -154,20 +161,21 @@ impl WebhookWorker {
             redriven: start.redriven,
             history: &history,
         };
+        let id = event.id;
         let batch = [event];
         let sending = match (unsendable(&batch[0]), self.dialect.render(&batch, &attempt)) {
             (Some(reason), _) => Err(reason),
             (None, Ok(Some(Request::Http(request)))) => Ok(self.platform.http.post(&self.webhook, request)),
-            (None, Ok(None)) => return None,
+            (None, Ok(None)) => Err(Reason::new(ReasonCode::CannotRender, "the event has no form in this dialect")),
             (None, Err(error)) => Err(Reason::new(ReasonCode::CannotRender, error.0)),
         };
         let (dialect, clock) = (self.dialect, self.platform.clock.clone());
-        Some(Box::pin(async move {
+        Box::pin(async move {
             let answer = match sending {
                 Ok(sending) => sending.await,
                 Err(reason) => {
                     let note = note(&start, began, began, None, Some(reason.clone()));
-                    return Ended { start, outcome: Outcome::Rejected { reason }, note };
+                    return Ended { start, event: id, outcome: Outcome::Rejected { reason }, note };
                 }
             };
             let ended = clock.now();
@@ -175,7 +183,7 @@ impl WebhookWorker {
                 Ok(response) => {
                     let outcome = dialect.judge(&batch, &response, ended);
                     let note = note(&start, began, ended, Some(&response), reason_of(&outcome));
-                    Ended { start, outcome, note }
+                    Ended { start, event: id, outcome, note }
                 }
                 Err(error) => {
                     let outcome = match error {
@@ -184,10 +192,10 @@ impl WebhookWorker {
                         SendError::Configuration(reason) => Outcome::Held { reason },
                     };
                     let note = note(&start, began, ended, None, reason_of(&outcome));
-                    Ended { start, outcome, note }
+                    Ended { start, event: id, outcome, note }
                 }
             }
-        }))
+        })
     }
 
     /// Records this outcome and all that are ready with it.
@@ -199,32 +207,53 @@ impl WebhookWorker {
             let jitter = Jitter(u16::from_le_bytes(random));
             let seq = ended.start.seq;
             let changes = queue.finish(seq, &ended.outcome, self.now(), jitter);
-            self.say(&ended);
+            let state = changes.rows.iter().rev().find(|(row, _)| *row == seq).map(|(_, entry)| &entry.state);
+            self.say(&ended, said, state);
             let notes = if changes.counted { vec![ended.note] } else { Vec::new() };
             note_down(recorder, changes, notes);
             next = flights.next().now_or_never().flatten();
         }
     }
 
-    fn say(&self, ended: &Ended) {
-        let (endpoint, attempt) = (&self.webhook.id, ended.start.attempt);
+    /// One line when a reason is new, not one for each attempt; and always one for a dead letter.
+    fn say(&self, ended: &Ended, said: &mut Option<ReasonCode>, state: Option<&DeliveryState>) {
+        let (endpoint, event, attempt) = (&self.webhook.id, ended.event, ended.start.attempt);
+        if let Some(DeliveryState::Dead { reason, .. }) = state {
+            tracing::error!(destination = %endpoint, %event, attempt, %reason, "dead letter: it is kept and not sent again");
+            return;
+        }
         match &ended.outcome {
             Outcome::Delivered => {
+                *said = None;
                 self.board.delivered(&self.destination.0, 1);
-                tracing::debug!(destination = %endpoint, seq = ended.start.seq.0, attempt, "delivered");
+                tracing::debug!(destination = %endpoint, %event, attempt, "delivered");
             }
-            Outcome::Rejected { reason } => {
-                tracing::error!(destination = %endpoint, seq = ended.start.seq.0, attempt, %reason, "dead letter");
-            }
-            Outcome::Retryable { reason, .. } | Outcome::Held { reason } | Outcome::NoNetwork { reason } => {
-                tracing::warn!(destination = %endpoint, seq = ended.start.seq.0, attempt, %reason, "not delivered, kept");
+            Outcome::Retryable { reason, .. }
+            | Outcome::Held { reason }
+            | Outcome::NoNetwork { reason }
+            | Outcome::Rejected { reason } => {
+                if said.replace(reason.code) == Some(reason.code) {
+                    tracing::debug!(destination = %endpoint, %event, attempt, %reason, "not delivered, kept");
+                } else {
+                    let next_step = reason.code.next_step();
+                    tracing::warn!(destination = %endpoint, %event, attempt, %reason, next_step, "not delivered, kept");
+                }
             }
         }
     }
 
-    fn tell(&self, queue: &Queue) {
-        let fact = Fact::DestinationChanged { destination: self.destination.0.clone(), view: queue.view() };
-        self.board.tell(self.now(), fact);
+    /// Shows how the queue stands, and says when the endpoint is left alone and when it is well again.
+    fn tell(&self, queue: &Queue, left_alone: &mut bool) {
+        let view = queue.view();
+        match &view.breaker {
+            Some(reason) if !*left_alone => {
+                tracing::warn!(destination = %self.webhook.id, %reason, "the endpoint is left alone but for probes; everything is kept");
+            }
+            None if *left_alone => tracing::info!(destination = %self.webhook.id, "the endpoint is well again"),
+            _ => {}
+        }
+        *left_alone = view.breaker.is_some();
+        self.board.tell(self.now(), Fact::DestinationChanged { destination: self.destination.0.clone(), view });
     }
 
     /// Waits, within a bound, for the answers that are on their way: each one that is recorded need not be repeated.
@@ -232,7 +261,7 @@ impl WebhookWorker {
         let patience = self.now().mono.after(Duration::from_secs(DRAIN_SECONDS_MAX));
         let draining = async {
             while let Some(ended) = flights.next().await {
-                self.settle(&mut queue, ended, &mut flights, recorder);
+                self.settle(&mut queue, ended, &mut flights, recorder, &mut None);
             }
         };
         tokio::select! {

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// How much of an answer is read: enough for a verdict and for a person to see what was said.
 const ANSWER_BYTES_MAX: usize = 4096;
@@ -110,6 +111,10 @@ fn from_io(error: &std::io::Error) -> Option<SendError> {
     let passing = |code, detail: &str| Some(SendError::Passing(Reason::new(code, detail)));
     match error.kind() {
         ErrorKind::ConnectionRefused => passing(ReasonCode::ConnectionRefused, "the connection was refused"),
+        // Somebody on the same network who is switched off looks like this too: then it is their trouble, not ours.
+        ErrorKind::HostUnreachable if has_route() => {
+            passing(ReasonCode::ConnectionRefused, "the receiver's machine does not answer")
+        }
         ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown | ErrorKind::HostUnreachable => {
             Some(SendError::NoNetwork(Reason::new(ReasonCode::NoNetwork, "no route to the receiver")))
         }
@@ -121,6 +126,10 @@ fn from_io(error: &std::io::Error) -> Option<SendError> {
     }
 }
 
+/// A lookup holds a thread until the system gives up on it, long after the request has: few at once, so that a dead name
+/// server cannot take the threads that the disk needs.
+static LOOKUPS: Semaphore = Semaphore::const_new(2);
+
 /// Name resolution by the system, with the two failures told apart: no such name, or nobody to ask.
 struct SystemResolver;
 
@@ -128,6 +137,8 @@ impl Resolve for SystemResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let name = name.as_str().to_owned();
         Box::pin(async move {
+            // Never closed, so there is always a turn to wait for.
+            let _turn = LOOKUPS.acquire().await;
             let found = tokio::net::lookup_host((name.as_str(), 0)).await;
             let addresses: Vec<_> = match found {
                 Ok(addresses) => addresses.collect(),

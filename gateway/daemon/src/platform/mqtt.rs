@@ -12,19 +12,21 @@ use rumqttc::{
     AsyncClient, ConnectionError, Event, EventLoop, Incoming, LastWill, MqttOptions, PublishOptions, QoS, Transport,
 };
 use std::error::Error;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 const CONNECT_SECONDS_MAX: u64 = 10;
+/// Retained states that may be on their way beside the window's events.
+const STATES_MAX: usize = 1024;
 const KEEP_ALIVE_SECONDS: u16 = 20;
 
 /// Brokers on the network, and the one inside this process, which is started when it is first asked for.
 #[derive(Default)]
 pub struct RumqttPublisher {
-    /// The embedded broker's port, or why it does not run.
-    embedded: OnceLock<Result<u16, String>>,
+    /// The embedded broker's port, once it runs.
+    embedded: Mutex<Option<u16>>,
 }
 
 impl Publisher for RumqttPublisher {
@@ -32,7 +34,7 @@ impl Publisher for RumqttPublisher {
         let options = self.options(settings);
         let window = settings.mqtt.window;
         Box::pin(async move {
-            let (client, mut events) = AsyncClient::builder(options?).capacity(window * 2 + 16).build();
+            let (client, mut events) = AsyncClient::builder(options?).capacity(window + STATES_MAX).build();
             let connecting = tokio::time::timeout(Duration::from_secs(CONNECT_SECONDS_MAX), connected(&mut events));
             match connecting.await {
                 Ok(Ok(())) => Ok(Box::new(Connection::start(client, events)) as Box<dyn MqttConnection>),
@@ -46,7 +48,7 @@ impl Publisher for RumqttPublisher {
 impl RumqttPublisher {
     /// With the embedded broker already started on this port.
     pub fn beside(embedded_port: u16) -> RumqttPublisher {
-        RumqttPublisher { embedded: OnceLock::from(Ok(embedded_port)) }
+        RumqttPublisher { embedded: Mutex::new(Some(embedded_port)) }
     }
 
     fn options(&self, settings: &MqttConnect) -> Result<MqttOptions, Reason> {
@@ -54,8 +56,13 @@ impl RumqttPublisher {
         let (host, port, tls) = match &mqtt.broker {
             Broker::Url { host, port, tls } => (host.clone(), *port, *tls),
             Broker::Embedded => {
-                let started = self.embedded.get_or_init(|| start_embedded(mqtt.packet_bytes_max));
-                let port = started.clone().map_err(|error| Reason::new(ReasonCode::ConnectionRefused, error))?;
+                let mut embedded = self.embedded.lock().unwrap_or_else(PoisonError::into_inner);
+                let port = match *embedded {
+                    Some(port) => port,
+                    None => start_embedded(mqtt.packet_bytes_max)
+                        .map_err(|error| Reason::new(ReasonCode::ConnectionRefused, error))?,
+                };
+                *embedded = Some(port);
                 ("127.0.0.1".to_owned(), port, false)
             }
         };

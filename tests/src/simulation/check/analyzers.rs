@@ -41,7 +41,8 @@ fn messages_are_stored_once(
         }
         match found.first() {
             None if notes.acknowledged.contains(&key) => {
-                faults.add("acknowledged is stored", format!("{analyzer}: {} had its last ACK and is lost", message.id));
+                faults
+                    .add("acknowledged is stored", format!("{analyzer}: {} had its last ACK and is lost", message.id));
             }
             None => {}
             Some(event) => {
@@ -78,13 +79,7 @@ fn stored_results(event: &Stored) -> Vec<(String, String)> {
     results.iter().map(|result| (text(&result["code"]), text(&result["value"]))).collect()
 }
 
-fn answers_were_true(
-    outcome: &Outcome,
-    analyzer: &str,
-    database: &Database,
-    own: &[&Stored],
-    faults: &mut Faults,
-) {
+fn answers_were_true(outcome: &Outcome, analyzer: &str, database: &Database, own: &[&Stored], faults: &mut Faults) {
     let notes = &outcome.analyzers[analyzer];
     if notes.accepted_damaged > 0 {
         let what = format!("{analyzer}: {} damaged frames were acknowledged", notes.accepted_damaged);
@@ -121,10 +116,15 @@ fn run_is_whole(outcome: &Outcome, analyzer: &str, own: &[&Stored], faults: &mut
             continue;
         }
         let so_far = reached.entry(event.lane.clone()).or_default();
-        for (place, (from, list)) in [("samples_from", "samples"), ("temperatures_from", "temperatureSamples")].iter().enumerate() {
+        for (place, (from, list)) in
+            [("samples_from", "samples"), ("temperatures_from", "temperatureSamples")].iter().enumerate()
+        {
             let count = data[list].as_array().map_or(0, |list| list.len() as u64);
             if data[from].as_u64() != Some(so_far[place]) {
-                let what = format!("{analyzer}: event {} starts {list} at {}, not at {}", event.seq, data[from], so_far[place]);
+                let what = format!(
+                    "{analyzer}: event {} starts {list} at {}, not at {}",
+                    event.seq, data[from], so_far[place]
+                );
                 faults.add("run is whole", what);
             }
             so_far[place] += count;

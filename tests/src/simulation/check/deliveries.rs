@@ -83,7 +83,8 @@ fn arrives_or_is_dead(
         match row {
             Some(row) if row.state == "dead" => {
                 let counted = usize::try_from(row.attempts).unwrap_or(0) <= refused.len() + accepted.len();
-                let tried = matches!(row.reason.as_deref(), Some("too_large" | "cannot_render" | "data_evicted")) || counted;
+                let tried =
+                    matches!(row.reason.as_deref(), Some("too_large" | "cannot_render" | "data_evicted")) || counted;
                 if row.reason.is_none() || !tried {
                     let what = format!("{} is dead after {} attempts for {:?}", about(), row.attempts, row.reason);
                     faults.add("dead has a reason", what);

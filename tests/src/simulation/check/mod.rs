@@ -154,18 +154,19 @@ pub struct Rest {
     pub rows_max: i64,
 }
 
-/// What is left to do now, by a look into the database.
-pub fn rest(database: &Path, scenario: &Scenario) -> Option<Rest> {
-    let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+/// What is left to do now, by a look into the database; `None` while there is nothing to look at.
+pub fn rest(connection: &Connection, scenario: &Scenario) -> Option<Rest> {
     let mut rest = Rest::default();
     let mut wanted = vec!["mqtt".to_owned()];
     wanted.extend(scenario.webhooks.iter().map(|webhook| format!("webhook:{}", webhook.id)));
     for destination in wanted {
-        let sql = "SELECT cursor FROM destinations WHERE id = ?1";
-        let cursor: i64 = connection.query_row(sql, [&destination], |row| row.get(0)).optional().ok()??;
-        let sql = "SELECT count(*) FROM deliveries WHERE destination = ?1 AND state <> 'dead'";
-        let rows: i64 = connection.query_row(sql, [&destination], |row| row.get(0)).ok()?;
-        let beyond = events(&connection, cursor).ok()?;
+        let number = |sql| -> Option<i64> {
+            let mut select = connection.prepare_cached(sql).ok()?;
+            select.query_row([&destination], |row| row.get(0)).optional().ok()?
+        };
+        let cursor = number("SELECT cursor FROM destinations WHERE id = ?1")?;
+        let rows = number("SELECT count(*) FROM deliveries WHERE destination = ?1 AND state <> 'dead'")?;
+        let beyond = events(connection, cursor).ok()?;
         let beyond = beyond.iter().filter(|event| scenario.belongs(&destination, event)).count();
         rest.undone += rows + i64::try_from(beyond).unwrap_or(i64::MAX);
         rest.rows_max = rest.rows_max.max(rows);

@@ -161,7 +161,7 @@ impl Stage {
 
     fn say(&self, who: &str, text: &str) {
         if !self.quiet {
-            println!("{:6.1} s  {who:<12} {text}", self.elapsed());
+            super::show(&format!("{:6.1} s  {who:<12} {text}", self.elapsed()));
         }
     }
 

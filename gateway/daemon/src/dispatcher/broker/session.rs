@@ -1,0 +1,255 @@
+//! One connection to the broker, from the connect to its end.
+
+use super::{BrokerWorker, MQTT, Position};
+use crate::dispatcher::Recorder;
+use crate::platform::{BoxFuture, Message, MqttConnection};
+use crate::pulse::{BEAT_SECONDS, Stop};
+use crate::store::{DestinationId, HeadWatch, Record, StoreError, unsendable};
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
+use gateway_core::delivery::{Reason, ReasonCode};
+use gateway_core::event::{Event, Seq};
+use gateway_core::mutants::{Mutant, planted};
+use gateway_core::time::Mono;
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long a stop waits for PUBACKs that are on their way.
+const DRAIN_SECONDS_MAX: u64 = 3;
+/// A PUBACK that takes longer than this does not come any more.
+const ACK_SECONDS_MAX: u64 = 30;
+
+/// How a connection ended that nobody asked to end.
+pub(super) struct Lost {
+    pub reason: Reason,
+    pub reached: Position,
+    /// The oldest event that was on its way.
+    pub first_unacked: Option<Seq>,
+}
+
+type Ack = (Seq, u64, Result<(), Reason>);
+
+/// One connection's life.
+pub(super) struct Session<'a> {
+    worker: &'a BrokerWorker,
+    recorder: &'a mut Recorder,
+    connection: Box<dyn MqttConnection>,
+    position: Position,
+    /// Read from the log, not yet published.
+    waiting: VecDeque<Event>,
+    looked_to: Seq,
+    next_ordinal: u64,
+    window: usize,
+    acks: FuturesOrdered<BoxFuture<'static, Ack>>,
+    /// What `acks` waits for, in the same order.
+    in_flight: VecDeque<Seq>,
+    /// When the broker last acknowledged anything, or when waiting for it began.
+    progress: Mono,
+    retained: FuturesUnordered<BoxFuture<'static, Result<(), Reason>>>,
+    shown_states: Vec<(String, String)>,
+    head: HeadWatch,
+    changes: watch::Receiver<u64>,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        worker: &'a BrokerWorker,
+        connection: Box<dyn MqttConnection>,
+        position: Position,
+        alone: bool,
+        recorder: &'a mut Recorder,
+    ) -> Session<'a> {
+        Session {
+            worker,
+            recorder,
+            connection,
+            position,
+            waiting: VecDeque::new(),
+            looked_to: position.cursor,
+            next_ordinal: position.ordinal,
+            window: if alone { 1 } else { worker.mqtt.window.max(1) },
+            acks: FuturesOrdered::new(),
+            in_flight: VecDeque::new(),
+            progress: worker.now(),
+            retained: FuturesUnordered::new(),
+            shown_states: Vec::new(),
+            head: worker.store.head(),
+            changes: worker.board.changes(),
+        }
+    }
+
+    /// Publishes until the connection breaks, or until it is asked to stop (`None`).
+    pub(super) async fn run(mut self, stop: &mut Stop) -> Result<Option<Lost>, StoreError> {
+        self.clear_retained().await?;
+        self.publish_states();
+        let reason = loop {
+            self.fill().await?;
+            if let Some(overdue) = self.overdue() {
+                break overdue;
+            }
+            self.worker.pulse.beat(self.worker.now());
+            let beat = self.worker.now().after(Duration::from_secs(BEAT_SECONDS));
+            let caught_up = self.waiting.is_empty();
+            tokio::select! {
+                biased;
+                () = stop.asked() => {
+                    self.say_goodbye().await;
+                    self.connection.disconnect().await;
+                    return Ok(None);
+                }
+                Some(ack) = self.acks.next(), if !self.acks.is_empty() => {
+                    if let Err(reason) = self.take_acks(ack) {
+                        break reason;
+                    }
+                }
+                reason = self.connection.broken() => break reason,
+                written = self.recorder.written() => written?,
+                Some(published) = self.retained.next(), if !self.retained.is_empty() => {
+                    if let Err(reason) = published {
+                        break reason;
+                    }
+                }
+                () = self.head.changed(), if caught_up && self.acks.len() < self.window => {}
+                _ = self.changes.changed() => self.publish_states(),
+                () = self.worker.platform.clock.sleep_until(beat) => {}
+            }
+        };
+        Ok(Some(Lost { reason, reached: self.position, first_unacked: self.in_flight.front().copied() }))
+    }
+
+    /// A broker that answers pings and withholds a PUBACK would otherwise be waited for in vain.
+    fn overdue(&self) -> Option<Reason> {
+        let silent = self.worker.now().since(self.progress).as_secs() >= ACK_SECONDS_MAX;
+        let detail = format!("the broker has not acknowledged a message for {ACK_SECONDS_MAX} s");
+        (silent && !self.acks.is_empty()).then(|| Reason::new(ReasonCode::Timeout, detail))
+    }
+
+    /// Publishes from the log until the window is full or the log is read.
+    async fn fill(&mut self) -> Result<(), StoreError> {
+        while self.acks.len() < self.window && self.recorder.keeps_up() {
+            if self.waiting.is_empty() {
+                let head = self.head.borrow_and_update();
+                if self.looked_to >= head {
+                    return Ok(());
+                }
+                let destination = DestinationId(MQTT.to_owned());
+                let store = &self.worker.store;
+                let (events, looked_to) = store.next_events(&destination, self.looked_to, self.window.max(16)).await?;
+                self.looked_to = looked_to;
+                self.waiting.extend(events);
+                if self.waiting.is_empty() {
+                    continue;
+                }
+            }
+            let Some(event) = self.waiting.pop_front() else { return Ok(()) };
+            self.worker.shown.raise(event.seq);
+            let message = self.worker.event_message(&event);
+            if let Some(reason) = unsendable(&event).or_else(|| self.worker.too_large(&message)) {
+                if !self.acks.is_empty() {
+                    // What is ahead of it must be done first: the cursor is about to pass it.
+                    self.waiting.push_front(event);
+                    return Ok(());
+                }
+                tracing::error!(destination = MQTT, event = %event.id, %reason, "dead letter");
+                self.position = self.worker.record_dead(self.position, &event, reason, 0, self.recorder);
+                self.next_ordinal = self.position.ordinal;
+                continue;
+            }
+            self.next_ordinal += 1;
+            let (seq, ordinal) = (event.seq, self.next_ordinal);
+            if self.in_flight.is_empty() {
+                self.progress = self.worker.now();
+            }
+            self.in_flight.push_back(seq);
+            let publishing = self.connection.publish(message);
+            self.acks.push_back(if planted(Mutant::DeliveredBeforePuback) {
+                Box::pin(async move {
+                    drop(publishing);
+                    (seq, ordinal, Ok(()))
+                })
+            } else {
+                Box::pin(async move { (seq, ordinal, publishing.await) })
+            });
+        }
+        Ok(())
+    }
+
+    /// Moves the cursor over this acknowledgement and all that are ready behind it.
+    fn take_acks(&mut self, first: Ack) -> Result<(), Reason> {
+        let mut next = Some(first);
+        let mut failure = None;
+        let before = self.position.cursor;
+        let mut count = 0;
+        while let Some((seq, ordinal, result)) = next.take() {
+            if let Err(reason) = result {
+                failure = Some(reason);
+                break;
+            }
+            self.position = Position { cursor: seq, ordinal };
+            self.in_flight.pop_front();
+            self.progress = self.worker.now();
+            count += 1;
+            next = self.acks.next().now_or_never().flatten();
+        }
+        if self.position.cursor > before {
+            let cursor = Some((self.position.cursor, self.position.ordinal));
+            self.recorder.add(Record { cursor, ..Record::default() }, count);
+            // A suspect that was acknowledged was none.
+            self.window = self.worker.mqtt.window.max(1);
+            self.worker.board.delivered(MQTT, count);
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Clears the retained state of analyzers that the log knows and the settings do not.
+    async fn clear_retained(&mut self) -> Result<(), StoreError> {
+        for analyzer in self.worker.store.analyzers_seen().await? {
+            if !self.worker.analyzers.contains(&analyzer) {
+                let topic = self.worker.topic(&format!("analyzers/{analyzer}/state"));
+                let empty = Message { topic, payload: Vec::new(), retain: true };
+                self.retained.push(self.connection.publish(empty));
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes every retained state that differs from what this connection has published.
+    fn publish_states(&mut self) {
+        let mut states = vec![(self.worker.topic("status"), self.worker.board.gateway_status())];
+        for (analyzer, state) in self.worker.board.analyzer_states() {
+            if self.worker.analyzers.contains(&analyzer) {
+                states.push((self.worker.topic(&format!("analyzers/{analyzer}/state")), state));
+            }
+        }
+        for state in states {
+            if !self.shown_states.contains(&state) {
+                self.shown_states.retain(|(topic, _)| *topic != state.0);
+                let message = Message { topic: state.0.clone(), payload: state.1.clone().into_bytes(), retain: true };
+                self.retained.push(self.connection.publish(message));
+                self.shown_states.push(state);
+            }
+        }
+    }
+
+    /// Waits for what is on its way, leaves a true status behind, and closes without the last will.
+    async fn say_goodbye(&mut self) {
+        let worker = self.worker;
+        let patience = worker.now().after(Duration::from_secs(DRAIN_SECONDS_MAX));
+        let payload = worker.board.gateway_status_stopped().into_bytes();
+        let leaving = self.connection.publish(Message { topic: worker.topic("status"), payload, retain: true });
+        let draining = async {
+            while let Some(ack) = self.acks.next().await {
+                if self.take_acks(ack).is_err() {
+                    return;
+                }
+            }
+            let _ = leaving.await;
+        };
+        tokio::select! {
+            biased;
+            () = draining => {}
+            () = worker.platform.clock.sleep_until(patience) => {}
+        }
+    }
+}
