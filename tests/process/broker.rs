@@ -20,7 +20,7 @@ fn analyzer(id: &str) -> String {
 
 /// Writes settings with `PLACE` replaced by the test's folder.
 fn configure(home: &Home, sections: &str) {
-    home.configure(&sections.replace("PLACE", &home.path("").display().to_string().trim_end_matches('/')));
+    home.configure(&sections.replace("PLACE", home.path("").display().to_string().trim_end_matches('/')));
 }
 
 async fn judge(broker: &Mosquitto) -> MqttJudge {

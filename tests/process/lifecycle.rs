@@ -72,7 +72,7 @@ async fn a_bad_file_means_the_last_good_one_or_78() {
     cable.tell(&message("LAST-GOOD", 1)).await;
     let database = Database::open(&home.state_dir());
     home.eventually("stored", || (database.count("TEST_FINISHED") == 1).then_some(())).await;
-    let status = || home.notices_of(&gateway).into_iter().filter(|text| text.starts_with("STATUS=")).next_back();
+    let status = || home.notices_of(&gateway).into_iter().rfind(|text| text.starts_with("STATUS="));
     home.eventually("the status to say so", || status()?.contains("settings").then_some(())).await;
     gateway.stop().await;
 }

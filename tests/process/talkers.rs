@@ -12,6 +12,8 @@ use gateway_daemon::simulated::wire::write_paced;
 use gateway_daemon::simulated::{Pace, Told};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
@@ -26,13 +28,15 @@ const LEAP: Duration = Duration::from_secs(20);
 pub struct Signals {
     deaths: watch::Receiver<u32>,
     stop: watch::Receiver<bool>,
-    now: std::sync::Arc<dyn Fn() -> Mono + Send + Sync>,
+    now: Arc<dyn Fn() -> Mono + Send + Sync>,
+    resigned: Arc<AtomicU32>,
 }
 
 /// The test's end of [`Signals`].
 pub struct Conductor {
     deaths: watch::Sender<u32>,
     stop: watch::Sender<bool>,
+    resigned: Arc<AtomicU32>,
 }
 
 impl Conductor {
@@ -41,13 +45,21 @@ impl Conductor {
         let (stop, stop_heard) = watch::channel(false);
         let count = deaths.subscribe();
         let elapsed = elapsed_since_now();
-        let now = std::sync::Arc::new(move || elapsed().after(LEAP * *count.borrow()));
-        (Conductor { deaths, stop }, Signals { deaths: deaths_heard, stop: stop_heard, now })
+        let resigned = Arc::new(AtomicU32::new(0));
+        let now = Arc::new(move || elapsed().after(LEAP * *count.borrow()));
+        let signals = Signals { deaths: deaths_heard, stop: stop_heard, now, resigned: resigned.clone() };
+        (Conductor { deaths, stop, resigned }, signals)
     }
 
     /// The gateway is dead: everybody's patience with it is at an end.
     pub fn died(&self) {
         self.deaths.send_modify(|deaths| *deaths += 1);
+    }
+
+    /// How often an ASTM analyzer has given up on a dead gateway. Only when all have done so may the next one be started:
+    /// an answer of the living to a question for the dead would be taken for the answer to the next question.
+    pub fn resigned(&self) -> u32 {
+        self.resigned.load(Ordering::Acquire)
     }
 
     /// Everybody finishes the sentence and falls silent.
@@ -77,7 +89,7 @@ pub async fn astm(mut pty: Pty, manner: Manner, signals: Signals, progress: watc
     let sender = Sender::new(manner.style, timers, Faults::NOW_AND_THEN, manner.seed);
     let mut sender = sender.messages_per_session(manner.messages_per_session);
     let mut worklist = Worklist::new(manner.kind, manner.seed, 1000);
-    let Signals { mut deaths, stop, now } = signals;
+    let Signals { mut deaths, stop, now, resigned } = signals;
     let mut actions = Vec::new();
     let mut buffer = [0; 64];
     let mut drawn = 0;
@@ -105,7 +117,10 @@ pub async fn astm(mut pty: Pty, manner: Manner, signals: Signals, progress: watc
                 actions = sender.handle(now(), PeerInput::Received(&buffer[..count]));
                 progress.send_replace(sender.told().acknowledged.len() as u64);
             }
-            _ = deaths.changed() => actions = sender.handle(now(), PeerInput::DeadlineReached),
+            _ = deaths.changed() => {
+                actions = sender.handle(now(), PeerInput::DeadlineReached);
+                resigned.fetch_add(1, Ordering::Release);
+            }
             () = tokio::time::sleep(wait) => actions = sender.handle(now(), PeerInput::DeadlineReached),
         }
     }
