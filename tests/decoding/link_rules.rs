@@ -237,6 +237,22 @@ fn thirty_seconds_of_silence_and_a_closed_line_end_the_message() {
 }
 
 #[test]
+fn blank_frames_behind_a_message_leave_nothing_unfinished() {
+    let mut bench = after_frames(5);
+    assert_eq!(bench.receive(&frame(6, "\r", true)), [ACK]);
+    assert_eq!(bench.receive(&frame(7, " ", false)), [ACK]);
+    bench.receive(&[EOT]);
+    assert!(bench.stored()[4..].iter().all(|commit| commit.complete));
+    assert_eq!(bench.names(), ["TEST_FINISHED"]);
+    let mut bench = after_frames(0);
+    assert_eq!(bench.receive(&frame(1, "\r\n", true)), [ACK]);
+    assert!(bench.stored()[0].complete);
+    let whole: String = [HEADER, PATIENT, ORDER, RESULT, END].concat();
+    assert_eq!(bench.receive(&frame(2, &whole, true)), [ACK]);
+    assert_eq!(bench.names(), ["TEST_FINISHED"]);
+}
+
+#[test]
 fn a_restart_concludes_the_unfinished_message_at_once() {
     let bench = after_frames(4);
     let unfinished: Vec<u8> = bench.stored().iter().flat_map(|commit| commit.capture.clone()).collect();

@@ -23,7 +23,9 @@ pub enum Input<'a> {
     /// The last `Commit` did not happen and never will: answer so that the analyzer keeps its result.
     CommitFailed,
     DeadlineReached,
-    /// The port is gone or the gateway stops. What is unfinished stays in the store for the next `Opened`.
+    /// The port is gone or the gateway stops, and no more can come. A session states what it holds: a message that is whole
+    /// but for its last line end as what it is, a broken one as `MESSAGE_REJECTED`. Where that commit fails, or where the
+    /// gateway dies without this input, the frames that were stored are unfinished still, and come with the next `Opened`.
     Closed,
 }
 
@@ -114,7 +116,10 @@ pub enum CommitPoint {
     /// Each frame is stored before its ACK.
     #[default]
     Frame,
-    /// Frames are kept in memory and acknowledged; the last one only after the whole message is stored.
+    /// Frames are kept in memory and acknowledged; the one that ends the message (its L record) only after the whole
+    /// message is stored. A message without L ends with the session: all of its frames are acknowledged before it is
+    /// stored, and a power cut in between loses it. So this is not for analyzers that leave L out, nor for any that does
+    /// not repeat whole messages.
     Message,
 }
 

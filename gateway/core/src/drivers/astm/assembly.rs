@@ -86,18 +86,18 @@ impl Assembly {
         Grown { messages, rest: start, before }
     }
 
-    /// Whether nothing of a further message remains behind the whole ones.
+    /// Whether nothing but blanks remains behind the whole messages, or nothing else is here at all.
     pub fn settles(&self, grown: &Grown) -> bool {
-        !grown.messages.is_empty() && is_blank(&self.text[grown.rest..])
+        is_blank(&self.text[grown.rest..])
     }
 
     /// The frame is stored: lets go of the messages that are whole.
     pub fn keep(&mut self, grown: &Grown) {
-        if grown.messages.is_empty() {
-            return;
-        }
         if self.settles(grown) {
             self.clear();
+            return;
+        }
+        if grown.messages.is_empty() {
             return;
         }
         self.text.drain(..grown.rest);
@@ -177,6 +177,22 @@ mod tests {
         assert!(assembly.settles(&grown));
         assembly.keep(&grown);
         assert!(!assembly.is_open());
+    }
+
+    #[test]
+    fn blanks_open_no_message() {
+        let mut assembly = Assembly::default();
+        for (text, last) in [(&b""[..], true), (b"\r\n", true), (b"  ", false)] {
+            let grown = assembly.grow(text, last, 9);
+            assert!(assembly.settles(&grown));
+            assembly.keep(&grown);
+            assert_eq!((assembly.is_open(), assembly.bytes()), (false, 0));
+        }
+        let grown = assembly.grow(b"H|\\^&\r", true, 12);
+        assert!(!assembly.settles(&grown));
+        assembly.keep(&grown);
+        let grown = assembly.grow(b"\r\n", true, 9);
+        assert!(!assembly.settles(&grown), "blanks inside a message do not end it");
     }
 
     #[test]

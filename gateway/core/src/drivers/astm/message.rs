@@ -42,7 +42,7 @@ struct Message {
     device: Option<Device>,
     tests: Vec<Test>,
     queries: Vec<Query>,
-    /// Whether it carries anything that tells a repetition from a genuine second message.
+    /// Whether it carries a time that tells a repetition from a genuine second message.
     repeatable: bool,
 }
 
@@ -68,13 +68,7 @@ impl Message {
         let header = records.iter().find(|record| record.letter == b'H');
         records.first()?;
         let control_run = header.is_some_and(|header| header.text(12).eq_ignore_ascii_case("Q"));
-        let dated = |record: &Record| match record.letter {
-            b'H' => !record.text(14).is_empty() || !record.text(3).is_empty(),
-            b'O' => !record.text(23).is_empty(),
-            b'R' => !record.text(12).is_empty() || !record.text(13).is_empty(),
-            _ => false,
-        };
-        let repeatable = records.iter().any(dated);
+        let repeatable = records.iter().any(tells_runs_apart);
         let (drafts, queries) = collect(&records);
         let digest = digest(text);
         let with_id = |(ordinal, draft): (usize, Draft)| {
@@ -88,6 +82,22 @@ impl Message {
         let tests = drafts.into_iter().enumerate().map(with_id).collect();
         Some(Message { device: header.and_then(device), tests, queries, repeatable })
     }
+}
+
+/// Whether a time stands here that no other run of this analyzer shares: one down to the second. A message id (H.3) may be
+/// the same in every message, a date in every message of a day, and midnight is what a clock shows that was never set: two
+/// runs with equal values would count as one, and the second result would be lost.
+fn tells_runs_apart(record: &Record) -> bool {
+    let places: &[usize] = match record.letter {
+        b'H' => &[14],
+        b'O' => &[23],
+        b'R' => &[12, 13],
+        _ => &[],
+    };
+    places.iter().map(|place| record.text(*place)).any(|text| {
+        let to_the_second = text.bytes().filter(u8::is_ascii_digit).count() == 14;
+        to_the_second && !text.ends_with("000000") && local_time(&text).is_some()
+    })
 }
 
 /// The message's records without their framing. Not its L: a repetition may have one where the first try had lost it.
@@ -338,6 +348,35 @@ mod tests {
         assert_eq!(local_time("20240527 1030").as_deref(), Some("2024-05-27T10:30:00"));
         for text in ["", "20241327", "20240527250000", "2024-05-27", "00000000", "2024052710", "\u{e4}2345678"] {
             assert_eq!(local_time(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_time_down_to_the_second_tells_a_repetition_from_a_second_run() {
+        let repeatable = |records: &str| {
+            let facts = events(format!("{records}\rL|1|N\r").as_bytes(), Now::default());
+            facts.iter().all(|fact| fact.identity.is_some())
+        };
+        for known in [
+            "H|\\^&||||||||||||20260304050607\rO|1|A\rR|1|^^^B|1",
+            "H|\\^&||||||||||||20260304 050607\rO|1|A",
+            "H|\\^&\rO|1|A\rR|1|^^^B|1||||||||20260304050600",
+            "H|\\^&\rO|1|A\rR|1|^^^B|1|||||||||20260304120000",
+            "H|\\^&\rO|1|A||||||||||||||||||||20260304050607\rR|1|^^^B|1",
+            "H|\\^&||||||||||||20260304050607\rQ|1|^A",
+        ] {
+            assert!(repeatable(known), "{known}");
+        }
+        for unknown in [
+            "H|\\^&|MSG7\rO|1|A\rR|1|^^^B|1",
+            "H|\\^&||||||||||||20260304\rO|1|A\rR|1|^^^B|1",
+            "H|\\^&||||||||||||202603040506\rO|1|A\rR|1|^^^B|1",
+            "H|\\^&||||||||||||20000101000000\rO|1|A\rR|1|^^^B|1",
+            "H|\\^&||||||||||||20261304050607\rO|1|A\rR|1|^^^B|1",
+            "H|\\^&||||||||||||now\rO|1|A\rR|1|^^^B|1|||||||||20260304000000",
+            "H|\\^&|MSG7\rQ|1|^A",
+        ] {
+            assert!(!repeatable(unknown), "{unknown}");
         }
     }
 

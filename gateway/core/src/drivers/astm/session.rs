@@ -2,7 +2,9 @@
 //!
 //! Promises:
 //! - A new frame is acknowledged only after its bytes are stored (`commit: frame`), or, for analyzers that repeat whole
-//!   messages, the completing frame only after the whole message is (`commit: message`).
+//!   messages, the frame that completes it by its L only after the whole message is (`commit: message`). There a message
+//!   without L is stored at EOT, when its frames have had their ACKs: an ETX may end a record alone, so that no frame can be
+//!   known to be such a message's last.
 //! - A commit that fails is answered with NAK; one that succeeds more than 10 s after the frame came is answered with
 //!   silence: the sender has given up or soon will, and its retransmission is then a known duplicate.
 //! - What was acknowledged and never became whole is one `MESSAGE_REJECTED` (`interrupted`), at once or after the restart.
