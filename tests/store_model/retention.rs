@@ -252,8 +252,8 @@ fn samples_stay_whole_as_long_as_a_later_event_of_their_test_is_undone() {
         assert_eq!(unsendable(result, &[]), None, "a dialect without history still sends the result");
         // Once that is settled, only the result is left.
         store.record(&slow, Record { cursor: Some((Seq(4), 1)), ..Record::default() }).await.unwrap();
-        let swept =
-            store.sweep(&limits(Some(1)), &Retention { events_kept_days: 0, ..KEPT }, place.now(), id(1_002), || true);
+        let (full, for_ever) = (limits(Some(1)), Retention { events_kept_days: 0, ..KEPT });
+        let swept = store.sweep(&full, &for_ever, place.now(), id(1_002), || true);
         assert_eq!(swept.await.unwrap().events, 3);
     });
 }
