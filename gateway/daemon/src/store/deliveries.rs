@@ -4,7 +4,7 @@
 //! sends a done event off again; a delivered row is deleted; a row's ordinal and lane never change.
 
 use super::error::StoreError;
-use super::{Backlog, DestinationId, Row, destinations};
+use super::{DestinationId, Row};
 use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
 use gateway_core::event::{Id, Lane, Seq};
 use gateway_core::mutants::{Mutant, planted};
@@ -74,20 +74,19 @@ fn exists(connection: &Connection, destination: &DestinationId, seq: Seq) -> Res
     Ok(select.exists(params![destination.0, seq.0])?)
 }
 
-/// A destination's cursor and rows, as this boot sees them.
-pub(super) fn backlog(
+/// A destination's rows in the order of the log, as this boot sees them.
+pub(super) fn rows(
     connection: &Connection,
     now: Now,
     boot: Id,
     destination: &DestinationId,
-) -> Result<Backlog, StoreError> {
-    let position = destinations::position(connection, destination)?;
+) -> Result<Vec<Row>, StoreError> {
     let mut select = connection.prepare_cached(
         "SELECT seq, ordinal, lane, state, attempts, reason_code, reason_detail, redriven, due_boot, due_mono, due_left_ms
          FROM deliveries WHERE destination = ?1 ORDER BY seq",
     )?;
     let rows = select.query_map([&destination.0], |row| read(row, now, boot))?.collect::<Result<_, _>>()?;
-    Ok(Backlog { cursor: position.cursor, ordinal: position.ordinal, rows })
+    Ok(rows)
 }
 
 fn read(row: &rusqlite::Row<'_>, now: Now, boot: Id) -> Result<Row, rusqlite::Error> {

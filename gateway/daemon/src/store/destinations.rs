@@ -4,7 +4,7 @@
 //! than events that belong; an event's membership is the epoch in force at its seq and never changes afterwards.
 
 use super::error::StoreError;
-use super::{AttemptNote, DestinationId, Filter, Record, attempts, deliveries, events};
+use super::{AttemptNote, Backlog, DestinationId, Filter, Record, attempts, deliveries, events};
 use gateway_core::event::{Event, Id, Seq};
 use gateway_core::mutants::{Mutant, planted};
 use gateway_core::time::Now;
@@ -85,6 +85,17 @@ pub(super) fn position(connection: &Connection, destination: &DestinationId) -> 
         })
         .optional()?;
     found.ok_or_else(|| StoreError::refused(format!("destination {} is not known to the store", destination.0)))
+}
+
+/// How far a destination has come, and its undone rows.
+pub(super) fn backlog(
+    connection: &Connection,
+    now: Now,
+    boot: Id,
+    destination: &DestinationId,
+) -> Result<Backlog, StoreError> {
+    let Position { cursor, ordinal } = position(connection, destination)?;
+    Ok(Backlog { cursor, ordinal, rows: deliveries::rows(connection, now, boot, destination)? })
 }
 
 /// All destinations ever configured and not dropped, with whether they still are in the settings.

@@ -4,8 +4,8 @@
 //! whole. Version 1 creates its tables in one go, so they begin at the same pages in every file, and the list of a new file
 //! fits any other. If it should not fit after all, the rows read with it break the rules of their tables and are left out.
 
-use super::open::beside;
-use super::{migrate, salvage};
+use super::files::{self, beside};
+use super::migrate;
 use rusqlite::Connection;
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -24,8 +24,8 @@ fn fresh_of(path: &Path) -> PathBuf {
 
 /// Removes what [`with_new_schema`] has made.
 pub(super) fn remove(path: &Path) {
-    salvage::remove(&copy_of(path));
-    salvage::remove(&fresh_of(path));
+    files::remove(&copy_of(path));
+    files::remove(&fresh_of(path));
 }
 
 /// A copy of the damaged file with the list of tables of a new one; `None` if that cannot be made.

@@ -20,12 +20,14 @@
 
 mod attempts;
 mod captures;
+mod connect;
 mod deliveries;
 mod destinations;
 mod done;
 mod error;
 mod events;
 mod evict;
+mod files;
 mod graft;
 mod head;
 mod migrate;
@@ -169,7 +171,7 @@ impl Store {
     pub async fn backlog(&self, destination: &DestinationId) -> Result<Backlog, StoreError> {
         let destination = destination.clone();
         let (now, boot) = (self.shared.clock.now(), self.shared.clock.boot());
-        self.read(move |connection| deliveries::backlog(connection, now, boot, &destination)).await
+        self.read(move |connection| destinations::backlog(connection, now, boot, &destination)).await
     }
 
     /// The next events after `after` that belong to the destination by the epochs, at most `limit`, and the seq up to which
@@ -268,7 +270,7 @@ impl Store {
             // A reader in the way is not waited for long: commits wait meanwhile, and the next checkpoint does the same.
             writer.connection.busy_timeout(CHECKPOINT_TIMEOUT)?;
             let done = writer.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-            writer.connection.busy_timeout(open::BUSY_TIMEOUT)?;
+            writer.connection.busy_timeout(connect::BUSY_TIMEOUT)?;
             Ok(done?)
         })
         .await

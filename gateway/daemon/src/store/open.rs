@@ -1,21 +1,19 @@
 //! Opening the database: one daemon a file, the settings of the connection, the check after an unclean stop.
 
+use super::connect::{prepared, read_only};
 use super::error::{StoreError, cannot_open, is_damage};
+use super::files::beside;
 use super::{migrate, salvage};
 use crate::platform::Clock;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How long a statement waits for a lock that another program holds for a moment.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The WAL is cut back to this after a checkpoint.
-const WAL_BYTES_KEPT: i64 = 16 << 20;
 /// How long one statement may take that shows something to a person. No such reader may pin the WAL for longer.
 pub(super) const SHOWN_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long one statement may take that the gateway itself needs: on a card that is busy with writing, seconds pass.
@@ -55,13 +53,6 @@ pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     Ok(file)
 }
 
-/// The path with something appended to its last part.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
 /// The writer's connection. A damaged file is set aside and read row by row; only a disk that cannot be used is an error.
 pub(super) fn writer(path: &Path, clock: &dyn Clock) -> Result<Connection, StoreError> {
     salvage::finish(path).map_err(|error| {
@@ -99,21 +90,6 @@ fn try_writer(path: &Path) -> Result<Connection, Trouble> {
     }
     migrate::migrate(&connection)?;
     connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('clean', 0)", [])?;
-    Ok(connection)
-}
-
-/// A connection that may write, with the settings that the promises need.
-pub(super) fn prepared(path: &Path) -> Result<Connection, rusqlite::Error> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    connection.pragma_update(None, "page_size", 4096)?;
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))?;
-    connection.pragma_update(None, "foreign_keys", "ON")?;
-    connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))?;
     Ok(connection)
 }
 
@@ -161,13 +137,4 @@ impl Reader {
         let view = self.connection.unchecked_transaction()?;
         read(&view)
     }
-}
-
-/// A plain read-only connection.
-pub(super) fn read_only(path: &Path) -> Result<Connection, rusqlite::Error> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_prepared_statement_cache_capacity(32);
-    Ok(connection)
 }

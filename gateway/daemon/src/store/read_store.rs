@@ -2,7 +2,7 @@
 
 use super::destinations::{self, Epochs};
 use super::error::{StoreError, cannot_open};
-use super::{DestinationId, Seq, events, open};
+use super::{DestinationId, Seq, connect, events};
 use gateway_core::event::Event;
 use rusqlite::{Connection, params};
 use std::path::Path;
@@ -43,7 +43,7 @@ pub struct DestinationCounts {
 impl ReadStore {
     /// Opens the file as it is.
     pub fn open(path: &Path) -> Result<ReadStore, StoreError> {
-        let connection = open::read_only(path).map_err(|error| cannot_open(path, &error))?;
+        let connection = connect::read_only(path).map_err(|error| cannot_open(path, &error))?;
         Ok(ReadStore { connection })
     }
 

@@ -6,8 +6,9 @@
 //! In doubt an event is delivered again rather than never: a destination whose rows cannot all be read goes back to before
 //! the first one missing, and destinations that are lost start at the log's beginning.
 
+use super::connect::prepared;
 use super::error::{StoreError, cannot_open};
-use super::open::{beside, prepared};
+use super::files::{beside, remove};
 use super::{events, graft, migrate};
 use crate::platform::Clock;
 use gateway_core::event::{AnalyzerId, EventKind, EventName, Gap, Id};
@@ -74,13 +75,6 @@ pub(super) fn finish(path: &Path) -> std::io::Result<()> {
 fn sync_folder(path: &Path) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
-}
-
-pub(super) fn remove(file: &Path) {
-    for suffix in ["", "-wal", "-shm", "-journal"] {
-        // Mostly there is nothing to remove; what cannot be removed shows when the file is built.
-        let _ = fs::remove_file(beside(file, suffix));
-    }
 }
 
 fn name_aside(path: &Path) -> PathBuf {
