@@ -4,8 +4,8 @@
 //! list of keys and in the document's order; ids, times and signatures of ours stand in headers only. Numbers keep the
 //! text in which they were received. `data` is cumulative: the deltas of the test so far, laid at their offsets.
 //!
-//! What has no form here: every event but the six triggers; DEVICE_READY and ALREADY_TESTING while no device is known
-//! (their document leaves it out, a receiver demands it); and a finished test that is no amplification run, such as an
+//! What has no form here: every event but the six triggers; DEVICE_READY and ALREADY_TESTING without a device (their
+//! document leaves it out, a receiver demands it, and drivers give them the last one known); and a finished test that is no amplification run, such as an
 //! ASTM order with its results.
 
 use super::standard_webhooks;
@@ -71,7 +71,7 @@ impl Dialect for TestV0 {
     fn has_form(&self, event: &Event) -> bool {
         let run = |test: &Test| test.data.is_some() || test.result.is_some();
         match event.kind.name {
-            EventName::DeviceReady | EventName::AlreadyTesting => true,
+            EventName::DeviceReady | EventName::AlreadyTesting => event.kind.device.is_some(),
             EventName::TestFinished => event.kind.test.as_ref().is_some_and(run),
             name => self.speaks(name) && event.kind.test.is_some(),
         }
@@ -93,10 +93,6 @@ impl Dialect for TestV0 {
             return Ok(None);
         }
         let device = last_known_device(event, attempt.history);
-        let about_device = matches!(event.kind.name, EventName::DeviceReady | EventName::AlreadyTesting);
-        if device.is_none() && about_device {
-            return Ok(None);
-        }
         let body = body(event, device, attempt.history).into_bytes();
         let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
         let signature = standard_webhooks::headers(attempt, event.id, &body);
