@@ -10,7 +10,7 @@
 
 use super::standard_webhooks;
 use super::verdict::Statuses;
-use super::{Attempt, Dialect, HttpRequest, RenderError, Request, Response, gateway_headers};
+use super::{Attempt, Dialect, RenderError, Request, Response, post, single};
 use crate::delivery::{Outcome, RetrySchedule};
 use crate::event::{Device, Event, EventName, RunDelta, Test, TestState};
 use crate::time::Now;
@@ -82,23 +82,19 @@ impl Dialect for TestV0 {
     }
 
     fn check_secret(&self, secret: Option<&str>) -> Result<(), String> {
-        secret.map_or(Ok(()), standard_webhooks::check_secret).map_err(|problem| problem.to_string())
+        standard_webhooks::check_optional(secret)
     }
 
     fn render(&self, batch: &[Event], attempt: &Attempt<'_>) -> Result<Option<Request>, RenderError> {
-        let [event] = batch else {
-            return Err(RenderError(format!("{} events for one request; this dialect sends them singly", batch.len())));
-        };
+        let event = single(batch)?;
         if !self.has_form(event) {
             return Ok(None);
         }
         let device = last_known_device(event, attempt.history);
         let body = body(event, device, attempt.history).into_bytes();
-        let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        let signature = standard_webhooks::headers(attempt, event.id, &body);
-        headers.extend(signature.map_err(|problem| RenderError(problem.to_string()))?);
-        headers.extend(gateway_headers(event, attempt));
-        Ok(Some(Request::Http(HttpRequest { headers, body })))
+        // To a receiver of the document alone our headers mean nothing: they come with the signature that they are for.
+        let standard = (!attempt.secrets.is_empty()).then_some(event.id);
+        post(event, attempt, "application/json", standard, body).map(Some)
     }
 
     fn judge(&self, _: &[Event], response: &Response, now: Now) -> Outcome {
