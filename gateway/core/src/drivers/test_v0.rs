@@ -5,7 +5,7 @@
 
 mod line;
 
-use crate::config::ConfigError;
+use crate::error::ConfigError;
 use crate::event::*;
 use crate::framing::lines::{Line, Lines};
 use crate::mutants::{Mutant, planted};
