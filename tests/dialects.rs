@@ -205,8 +205,11 @@ fn every_signature_verifies_with_each_of_its_secrets() {
 #[test]
 fn a_cloudevent_has_its_attributes_and_the_data_that_decode_prints() {
     for case in cases(dialect("cloudevents").expect("a dialect")) {
-        let body: Value = serde_json::from_slice(&case.request().expect("every event").body).expect("JSON");
+        let request = case.request().expect("every event");
+        let body: Value = serde_json::from_slice(&request.body).expect("JSON");
         let event = case.event();
+        // CONTRACT: `id` = `webhook-id`, signed or not.
+        assert_eq!(header(&request, "webhook-id"), Some(event.id.to_string().as_str()));
         assert_eq!(body["specversion"], "1.0");
         assert_eq!(body["id"], event.id.to_string());
         assert_eq!(body["type"], format!("analyzer-gateway.{}", event.kind.name));

@@ -3,9 +3,9 @@
 //!
 //! What a person expects of each case stands in [`EXPECTED`] too, so that a careless update does not pass.
 
-use super::support::{args, decode};
+use super::support::{ACK, NAK, args, decode};
 use gateway_core::drivers::DRIVERS;
-use gateway_daemon::commands::decode::Args;
+use gateway_daemon::commands::decode::{Args, run};
 use std::path::{Path, PathBuf};
 
 /// Case, and its events in order: a rejection by its code, `TEST_FINISHED` by its sample, results and comments.
@@ -142,14 +142,49 @@ fn a_wrong_command_line_is_a_sentence_and_status_2() {
 }
 
 #[test]
-fn a_file_that_says_nothing_is_one_rejection() {
+fn a_file_that_says_nothing_is_one_rejection_and_one_of_noise_alone_is_understood() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("input");
-    for (bytes, status) in [(&b""[..], 0), (b"\x05\x04", 1), (b"hello\r\n", 1), (b"\x05\x021H|\\^&\r\x03E5\r\n\x04", 0)]
-    {
+    let noise: Vec<u8> = [vec![0; 90], vec![0xff; 90], vec![ACK, NAK, b'\r']].concat();
+    for (driver, bytes, status) in [
+        ("astm", &b""[..], 0),
+        ("astm", b"\x05\x04", 0),
+        ("astm", b"\r\n \r\n\n", 0),
+        ("astm", &noise, 0),
+        ("astm", b"hello\r\n", 1),
+        ("astm", b"\x05\x02\x04", 1),
+        ("astm", b"\x05\x021H|\\^&\r\x03E5\r\n\x04", 0),
+        ("test-v0", b"", 0),
+        ("test-v0", b"\r\n\n", 0),
+        ("test-v0", b"\0\n", 1),
+    ] {
         std::fs::write(&file, bytes).unwrap();
-        let decoded = decode(args("astm", &file));
-        assert_eq!(decoded.status, status, "{}", decoded.text);
+        let decoded = decode(args(driver, &file));
+        assert_eq!(decoded.status, status, "{bytes:?} {}", decoded.text);
         assert_eq!(decoded.lines().len(), usize::from(status), "{}", decoded.text);
+        assert_eq!(decoded.notes.contains("is empty"), bytes.is_empty());
+    }
+}
+
+/// An output that fails in one way.
+struct Failing(std::io::ErrorKind);
+
+impl std::io::Write for Failing {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(self.0.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Err(self.0.into())
+    }
+}
+
+#[test]
+fn an_output_that_fails_is_status_2_unless_its_reader_has_gone() {
+    let file = input(&folder().join("astm/small_session"));
+    for (kind, status) in [(std::io::ErrorKind::BrokenPipe, 0), (std::io::ErrorKind::StorageFull, 2)] {
+        let mut notes = Vec::new();
+        assert_eq!(run(args("astm", &file), &mut Failing(kind), &mut notes), status);
+        assert_eq!(String::from_utf8(notes).unwrap().contains("cannot be written"), status == 2);
     }
 }

@@ -85,6 +85,31 @@ fn after_a_restart_the_test_goes_on_behind_a_gap() {
 }
 
 #[test]
+fn what_is_about_the_analyzer_carries_the_last_known_device() {
+    let bare = |event: &str, state: &str| {
+        format!("{{\"version\":0,\"event\":\"{event}\",\"test\":{{\"state\":\"{state}\"}}}}\n")
+    };
+    let lines = [bare("DEVICE_READY", "IDLE"), bare("ALREADY_TESTING", "BLOCKED_ALREADY_TESTING")].concat();
+    let device = Device { sn: Some("42".to_owned()), ..Device::default() };
+    let running = RunningTest { id: Id([7; 16]), device: Some(device.clone()), temperatures: 3, samples: 7 };
+    let mut resumed = open(Resume { unfinished: &[], running: Some(&running) });
+    resumed.receive(lines.as_bytes());
+    let mut told = open(Resume::default());
+    told.receive(line("NEW_DATA", 1, 0).replace("\"test\"", "\"device\":{\"sn\":42},\"test\"").as_bytes());
+    // An object that names nothing is no other analyzer.
+    told.receive(lines.replace("\"test\"", "\"device\":{},\"test\"").as_bytes());
+    told.receive(lines.as_bytes());
+    for bench in [resumed, told] {
+        for event in &bench.events()[1..] {
+            assert_eq!(event.device.as_ref(), Some(&device), "{}", event.name);
+        }
+    }
+    let mut unknown = open(Resume::default());
+    unknown.receive(lines.as_bytes());
+    assert!(unknown.events().iter().all(|event| event.device.is_none()));
+}
+
+#[test]
 fn another_serial_number_on_the_port_is_another_test() {
     let device = Device { sn: Some("42".to_owned()), ..Device::default() };
     let running = RunningTest { id: Id([7; 16]), device: Some(device), temperatures: 3, samples: 7 };

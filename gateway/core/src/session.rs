@@ -8,7 +8,7 @@
 //! - Actions are performed in the order in which they were pushed.
 //! - `DeadlineReached` comes when [`Session::deadline`] has passed; a session that was called late must not mind.
 
-use crate::config::ConfigError;
+use crate::error::ConfigError;
 use crate::event::{Device, EventKind, TestId};
 use crate::time::{Mono, Now};
 

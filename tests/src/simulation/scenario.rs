@@ -274,7 +274,7 @@ fn script(letter: char, count: u64, within: Duration, results: u64, chance: &mut
 /// One order with its results.
 fn message(letter: char, number: u64, results: u64, chance: &mut Seeded) -> Message {
     let id = format!("{letter}{number:04}");
-    let time = format!("202611210{:05}", 80_000 + number);
+    let time = format!("20261121{:02}{:02}{:02}", 8 + number / 3600 % 12, number / 60 % 60, number % 60);
     let mut records = vec![format!("H|\\^&|||SIM^1^A1||||||||LIS2-A2|{time}"), format!("O|1|{id}||^^^ALL|R")];
     for result in 1..=1 + chance.below(results) {
         let value = chance.below(1000);

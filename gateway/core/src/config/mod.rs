@@ -16,23 +16,12 @@ pub use tree::{Entry, Mistake, Node, Place, Value};
 
 use crate::delivery::{RetryReading, RetrySchedule};
 pub use crate::dialects::Secret;
+pub use crate::error::ConfigError;
 use crate::event::{AnalyzerId, EventName};
 use crate::session::{CommitPoint, DriverOptions, Framing};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// One thing that is wrong with the settings, where it stands and what to write instead.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {problem}")]
-pub struct ConfigError {
-    /// `webhooks[0].url`
-    pub path: String,
-    /// What is wrong, in a sentence.
-    pub problem: String,
-    /// What to write instead, if there is something to say.
-    pub suggestion: Option<String>,
-}
 
 /// All of the settings.
 #[derive(Debug, Clone, PartialEq, Default)]

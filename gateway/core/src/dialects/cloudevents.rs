@@ -1,11 +1,13 @@
 //! `cloudevents`, the default: CloudEvents 1.0 in structured JSON, signed by Standard Webhooks.
 //!
+//! `webhook-id` and `webhook-timestamp` come with every request, the signature where the endpoint has a secret.
+//!
 //! `data` is CONTRACT's data object, the same that `decode` prints. The same envelope goes to MQTT. `subject` is the
 //! test's id and nothing else: a context attribute is what proxies and brokers log, so it never holds patient data.
 
 use super::standard_webhooks;
 use super::verdict::Statuses;
-use super::{Attempt, Dialect, HttpRequest, RenderError, Request, Response, gateway_headers};
+use super::{Attempt, Dialect, RenderError, Request, Response, post, single};
 use crate::delivery::{Outcome, RetrySchedule};
 use crate::event::{AnalyzerId, Event, EventId, EventName, Id, TestId};
 use crate::mutants::{Mutant, planted};
@@ -70,24 +72,17 @@ impl Dialect for CloudEvents {
     }
 
     fn check_secret(&self, secret: Option<&str>) -> Result<(), String> {
-        secret.map_or(Ok(()), standard_webhooks::check_secret).map_err(|problem| problem.to_string())
+        standard_webhooks::check_optional(secret)
     }
 
     fn render(&self, batch: &[Event], attempt: &Attempt<'_>) -> Result<Option<Request>, RenderError> {
-        let [event] = batch else {
-            return Err(RenderError(format!("{} events for one request; this dialect sends them singly", batch.len())));
-        };
+        let event = single(batch)?;
         let id = match planted(Mutant::NewIdEachAttempt) {
             true => Id::derived(&[&event.id.0, &attempt.number.to_be_bytes()]),
             false => event.id,
         };
         let body = envelope_with_id(event, attempt.gateway, id).into_bytes();
-        let mut headers = vec![("content-type".to_owned(), "application/cloudevents+json; charset=utf-8".to_owned())];
-        headers.extend(
-            standard_webhooks::headers(attempt, id, &body).map_err(|problem| RenderError(problem.to_string()))?,
-        );
-        headers.extend(gateway_headers(event, attempt));
-        Ok(Some(Request::Http(HttpRequest { headers, body })))
+        post(event, attempt, "application/cloudevents+json; charset=utf-8", Some(id), body).map(Some)
     }
 
     fn judge(&self, _: &[Event], response: &Response, now: Now) -> Outcome {

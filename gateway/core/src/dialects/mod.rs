@@ -10,7 +10,7 @@ mod verdict;
 pub use cloudevents::envelope;
 
 use crate::delivery::{Outcome, RetrySchedule};
-use crate::event::{Event, EventName};
+use crate::event::{Event, EventId, EventName};
 use crate::time::Now;
 use std::time::Duration;
 
@@ -141,8 +141,33 @@ pub fn retry_after(response: &Response, now: Now) -> Option<Duration> {
     Some(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0)))
 }
 
+/// The one event of a request in a dialect that sends them singly.
+fn single(batch: &[Event]) -> Result<&Event, RenderError> {
+    match batch {
+        [event] => Ok(event),
+        _ => Err(RenderError(format!("{} events for one request; this dialect sends them singly", batch.len()))),
+    }
+}
+
+/// A POST of this body with its headers: Standard Webhooks' own under the id given, if there is one, then ours.
+fn post(
+    event: &Event,
+    attempt: &Attempt<'_>,
+    content_type: &str,
+    standard: Option<EventId>,
+    body: Vec<u8>,
+) -> Result<Request, RenderError> {
+    let mut headers = vec![("content-type".to_owned(), content_type.to_owned())];
+    if let Some(id) = standard {
+        let standard = standard_webhooks::headers(attempt, id, &body);
+        headers.extend(standard.map_err(|problem| RenderError(problem.to_string()))?);
+    }
+    headers.extend(gateway_headers(event, attempt));
+    Ok(Request::Http(HttpRequest { headers, body }))
+}
+
 /// The headers that we add to any webhook (CONTRACT).
-pub fn gateway_headers(event: &Event, attempt: &Attempt<'_>) -> Vec<(String, String)> {
+fn gateway_headers(event: &Event, attempt: &Attempt<'_>) -> Vec<(String, String)> {
     let mut headers = vec![
         ("x-gateway-event-id".to_owned(), event.id.to_string()),
         ("x-gateway-ordinal".to_owned(), attempt.ordinal.to_string()),

@@ -46,6 +46,11 @@ pub enum BadSignature {
     NoMatch,
 }
 
+/// What [`Dialect::check_secret`](super::Dialect::check_secret) says of a dialect that is signed this way, or not at all.
+pub(super) fn check_optional(secret: Option<&str>) -> Result<(), String> {
+    secret.map_or(Ok(()), check_secret).map_err(|problem| problem.to_string())
+}
+
 /// Whether the text is a secret at all.
 pub fn check_secret(text: &str) -> Result<(), BadSecret> {
     key(text).map(|_| ())
@@ -61,18 +66,15 @@ pub fn sign(secrets: &[Secret], id: &str, timestamp: i64, body: &[u8]) -> Result
     Ok(signatures.join(" "))
 }
 
-/// The three headers of a signed request, none if there are no secrets.
+/// The id, the time and, if there are secrets, the signature of a request.
 pub(super) fn headers(attempt: &Attempt<'_>, id: EventId, body: &[u8]) -> Result<Vec<(String, String)>, BadSecret> {
-    if attempt.secrets.is_empty() {
-        return Ok(Vec::new());
-    }
     let (id, timestamp) = (id.to_string(), attempt.now.wall.as_seconds());
     let signature = sign(attempt.secrets, &id, timestamp, body)?;
-    Ok(vec![
-        ("webhook-id".to_owned(), id),
-        ("webhook-timestamp".to_owned(), timestamp.to_string()),
-        ("webhook-signature".to_owned(), signature),
-    ])
+    let mut headers = vec![("webhook-id".to_owned(), id), ("webhook-timestamp".to_owned(), timestamp.to_string())];
+    if !attempt.secrets.is_empty() {
+        headers.push(("webhook-signature".to_owned(), signature));
+    }
+    Ok(headers)
 }
 
 /// What a receiver does: the three headers as received, its own clock and its tolerance, both in seconds. Signatures of

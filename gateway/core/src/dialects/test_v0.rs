@@ -4,13 +4,13 @@
 //! list of keys and in the document's order; ids, times and signatures of ours stand in headers only. Numbers keep the
 //! text in which they were received. `data` is cumulative: the deltas of the test so far, laid at their offsets.
 //!
-//! What has no form here: every event but the six triggers; DEVICE_READY and ALREADY_TESTING while no device is known
-//! (their document leaves it out, a receiver demands it); and a finished test that is no amplification run, such as an
+//! What has no form here: every event but the six triggers; DEVICE_READY and ALREADY_TESTING without a device (their
+//! document leaves it out, a receiver demands it, and drivers give them the last one known); and a finished test that is no amplification run, such as an
 //! ASTM order with its results.
 
 use super::standard_webhooks;
 use super::verdict::Statuses;
-use super::{Attempt, Dialect, HttpRequest, RenderError, Request, Response, gateway_headers};
+use super::{Attempt, Dialect, RenderError, Request, Response, post, single};
 use crate::delivery::{Outcome, RetrySchedule};
 use crate::event::{Device, Event, EventName, RunDelta, Test, TestState};
 use crate::time::Now;
@@ -71,7 +71,7 @@ impl Dialect for TestV0 {
     fn has_form(&self, event: &Event) -> bool {
         let run = |test: &Test| test.data.is_some() || test.result.is_some();
         match event.kind.name {
-            EventName::DeviceReady | EventName::AlreadyTesting => true,
+            EventName::DeviceReady | EventName::AlreadyTesting => event.kind.device.is_some(),
             EventName::TestFinished => event.kind.test.as_ref().is_some_and(run),
             name => self.speaks(name) && event.kind.test.is_some(),
         }
@@ -82,27 +82,19 @@ impl Dialect for TestV0 {
     }
 
     fn check_secret(&self, secret: Option<&str>) -> Result<(), String> {
-        secret.map_or(Ok(()), standard_webhooks::check_secret).map_err(|problem| problem.to_string())
+        standard_webhooks::check_optional(secret)
     }
 
     fn render(&self, batch: &[Event], attempt: &Attempt<'_>) -> Result<Option<Request>, RenderError> {
-        let [event] = batch else {
-            return Err(RenderError(format!("{} events for one request; this dialect sends them singly", batch.len())));
-        };
+        let event = single(batch)?;
         if !self.has_form(event) {
             return Ok(None);
         }
         let device = last_known_device(event, attempt.history);
-        let about_device = matches!(event.kind.name, EventName::DeviceReady | EventName::AlreadyTesting);
-        if device.is_none() && about_device {
-            return Ok(None);
-        }
         let body = body(event, device, attempt.history).into_bytes();
-        let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        let signature = standard_webhooks::headers(attempt, event.id, &body);
-        headers.extend(signature.map_err(|problem| RenderError(problem.to_string()))?);
-        headers.extend(gateway_headers(event, attempt));
-        Ok(Some(Request::Http(HttpRequest { headers, body })))
+        // To a receiver of the document alone our headers mean nothing: they come with the signature that they are for.
+        let standard = (!attempt.secrets.is_empty()).then_some(event.id);
+        post(event, attempt, "application/json", standard, body).map(Some)
     }
 
     fn judge(&self, _: &[Event], response: &Response, now: Now) -> Outcome {

@@ -5,7 +5,7 @@
 
 mod line;
 
-use crate::config::ConfigError;
+use crate::error::ConfigError;
 use crate::event::*;
 use crate::framing::lines::{Line, Lines};
 use crate::mutants::{Mutant, planted};
@@ -159,7 +159,8 @@ impl Conversation {
     }
 
     fn event(&mut self, now: Now, line: &[u8], report: Report) -> EventKind {
-        if report.device.is_some() {
+        // An object without a word in it says nothing about who is there.
+        if report.device.as_ref().is_some_and(|device| *device != Device::default()) {
             // Another serial number on this port: what was running belongs to an analyzer that is not here any more.
             let serial = |device: &Option<Device>| device.as_ref().and_then(|device| device.sn.clone());
             if let (Some(before), Some(now)) = (serial(&self.device), serial(&report.device))

@@ -8,17 +8,19 @@ use gateway_core::event::{AnalyzerId, Event, EventKind, EventName, Id, Seq};
 use gateway_core::session::{Action, DriverOptions, Framing, Input, Resume, Session};
 use gateway_core::time::{ClockQuality, Mono, Now, Timestamp};
 use std::collections::VecDeque;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Nothing was rejected.
 const UNDERSTOOD: u8 = 0;
 /// Something was rejected.
 const REJECTED: u8 = 1;
-/// The command line makes no sense.
+/// The command line makes no sense, or the output cannot be written.
 const USAGE: u8 = 2;
 /// Begins an ASTM session.
 const ENQ: u8 = 0x05;
+/// Begins a frame.
+const STX: u8 = 0x02;
 /// No session has so many deadlines one after the other: one that has is broken, and must not hang the command.
 const DEADLINES_MAX: usize = 1000;
 
@@ -44,7 +46,8 @@ pub struct Args {
     pub file: PathBuf,
 }
 
-/// Runs the command; the exit status is 0 if nothing was rejected, 1 if something was, 2 for a wrong command line.
+/// Runs the command; the exit status is 0 if nothing was rejected, 1 if something was, 2 for a wrong command line or an
+/// output that takes nothing.
 pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     match decode(&args, out, err) {
         Ok(status) => status,
@@ -54,18 +57,22 @@ pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
             USAGE
         }
         // Whoever reads the output has gone: `decode ... | head`.
-        Err(Fault::Output) => UNDERSTOOD,
+        Err(Fault::Output(error)) if error.kind() == ErrorKind::BrokenPipe => UNDERSTOOD,
+        Err(Fault::Output(error)) => {
+            let _ = writeln!(err, "The output cannot be written: {error}.");
+            USAGE
+        }
     }
 }
 
 enum Fault {
     Usage(String),
-    Output,
+    Output(std::io::Error),
 }
 
 impl From<std::io::Error> for Fault {
-    fn from(_: std::io::Error) -> Fault {
-        Fault::Output
+    fn from(error: std::io::Error) -> Fault {
+        Fault::Output(error)
     }
 }
 
@@ -83,26 +90,32 @@ fn decode(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, F
             )));
         }
         None if is_astm && looks_unframed(&bytes) => {
-            writeln!(err, "The file holds no ENQ and begins with an H record: read as records without frames.")?;
+            note(err, "The file holds no ENQ and begins with an H record: read as records without frames.");
             Framing::None
         }
         None => Framing::E1381,
     };
+    if args.records && !is_astm {
+        return Err(Fault::Usage("--records looks at LIS2 records: it works with --driver astm only.".to_owned()));
+    }
+    if bytes.is_empty() {
+        note(err, "The file is empty: there is nothing to decode.");
+    }
+    if bytes.iter().all(|byte| ignorable(*byte, is_astm)) {
+        return Ok(UNDERSTOOD);
+    }
     if args.records {
-        if !is_astm {
-            return Err(Fault::Usage("--records looks at LIS2 records: it works with --driver astm only.".to_owned()));
-        }
         return print_records(&bytes, framing, out);
     }
     let options = DriverOptions { framing, ..DriverOptions::default() };
     let session = found.open(&options).map_err(|error| Fault::Usage(error.problem))?;
     let mut replay = Replay::new(session);
     if is_astm && framing == Framing::E1381 && lacks_enq(&bytes) {
-        writeln!(err, "The file holds frames but no ENQ: read as if one came before them.")?;
+        note(err, "The file holds frames but no ENQ: read as if one came before them.");
         replay.give(Input::Received(&[ENQ]));
     }
     let (mut events, understood) = replay.run(&bytes, sizes);
-    if events.is_empty() && !understood && !bytes.is_empty() {
+    if events.is_empty() && !understood {
         events.push(not_understood(&bytes, is_astm));
     }
     let analyzer = AnalyzerId(args.analyzer.clone());
@@ -113,6 +126,21 @@ fn decode(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, F
     }
     out.flush()?;
     Ok(if rejected { REJECTED } else { UNDERSTOOD })
+}
+
+/// A closed standard error leaves nobody to tell, and the events still come.
+fn note(err: &mut dyn Write, sentence: &str) {
+    let _ = writeln!(err, "{sentence}");
+}
+
+/// What a receiver may ignore, so that a file of nothing else is understood: for ASTM, control characters outside of
+/// frames and what a line picks up while nobody talks (LIS01-A2); for lines, blank ones.
+fn ignorable(byte: u8, is_astm: bool) -> bool {
+    match byte {
+        b' ' | b'\t' | b'\r' | b'\n' => true,
+        STX => false,
+        _ => is_astm && (byte.is_ascii_control() || byte == 0xff),
+    }
 }
 
 fn unknown_driver(name: &str) -> String {
@@ -189,7 +217,7 @@ fn print_records(bytes: &[u8], framing: Framing, out: &mut dyn Write) -> Result<
         writeln!(out, "{line}")?;
     }
     out.flush()?;
-    Ok(if records.is_empty() && !bytes.is_empty() { REJECTED } else { UNDERSTOOD })
+    Ok(if records.is_empty() { REJECTED } else { UNDERSTOOD })
 }
 
 fn not_understood(bytes: &[u8], is_astm: bool) -> EventKind {

@@ -202,13 +202,14 @@ impl Draft {
         let action = self.order.as_ref().map(|order| order.text(12)).unwrap_or_default();
         let times = |number| self.results.iter().filter_map(move |(record, _)| local_time(&record.text(number)));
         let reported = || self.order.as_ref().and_then(|order| local_time(&order.text(23)));
+        let qc = control_run || action.contains(['Q', 'q']) || sample_id.as_deref().is_some_and(names_a_control);
         Test {
             id,
             state: TestState::Done,
             sample_id: sample_id.map(Personal::new),
             instrument_sample_id: instrument_sample_id.map(Personal::new),
             patient_id: patient_id.map(Personal::new),
-            qc: control_run || action.contains(['Q', 'q']),
+            qc,
             started_at: times(12).min(),
             finished_at: times(13).max().or_else(reported),
             results: result_values(self.results),
@@ -217,6 +218,12 @@ impl Draft {
             result: None,
         }
     }
+}
+
+/// Whether a sample's id says by itself that this is control material. Only beginnings that no patient's sample has.
+fn names_a_control(sample_id: &str) -> bool {
+    let begins = |word: &&str| sample_id.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
+    ["QC-", "QC_", "CTRL", "CONTROL"].iter().any(|word| begins(word))
 }
 
 /// CONTRACT: part 4 of R.3, else the first of parts 5, 1, 2, 3 that holds something; codes that repeat inside one order
@@ -378,6 +385,19 @@ mod tests {
         ] {
             assert!(!repeatable(unknown), "{unknown}");
         }
+    }
+
+    #[test]
+    fn a_control_is_known_by_the_beginning_of_its_sample_id() {
+        for id in ["QC-LOW", "qc_2", "CTRL1", "Ctrl-N", "CONTROL", "control 3"] {
+            assert!(names_a_control(id), "{id}");
+        }
+        for id in ["", "QC", "QC1", "S-QC-1", "CONT-7", "113", "\u{e4}C-1", "QUALITY"] {
+            assert!(!names_a_control(id), "{id}");
+        }
+        let facts = events(b"H|\\^&\rO|1|QC-LOW\rR|1|^^^B|1\rO|2|S-1\rR|1|^^^B|1\rL|1\r", Now::default());
+        let qc: Vec<bool> = facts.iter().filter_map(|fact| fact.test.as_ref()).map(|test| test.qc).collect();
+        assert_eq!(qc, [true, false]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod session;
 pub use capture::records_of;
 pub use noise::guess;
 
-use crate::config::ConfigError;
+use crate::error::ConfigError;
 use crate::session::{Driver, DriverOptions, Framing, Session};
 
 /// See the module.
