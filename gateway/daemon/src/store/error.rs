@@ -42,6 +42,9 @@ impl From<rusqlite::Error> for StoreError {
                 let text = text.unwrap_or_else(|| failure.to_string());
                 StoreError::refused(format!("refused by a rule of the tables: {text} (code {})", failure.extended_code))
             }
+            rusqlite::Error::SqliteFailure(failure, _) if failure.code == rusqlite::ErrorCode::DiskFull => {
+                StoreError::new("the disk is full: free some space on the disk of gateway.state_dir")
+            }
             rusqlite::Error::SqliteFailure(failure, text) => {
                 let text = text.unwrap_or_else(|| failure.to_string());
                 StoreError::new(format!("the database says: {text} (code {})", failure.extended_code))
