@@ -23,9 +23,11 @@ use std::time::Duration;
 
 /// The name of this destination in the store.
 pub const MQTT: &str = "mqtt";
-/// After this many disconnects at the same first unacknowledged event, the window shrinks to that event alone; after as
-/// many again the event is dead.
+/// After this many disconnects at the same first unacknowledged event the window shrinks to that event alone.
 const DISCONNECTS_MAX: u32 = 3;
+/// After this many, some minutes with the pauses between them, the event is dead: a network that comes and goes must not
+/// look like a message that kills the connection.
+const CONVICTED_AFTER: u32 = 10;
 /// A connection that lived longer than this did not break because of its first message.
 const CULPRIT_SECONDS_MAX: u64 = 5;
 const BACKOFF_MS_MIN: u64 = 200;
@@ -77,7 +79,7 @@ impl Suspect {
     }
 
     fn is_convicted(&self) -> bool {
-        self.disconnects >= 2 * DISCONNECTS_MAX
+        self.disconnects >= CONVICTED_AFTER
     }
 }
 
@@ -165,7 +167,7 @@ impl BrokerWorker {
         let detail = "the broker closed the connection each time it was given this message";
         let reason = Reason::new(ReasonCode::PoisonMessage, detail);
         tracing::error!(destination = MQTT, event = %event.id, %reason, "dead letter");
-        Ok(self.record_dead(position, &event, reason, 2 * DISCONNECTS_MAX, recorder))
+        Ok(self.record_dead(position, &event, reason, CONVICTED_AFTER, recorder))
     }
 
     fn record_dead(

@@ -4,25 +4,14 @@
 //! back exactly the received bytes; a chain of patches ends in a whole capture after at most [`DEPTH_MAX`] steps.
 
 use super::error::StoreError;
+use super::hand::{LastCapture, Writer};
 use super::patch;
-use super::writer::Writer;
 use gateway_core::event::{AnalyzerId, Seq};
 use gateway_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::HashMap;
 
 /// Every capture behind so many patches is stored whole.
 const DEPTH_MAX: i64 = 64;
-
-/// The newest capture of each analyzer, so that making a patch does not walk the chain. Forgotten on every rollback.
-pub(super) type LastCaptures = HashMap<AnalyzerId, LastCapture>;
-
-/// See [`LastCaptures`].
-pub(super) struct LastCapture {
-    id: i64,
-    depth: i64,
-    bytes: Vec<u8>,
-}
 
 /// Stores the bytes of one commit, and closes the message if it is complete. Returns the capture that events of this commit
 /// stem from: none if there are no bytes and no open message that this closes.

@@ -3,7 +3,7 @@
 //! Invariant: an id is stored once and a seq is used once; the order of seq is the order of commit.
 
 use super::error::StoreError;
-use super::writer::Writer;
+use super::hand::Writer;
 use super::{Committed, NewEntry, captures};
 use gateway_core::delivery::{Reason, ReasonCode};
 use gateway_core::event::{AnalyzerId, Event, EventId, EventKind, EventName, Gap, Id, Seq, TestId, TestState};

@@ -29,6 +29,7 @@ mod events;
 mod evict;
 mod files;
 mod graft;
+mod hand;
 mod head;
 mod migrate;
 mod open;
@@ -73,7 +74,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     disk: Arc<dyn Disk>,
     queue: writer::Queue,
-    writer: Mutex<writer::Writer>,
+    writer: Mutex<hand::Writer>,
     readers: Mutex<Vec<open::Reader>>,
     head: head::Head,
     /// A read has failed: an orderly stop is then not marked clean, so that the next start checks the file.
@@ -90,12 +91,8 @@ impl Store {
             let lock = open::lock(&path)?;
             let connection = open::writer(&path, &*ports.0)?;
             let head = events::head(&connection)?;
-            let writer = writer::Writer {
-                connection,
-                last_captures: captures::LastCaptures::new(),
-                waits_for_disk: true,
-                faults: 0,
-            };
+            let writer =
+                hand::Writer { connection, last_captures: hand::LastCaptures::new(), waits_for_disk: true, faults: 0 };
             let (clock, disk) = ports;
             Ok(Shared {
                 path,
@@ -135,7 +132,7 @@ impl Store {
     pub async fn abandon_unfinished(&self, analyzer: &AnalyzerId, at: Now, id: EventId) -> Result<(), StoreError> {
         let boot = self.shared.clock.boot();
         let analyzer = analyzer.clone();
-        let work = move |writer: &mut writer::Writer| events::abandon_unfinished(writer, &analyzer, at, boot, id);
+        let work = move |writer: &mut hand::Writer| events::abandon_unfinished(writer, &analyzer, at, boot, id);
         self.shared.write(Duration::ZERO, work).await
     }
 
@@ -143,7 +140,7 @@ impl Store {
     pub async fn record(&self, destination: &DestinationId, record: Record) -> Result<(), StoreError> {
         let destination = destination.clone();
         let clock = Arc::clone(&self.shared.clock);
-        let work = move |writer: &mut writer::Writer| {
+        let work = move |writer: &mut hand::Writer| {
             destinations::record(&writer.connection, clock.now(), clock.boot(), &destination, &record)
         };
         self.shared.write_when(writer::Urgency::Soon, Duration::ZERO, work).await
@@ -229,7 +226,7 @@ impl Store {
     /// there was nothing to correct.
     pub async fn correct_clock(&self, beyond: Seq, now: Now, id: EventId) -> Result<Option<Seq>, StoreError> {
         let boot = self.shared.clock.boot();
-        let work = move |writer: &mut writer::Writer| events::correct_clock(&writer.connection, boot, beyond, now, id);
+        let work = move |writer: &mut hand::Writer| events::correct_clock(&writer.connection, boot, beyond, now, id);
         self.shared.write(Duration::ZERO, work).await
     }
 
@@ -252,7 +249,7 @@ impl Store {
     pub async fn close(self) -> Result<(), StoreError> {
         // Not the whole of `Shared`: a request that is never run would keep its own queue alive, and with it the lock.
         let suspect = Arc::clone(&self.shared.suspect);
-        let work = move |writer: &mut writer::Writer| {
+        let work = move |writer: &mut hand::Writer| {
             if writer.faults == 0 && !suspect.load(Ordering::Relaxed) {
                 writer.connection.execute("UPDATE meta SET value = 1 WHERE key = 'clean'", [])?;
             }

@@ -88,7 +88,7 @@ impl Store {
             let mut after = 0;
             while go_on() {
                 let event = if events_made == 0 { id } else { Id::derived(&[&id.0, &events_made.to_be_bytes()]) };
-                let work = move |writer: &mut super::writer::Writer| {
+                let work = move |writer: &mut super::hand::Writer| {
                     let connection = &writer.connection;
                     if bytes_used(connection)? <= bytes_max {
                         return Ok(None);

@@ -12,13 +12,12 @@
 //!   nothing any more. A panic inside a transaction likewise leaves its requests without an answer, because whether they are
 //!   on disk is not known.
 
-use super::captures::LastCaptures;
 use super::error::StoreError;
+use super::hand::Writer;
 use super::{Shared, events};
 use crate::platform::{CommitMoment, Disk};
 use gateway_core::event::AnalyzerId;
 use gateway_core::time::Mono;
-use rusqlite::Connection;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,16 +28,6 @@ use tokio::sync::{Notify, oneshot};
 const BATCH_REQUESTS_MAX: usize = 512;
 /// An analyzer that committed this recently counts as active for the linger.
 const ACTIVE_FOR: Duration = Duration::from_secs(1);
-
-/// The one connection that writes, and what it knows beside the file.
-pub(super) struct Writer {
-    pub connection: Connection,
-    pub last_captures: LastCaptures,
-    /// Whether the connection waits for the disk at COMMIT (`synchronous=FULL`) or not (`NORMAL`).
-    pub waits_for_disk: bool,
-    /// Errors seen since the start. With any, an orderly stop is not marked clean, so the next start checks the pages.
-    pub faults: u64,
-}
 
 /// Something to be done inside a transaction. It may be run twice, each time in a fresh one.
 trait Request: Send {
