@@ -361,6 +361,23 @@ fn records_without_frames_need_no_answer_and_are_retried_until_stored() {
 }
 
 #[test]
+fn records_that_find_no_room_while_nothing_can_be_stored_are_a_gap_in_their_place() {
+    let options = DriverOptions { framing: Framing::None, message_bytes_max: 300, ..DriverOptions::default() };
+    let mut bench = Bench::open("astm", &options, Resume::default());
+    let whole = [HEADER, ORDER, RESULT, END].concat();
+    bench.disk = Disk::Fails;
+    bench.receive(whole.as_bytes());
+    bench.receive([&whole, &whole, HEADER, ORDER, "R|1|^^^GLU|5."].concat().as_bytes());
+    bench.receive(b"7|mmol/L\rL|1|N\r");
+    bench.disk = Disk::Good;
+    bench.wait(seconds(2));
+    bench.receive([END, &whole].concat().as_bytes());
+    let finished = "TEST_FINISHED";
+    assert_eq!(bench.names(), [finished, finished, finished, "interrupted", "GAP", finished]);
+    assert!(bench.events()[4].gap.as_ref().unwrap().reason.starts_with("15 received bytes were dropped"));
+}
+
+#[test]
 fn a_message_of_megabytes_in_small_frames_is_taken() {
     let picture = format!("M|1|{}\r", "QUJD".repeat(500_000));
     let text = [HEADER, ORDER, RESULT, &picture, END].concat();

@@ -157,3 +157,21 @@ fn an_unterminated_line_is_broken_off_by_silence_or_by_the_end() {
     bench.wait(seconds(6));
     assert_eq!(bench.events()[0].name, EventName::NewData);
 }
+
+#[test]
+fn bytes_that_find_no_room_while_nothing_can_be_stored_are_a_gap_in_their_place() {
+    let mut bench = open(Resume::default());
+    bench.disk = Disk::Fails;
+    bench.receive(line("TEST_STARTED", 0, 0).as_bytes());
+    let long = line("NEW_DATA", 250, 0);
+    bench.receive(long.as_bytes());
+    bench.receive(&[long.as_bytes(), &long.as_bytes()[..100]].concat());
+    bench.receive(&long.as_bytes()[100..]);
+    bench.disk = Disk::Good;
+    bench.wait(seconds(2));
+    bench.receive(line("NEW_DATA", 251, 0).as_bytes());
+    assert_eq!(bench.names(), ["TEST_STARTED", "NEW_DATA", "NEW_DATA", "GAP", "NEW_DATA"]);
+    let reason = &bench.events()[3].gap.as_ref().unwrap().reason;
+    assert!(reason.starts_with(&format!("{} received bytes were dropped", long.len() - 100)), "{reason}");
+    assert_eq!(bench.stored()[3].capture, &long.as_bytes()[..100]);
+}

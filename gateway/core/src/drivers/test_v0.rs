@@ -43,6 +43,7 @@ impl Driver for TestV0 {
             heard: Mono(0),
             pending: None,
             owed: None,
+            dropped: 0,
         }))
     }
 }
@@ -60,6 +61,9 @@ struct Conversation {
     heard: Mono,
     pending: Option<Commit>,
     owed: Option<(Commit, Mono)>,
+    /// Bytes received and let go of, not yet stated. Once there are any, all goes until what is held is stored: else the
+    /// line that is cut off there would go on with the end of another.
+    dropped: usize,
 }
 
 /// The running test, and how much of its data has been passed on.
@@ -76,7 +80,9 @@ impl Session for Conversation {
             Input::Received(bytes) => {
                 self.heard = now.mono;
                 let waiting = self.pending.is_some() || self.owed.is_some();
-                if !waiting || self.lines.held() <= self.bytes_max {
+                if self.dropped > 0 || (waiting && self.lines.held() > self.bytes_max) {
+                    self.dropped += bytes.len();
+                } else {
                     self.lines.push(bytes);
                 }
             }
@@ -87,8 +93,11 @@ impl Session for Conversation {
             Input::Closed => self.closed(now, actions),
         }
         while self.pending.is_none() && self.owed.is_none() {
-            let Some(line) = self.lines.next_line() else { break };
-            self.line(now, line, actions);
+            match self.lines.next_line() {
+                Some(line) => self.line(now, line, actions),
+                None if self.dropped > 0 => self.state_dropped(now, actions),
+                None => break,
+            }
         }
     }
 
@@ -147,6 +156,19 @@ impl Conversation {
             }
         };
         self.commit(capture, vec![event], actions);
+    }
+
+    /// All that was held is stored: now comes the hole, behind the line that it has cut off.
+    fn state_dropped(&mut self, now: Now, actions: &mut Vec<Action>) {
+        let rest = match self.lines.take_rest() {
+            Some(Line::Whole(rest) | Line::TooLong { head: rest, .. }) => rest,
+            None => Vec::new(),
+        };
+        let gap = EventKind {
+            device: self.device.clone(),
+            ..EventKind::dropped(std::mem::take(&mut self.dropped), now.wall)
+        };
+        self.commit(rest, vec![gap], actions);
     }
 
     fn commit(&mut self, capture: Vec<u8>, mut events: Vec<EventKind>, actions: &mut Vec<Action>) {

@@ -223,7 +223,7 @@ impl Draft {
 /// Whether a sample's id says by itself that this is control material. Only beginnings that no patient's sample has.
 fn names_a_control(sample_id: &str) -> bool {
     let begins = |word: &&str| sample_id.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
-    ["QC-", "QC_", "CTRL", "CONTROL"].iter().any(|word| begins(word))
+    ["QC-", "QC_", "CTRL", "CONTROL"].iter().any(begins)
 }
 
 /// CONTRACT: part 4 of R.3, else the first of parts 5, 1, 2, 3 that holds something; codes that repeat inside one order

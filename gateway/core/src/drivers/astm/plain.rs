@@ -29,6 +29,9 @@ pub(super) struct Plain {
     heard: Mono,
     pending: Option<Commit>,
     owed: Option<(Commit, Mono)>,
+    /// Bytes received and let go of, not yet stated. Once there are any, all goes until what is held is stored: else a
+    /// record that is cut off there would go on with the end of another.
+    dropped: usize,
 }
 
 impl Session for Plain {
@@ -45,7 +48,10 @@ impl Session for Plain {
             Input::Received(bytes) => {
                 self.heard = now.mono;
                 let waiting = self.pending.is_some() || self.owed.is_some();
-                if !waiting || self.held.len() - self.start <= self.options.message_bytes_max {
+                let full = self.held.len() - self.start > self.options.message_bytes_max;
+                if self.dropped > 0 || (waiting && full) {
+                    self.dropped += bytes.len();
+                } else {
                     self.held.drain(..self.start);
                     self.start = 0;
                     self.held.extend_from_slice(bytes);
@@ -91,6 +97,7 @@ impl Plain {
             heard: Mono(0),
             pending: None,
             owed: None,
+            dropped: 0,
         }
     }
 
@@ -102,11 +109,32 @@ impl Plain {
             // A record that never ends may fill the memory as far as a message may, no further.
             let full = rest.len() > self.options.message_bytes_max;
             let Some(length) = end.map(|end| end + 1).or(full.then_some(rest.len())) else {
-                self.searched = rest.len();
-                return;
+                if self.dropped == 0 {
+                    self.searched = rest.len();
+                    return;
+                }
+                self.state_dropped(now, actions);
+                continue;
             };
             self.line(now, length, actions);
         }
+    }
+
+    /// All that was held is stored or looked at: now comes the hole. The message it falls into is broken off, and nothing
+    /// is read before the next H.
+    fn state_dropped(&mut self, now: Now, actions: &mut Vec<Action>) {
+        self.raw.extend_from_slice(&self.held[self.start..]);
+        self.start = self.held.len();
+        self.searched = 0;
+        self.skipping = true;
+        let mut events = vec![EventKind::dropped(std::mem::take(&mut self.dropped), now.wall)];
+        if self.assembly.is_open() {
+            let (device, partial) = message::partial(self.assembly.whole_records(), now);
+            let reason = "bytes were dropped in the middle of a message, while the store took nothing";
+            let rejected = EventKind::rejected("interrupted", reason, self.raw.len());
+            events.insert(0, EventKind { device, partial, ..rejected });
+        }
+        self.commit(events, actions);
     }
 
     /// One line, its end included; or the rest of the input, if nothing more can come.
