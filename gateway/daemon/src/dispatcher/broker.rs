@@ -25,13 +25,15 @@ use std::time::Duration;
 pub const MQTT: &str = "mqtt";
 /// After this many disconnects at the same first unacknowledged event the window shrinks to that event alone.
 const DISCONNECTS_MAX: u32 = 3;
-/// After this many, some minutes with the pauses between them, the event is dead: a network that comes and goes must not
-/// look like a message that kills the connection.
+/// After this many, about half a minute with the pauses between them, the event is dead: a network that comes and goes must
+/// not look like a message that kills the connection.
 const CONVICTED_AFTER: u32 = 10;
 /// A connection that lived longer than this did not break because of its first message.
 const CULPRIT_SECONDS_MAX: u64 = 5;
 const BACKOFF_MS_MIN: u64 = 200;
 const BACKOFF_MS_MAX: u64 = 30_000;
+/// The longest pause while the broker takes connections and drops them.
+const DROPPED_BACKOFF_MS_MAX: u64 = 4_000;
 /// Bytes that MQTT adds around topic and payload, at most.
 const PACKET_OVERHEAD_BYTES: usize = 16;
 
@@ -130,6 +132,7 @@ impl BrokerWorker {
                         backoff = BACKOFF_MS_MIN;
                     } else if let Some(seq) = first {
                         suspect.accuse(seq);
+                        backoff = backoff.min(DROPPED_BACKOFF_MS_MAX);
                     }
                     tracing::warn!(destination = MQTT, %reason, "connection to the broker lost");
                     self.tell(Some(reason));
