@@ -408,14 +408,6 @@ impl EventKind {
         EventKind { rejection: Some(rejection), ..EventKind::bare(EventName::MessageRejected) }
     }
 
-    /// `GAP` for received bytes that could not be kept while the store took nothing.
-    pub fn dropped(bytes: usize, until: Timestamp) -> EventKind {
-        let reason =
-            format!("{bytes} received bytes were dropped: the store took nothing and the memory for them was full");
-        let gap = Gap { reason, from: None, to: Some(until) };
-        EventKind { gap: Some(gap), ..EventKind::bare(EventName::Gap) }
-    }
-
     /// `ANALYZER_ALARM`.
     pub fn alarm(code: &str, reason: impl Into<String>) -> EventKind {
         let alarm = Alarm { code: code.to_owned(), reason: reason.into() };

@@ -5,7 +5,9 @@
 pub mod astm;
 pub mod test_v0;
 
+use crate::event::{EventKind, EventName, Gap};
 use crate::session::Driver;
+use crate::time::Timestamp;
 
 /// Every driver there is.
 pub const DRIVERS: &[&dyn Driver] = &[&astm::Astm, &test_v0::TestV0];
@@ -13,4 +15,12 @@ pub const DRIVERS: &[&dyn Driver] = &[&astm::Astm, &test_v0::TestV0];
 /// The driver of that name.
 pub fn driver(name: &str) -> Option<&'static dyn Driver> {
     DRIVERS.iter().copied().find(|driver| driver.name() == name)
+}
+
+/// `GAP` for received bytes that could not be kept while the store took nothing.
+fn dropped(bytes: usize, until: Timestamp) -> EventKind {
+    let reason =
+        format!("{bytes} received bytes were dropped: the store took nothing and the memory for them was full");
+    let gap = Gap { reason, from: None, to: Some(until) };
+    EventKind { gap: Some(gap), ..EventKind::bare(EventName::Gap) }
 }

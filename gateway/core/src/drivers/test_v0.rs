@@ -164,10 +164,8 @@ impl Conversation {
             Some(Line::Whole(rest) | Line::TooLong { head: rest, .. }) => rest,
             None => Vec::new(),
         };
-        let gap = EventKind {
-            device: self.device.clone(),
-            ..EventKind::dropped(std::mem::take(&mut self.dropped), now.wall)
-        };
+        let gap =
+            EventKind { device: self.device.clone(), ..super::dropped(std::mem::take(&mut self.dropped), now.wall) };
         self.commit(rest, vec![gap], actions);
     }
 

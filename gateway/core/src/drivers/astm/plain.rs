@@ -127,7 +127,7 @@ impl Plain {
         self.start = self.held.len();
         self.searched = 0;
         self.skipping = true;
-        let mut events = vec![EventKind::dropped(std::mem::take(&mut self.dropped), now.wall)];
+        let mut events = vec![crate::drivers::dropped(std::mem::take(&mut self.dropped), now.wall)];
         if self.assembly.is_open() {
             let (device, partial) = message::partial(self.assembly.whole_records(), now);
             let reason = "bytes were dropped in the middle of a message, while the store took nothing";
