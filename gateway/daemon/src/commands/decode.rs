@@ -105,7 +105,7 @@ fn decode(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, F
         return Ok(UNDERSTOOD);
     }
     if args.records {
-        return print_records(&bytes, framing, out);
+        return print_records(&bytes, framing, out, err);
     }
     let options = DriverOptions { framing, ..DriverOptions::default() };
     let session = found.open(&options).map_err(|error| Fault::Usage(error.problem))?;
@@ -210,8 +210,11 @@ fn lacks_enq(bytes: &[u8]) -> bool {
     !bytes.contains(&ENQ) && !astm::records_of(bytes, Framing::E1381).is_empty()
 }
 
-fn print_records(bytes: &[u8], framing: Framing, out: &mut dyn Write) -> Result<u8, Fault> {
+fn print_records(bytes: &[u8], framing: Framing, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Fault> {
     let records = astm::records_of(bytes, framing);
+    if records.is_empty() {
+        note(err, "No LIS2 record stands in this file. Without --records, decode says what the bytes look like.");
+    }
     for record in &records {
         let line = serde_json::to_string(record).expect("an array of strings is JSON");
         writeln!(out, "{line}")?;

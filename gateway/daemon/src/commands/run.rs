@@ -69,7 +69,8 @@ async fn supervise(source: Source, running: configuration::Running) -> anyhow::R
             started = Box::new(move || keep(&good));
         }
         Some(failure) => {
-            tracing::error!("the settings file is refused; running on the last good settings\n{failure}");
+            let kept = loaded.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+            tracing::error!(%kept, gateway = %loaded.config.gateway.id, "the settings file is refused; running on the last good settings\n{failure}");
             orders.send(Order::Refused(summary(failure))).await?;
         }
     }
