@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
 /// When the analyzers of this test were last measured.
-const TODAY: Timestamp = Timestamp(1_795_291_200_000);
+const TODAY: Timestamp = Timestamp(1_795_291_207_000);
 /// Longer than every timer of a sender.
 const LEAP: Duration = Duration::from_secs(20);
 
