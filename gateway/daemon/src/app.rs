@@ -231,9 +231,10 @@ impl App {
         let feeding = interval.map_or(Duration::from_secs(60), |interval| interval / 2);
         let mut told = String::new();
         let mut changes = self.board.changes();
+        // Kept over the rounds: what happens meanwhile must not put the feeding off.
+        let mut due = self.platform.clock.now().mono.after(feeding);
         loop {
             self.say_status(&mut told);
-            let due = self.platform.clock.now().mono.after(feeding);
             tokio::select! {
                 biased;
                 () = stop.asked() => return self.stop().await,
@@ -243,7 +244,10 @@ impl App {
                 }
                 Some(order) = orders.recv() => self.obey(order).await?,
                 Ok(()) = changes.changed() => {}
-                () = self.platform.clock.sleep_until(due) => self.feed_watchdog().await,
+                () = self.platform.clock.sleep_until(due) => {
+                    self.feed_watchdog().await;
+                    due = self.platform.clock.now().mono.after(feeding);
+                }
             }
         }
     }

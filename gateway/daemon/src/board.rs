@@ -4,30 +4,19 @@ use gateway_core::config::Config;
 use gateway_core::event::{AnalyzerId, Id};
 use gateway_core::health::{DeviceState, Fact, Health};
 use gateway_core::time::Now;
-use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
-
-/// What the gateway has done since it started. Counts only.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Events stored, and repeats recognised, for each analyzer.
-    pub stored: BTreeMap<String, (usize, usize)>,
-    /// Deliveries, for each destination.
-    pub delivered: BTreeMap<String, usize>,
-}
 
 /// Shared by all parts.
 pub struct Board {
     health: Mutex<Health>,
-    tally: Mutex<Tally>,
     changes: watch::Sender<u64>,
 }
 
 impl Board {
     pub fn new(config: &Config, boot: Id, now: Now) -> Board {
         let health = Health::new(&config.gateway.id, env!("CARGO_PKG_VERSION"), boot.to_string(), now);
-        Board { health: Mutex::new(health), tally: Mutex::default(), changes: watch::Sender::new(0) }
+        Board { health: Mutex::new(health), changes: watch::Sender::new(0) }
     }
 
     /// Only these analyzers and destinations are shown from now on.
@@ -46,22 +35,6 @@ impl Board {
     /// Changes whenever something that is shown has changed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
-    }
-
-    pub fn stored(&self, analyzer: &AnalyzerId, stored: usize, repeated: usize) {
-        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = tally.stored.entry(analyzer.0.clone()).or_default();
-        count.0 += stored;
-        count.1 += repeated;
-    }
-
-    pub fn delivered(&self, destination: &str, count: usize) {
-        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        *tally.delivered.entry(destination.to_owned()).or_default() += count;
-    }
-
-    pub fn tally(&self) -> Tally {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn analyzer_states(&self) -> Vec<(AnalyzerId, String)> {

@@ -166,7 +166,7 @@ impl Link {
         async move {
             match store.commit(entry).await {
                 Ok(committed) => {
-                    board.stored(&analyzer, committed.stored, committed.repeated);
+                    tracing::debug!(%analyzer, stored = committed.stored, repeated = committed.repeated, "committed");
                     for fact in facts {
                         board.tell(at, fact);
                     }

@@ -81,8 +81,6 @@ reason_codes! {
     ConnectionLost = "connection_lost", "The connection broke before the answer. The gateway tries again.";
     /// No answer within `timeout`.
     Timeout = "timeout", "The receiver did not answer in time. Raise `timeout` if it is known to be slow.";
-    /// The answer was longer than the gateway reads.
-    AnswerTooLong = "answer_too_long", "The receiver sent an endless answer. Its status counts, the rest is ignored.";
     /// This machine has no network: not an attempt.
     NoNetwork = "no_network", "The box has no network. Check the cable or the Wi-Fi; nothing is lost meanwhile.";
     /// The host's name does not exist.

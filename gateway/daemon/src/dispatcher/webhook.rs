@@ -235,7 +235,6 @@ impl WebhookWorker {
         match &ended.outcome {
             Outcome::Delivered => {
                 *said = None;
-                self.board.delivered(&self.destination.0, 1);
                 tracing::debug!(destination = %endpoint, %event, attempt, "delivered");
             }
             Outcome::Retryable { reason, .. }

@@ -199,7 +199,6 @@ impl<'a> Session<'a> {
             self.recorder.add(Record { cursor, ..Record::default() }, count);
             // A suspect that was acknowledged was none.
             self.window = self.worker.mqtt.window.max(1);
-            self.worker.board.delivered(MQTT, count);
         }
         failure.map_or(Ok(()), Err)
     }
