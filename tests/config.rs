@@ -15,7 +15,6 @@ use gateway_core::config::{
     file::{File, schema, schema_of},
 };
 use gateway_core::delivery::RetryReading;
-use gateway_core::event::EventName;
 use gateway_core::session::{CommitPoint, Framing};
 use gateway_daemon::commands::{check as check_command, schema as schema_command};
 use gateway_daemon::configuration::{MANUAL, Source};
@@ -114,9 +113,9 @@ fn a_file_with_everything_in_it_is_read_whole() {
     .remove(0);
     assert_eq!(webhook.url, "http://10.0.0.9/x?y=1");
     assert_eq!(webhook.secrets.len(), 2);
-    assert_eq!(webhook.events, Some(vec![EventName::Gap]));
+    assert_eq!(webhook.filter.events, Some(vec!["GAP".to_owned()]));
     assert_eq!(webhook.retry, Some(vec![Duration::ZERO, Duration::from_millis(500), Duration::from_secs(86_400)]));
-    assert_eq!((webhook.retry_reading, webhook.timeout), (RetryReading::Retries, Duration::from_secs(120)));
+    assert_eq!((webhook.retry_reading, webhook.timeout), (Some(RetryReading::Retries), Duration::from_secs(120)));
     assert_eq!((webhook.concurrency, webhook.headers), (9, vec![("x-api-key".to_owned(), "007".to_owned())]));
 }
 
@@ -131,7 +130,7 @@ fn what_is_not_written_has_its_default() {
         (webhook.dialect.as_str(), webhook.timeout, webhook.concurrency),
         ("cloudevents", Duration::from_secs(30), 4)
     );
-    assert_eq!((webhook.events, webhook.retry, webhook.retry_reading), (None, None, RetryReading::Gaps));
+    assert_eq!((webhook.filter.events, webhook.retry, webhook.retry_reading), (None, None, None));
 }
 
 #[test]
@@ -140,7 +139,7 @@ fn a_secret_comes_from_its_file_without_the_line_end() {
     fs::write(bench.path("secret"), format!("{SECRET}\r\n")).expect("a file");
     let path = bench.path("secret");
     bench.write(format!("webhooks: [{{ id: w, url: 'https://a.example', secret_file: {} }}]", path.display()));
-    assert_eq!(bench.good().webhooks[0].secrets[0].expose(), SECRET);
+    assert_eq!(bench.good().webhooks[0].secrets[0].secret.expose(), SECRET);
 }
 
 /// The manual with every switched-off setting switched on.

@@ -2,7 +2,6 @@
 
 use crate::bench::{Bench, SECRET, told};
 use gateway_core::config::Port;
-use gateway_core::event::EventName;
 use gateway_daemon::configuration::{Source, keep_last_good, load, load_for_run};
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
@@ -92,11 +91,11 @@ fn the_environment_beats_the_file() {
     assert_eq!(config.analyzers[0].line.baud, 19_200);
     assert_eq!(config.analyzers[0].port, Port::Path("/dev/ttyS7".into()));
     let lims = &config.webhooks[0];
-    assert_eq!(lims.secrets[0].expose(), SECRET);
-    assert_eq!(lims.events, Some(vec![EventName::Gap, EventName::TestFinished]));
+    assert_eq!(lims.secrets[0].secret.expose(), SECRET);
+    assert_eq!(lims.filter.events, Some(vec!["GAP".to_owned(), "TEST_FINISHED".to_owned()]));
     let headers = [("x-key", "new"), ("x-other", "Two Words")].map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(lims.headers, headers);
-    assert_eq!((config.webhooks[1].events.as_ref(), config.limits.store_bytes_max), (None, Some(1 << 32)));
+    assert_eq!((config.webhooks[1].filter.events.as_ref(), config.limits.store_bytes_max), (None, Some(1 << 32)));
 }
 
 #[test]

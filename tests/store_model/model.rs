@@ -45,11 +45,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn filter(kind: u8) -> Filter {
     let names = match kind {
         0 => None,
-        1 => Some(vec![EventName::TestFinished]),
-        2 => Some(vec![EventName::TestFinished, EventName::NewData]),
+        1 => Some(vec!["TEST_FINISHED".to_owned()]),
+        2 => Some(vec!["TEST_FINISHED".to_owned(), "NEW_DATA".to_owned()]),
         _ => Some(Vec::new()),
     };
-    Filter { names }
+    Filter { names, ..Filter::default() }
 }
 
 #[derive(Default)]
@@ -93,7 +93,10 @@ impl Model {
             self.log.push((*id, message));
             let seq = self.log.len() as i64;
             for target in self.targets.values_mut() {
-                let wants = |filter: &Filter| filter.names.as_ref().is_none_or(|names| names.contains(&NAMES[name]));
+                let wants = |filter: &Filter| {
+                    let named = |names: &Vec<String>| names.iter().any(|word| word == NAMES[name].as_str());
+                    filter.names.as_ref().is_none_or(named)
+                };
                 if target.filter.as_ref().is_some_and(wants) {
                     target.mine.push(seq);
                 }

@@ -9,9 +9,9 @@ use crate::housekeeping::Housekeeper;
 use crate::link::Link;
 use crate::platform::{Clock, Notice, Platform};
 use crate::pulse::{Pulse, Stop, Stopper, stop_channel};
-use crate::store::{DestinationId, Filter, Store, StoreError};
+use crate::store::{DestinationId, Filter, PostedFilter, Store, StoreError};
 use gateway_core::config::{Analyzer, Config, Mqtt, Webhook};
-use gateway_core::dialects::dialect;
+use gateway_core::dialects::{Dialect, dialect};
 use gateway_core::drivers::driver;
 use gateway_core::event::{AnalyzerId, EventName, Seq};
 use gateway_core::health::Fact;
@@ -376,9 +376,26 @@ fn destinations(config: &Config) -> Vec<(DestinationId, Filter)> {
     let mut list = vec![(DestinationId(MQTT.to_owned()), Filter::default())];
     for webhook in &config.webhooks {
         let Some(dialect) = dialect(&webhook.dialect) else { continue };
-        let asked = |name: &EventName| webhook.events.as_ref().is_none_or(|events| events.contains(name));
-        let names = EventName::ALL.iter().copied().filter(asked).filter(|name| dialect.speaks(*name)).collect();
-        list.push((webhook_destination(webhook), Filter { names: Some(names) }));
+        list.push((webhook_destination(webhook), filter(webhook, dialect)));
     }
     list
+}
+
+fn filter(webhook: &Webhook, dialect: &dyn Dialect) -> Filter {
+    let asked = &webhook.filter;
+    let own = EventName::ALL.iter().map(|name| name.as_str());
+    let words = own.chain(dialect.catalogue().iter().map(|entry| entry.event));
+    let wanted = words.filter(|word| dialect.speaks(word));
+    let wanted =
+        wanted.filter(|word| asked.events.as_ref().is_none_or(|events| events.iter().any(|event| event == word)));
+    let everything = webhook.endpoint.posted && asked.events.is_none();
+    Filter {
+        names: (!everything).then(|| wanted.map(str::to_owned).collect()),
+        analyzers: asked.analyzers.clone(),
+        qc: asked.qc,
+        posted: match webhook.endpoint.posted {
+            true => PostedFilter::All,
+            false => PostedFilter::Of(vec![webhook.dialect.clone()]),
+        },
+    }
 }

@@ -3,7 +3,7 @@
 use super::world::{Life, World, digest};
 use gateway_core::config::Webhook;
 use gateway_core::delivery::{Reason, ReasonCode};
-use gateway_core::dialects::{HttpRequest, Response};
+use gateway_core::dialects::{HttpRequest, Request, Response};
 use gateway_daemon::platform::{BoxFuture, HttpClient, SendError};
 use gateway_daemon::simulated::seeded::Seeded;
 use std::collections::BTreeMap;
@@ -190,7 +190,8 @@ pub struct SimHttp {
 }
 
 impl HttpClient for SimHttp {
-    fn post(&self, webhook: &Webhook, request: HttpRequest) -> BoxFuture<'static, Result<Response, SendError>> {
+    fn send(&self, webhook: &Webhook, request: Request) -> BoxFuture<'static, Result<Response, SendError>> {
+        let Request::Http(request) = request else { unreachable!("no simulated endpoint speaks MLLP") };
         let (life, endpoints) = (self.life.clone(), self.endpoints.clone());
         let (id, timeout) = (webhook.id.clone(), webhook.timeout);
         Box::pin(async move {

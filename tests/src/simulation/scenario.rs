@@ -3,8 +3,7 @@
 use super::broker::BrokerPlan;
 use super::endpoint::EndpointPlan;
 use super::ports::{DiskPlan, TRUE_START, WallPlan};
-use gateway_core::config::{Analyzer, Config, Line, Port, Webhook};
-use gateway_core::delivery::RetryReading;
+use gateway_core::config::{Analyzer, Config, DatedSecret, Line, Port, Webhook};
 use gateway_core::dialects::Secret;
 use gateway_core::event::AnalyzerId;
 use gateway_core::session::{CommitPoint, Framing};
@@ -207,6 +206,7 @@ impl Scenario {
         config.gateway.state_dir = state_dir.to_owned();
         config.limits.ahead_events_max = self.ahead_events_max;
         config.mqtt.window = 4;
+        config.http.listen = None;
         config.analyzers = self.analyzers.iter().map(AnalyzerPlan::settings).collect();
         config.webhooks = self.webhooks.iter().map(WebhookPlan::settings).collect();
         config
@@ -233,18 +233,13 @@ impl AnalyzerPlan {
 
 impl WebhookPlan {
     fn settings(&self) -> Webhook {
+        let secret = Secret::new("whsec_c2ltdWxhdGVkIHNlY3JldCBvZiAzMiBieXRlcyEh");
         Webhook {
-            id: self.id.to_owned(),
-            url: format!("https://{}.example/hook", self.id),
-            dialect: self.dialect.to_owned(),
-            secrets: vec![Secret::new("whsec_c2ltdWxhdGVkIHNlY3JldCBvZiAzMiBieXRlcyEh")],
-            events: None,
+            secrets: vec![DatedSecret { secret, valid_until: None }],
             retry: Some(self.retry.clone()),
-            retry_reading: RetryReading::Gaps,
             timeout: Duration::from_secs(8),
             concurrency: self.concurrency,
-            headers: Vec::new(),
-            ca_file: None,
+            ..Webhook::new(self.id, &format!("https://{}.example/hook", self.id), self.dialect)
         }
     }
 }

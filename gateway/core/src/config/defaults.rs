@@ -1,7 +1,7 @@
 //! What holds where the file says nothing. `config/gateway.yaml` shows the same values to people, and a test holds the two
 //! together.
 
-use super::{Broker, Gateway, Limits, Mqtt, Retention};
+use super::{Broker, Endpoint, Filter, Gateway, Limits, Mqtt, Order, Retention, Webhook};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -53,5 +53,44 @@ impl Default for Limits {
 impl Default for Retention {
     fn default() -> Self {
         Retention { attempts_kept_days: 14, captures_kept_days: 365, events_kept_days: 365 }
+    }
+}
+
+impl Default for super::Http {
+    fn default() -> Self {
+        super::Http {
+            listen: Some("127.0.0.1:8080".to_owned()),
+            public_url: None,
+            tokens: Vec::new(),
+            body_bytes_max: 4 << 20,
+        }
+    }
+}
+
+impl Webhook {
+    /// An endpoint of which nothing is written but its id, its url and its dialect.
+    pub fn new(id: &str, url: &str, dialect: &str) -> Webhook {
+        Webhook {
+            id: id.to_owned(),
+            url: url.to_owned(),
+            dialect: dialect.to_owned(),
+            secrets: Vec::new(),
+            filter: Filter::default(),
+            endpoint: Endpoint::default(),
+            retry: None,
+            retry_reading: None,
+            timeout: TIMEOUT,
+            concurrency: CONCURRENCY,
+            batch: 1,
+            order: Order::default(),
+            backfill_per_second_max: None,
+            paused: false,
+            headers: Vec::new(),
+            proxy: None,
+            ca_file: None,
+            certificate_file: None,
+            key_file: None,
+            pinned_key: None,
+        }
     }
 }

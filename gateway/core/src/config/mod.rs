@@ -15,10 +15,12 @@ pub use read::read;
 pub use tree::{Entry, Mistake, Node, Place, Value};
 
 use crate::delivery::{RetryReading, RetrySchedule};
+pub use crate::dialects::Endpoint;
 pub use crate::dialects::Secret;
 pub use crate::error::ConfigError;
-use crate::event::{AnalyzerId, EventName};
+use crate::event::AnalyzerId;
 use crate::session::{CommitPoint, DriverOptions, Framing};
+use crate::time::{ClockQuality, Now, Timestamp};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,7 +31,10 @@ pub struct Config {
     pub gateway: Gateway,
     pub analyzers: Vec<Analyzer>,
     pub mqtt: Mqtt,
+    pub http: Http,
     pub webhooks: Vec<Webhook>,
+    pub sources: Vec<Source>,
+    pub registrations: Registrations,
     pub limits: Limits,
     pub retention: Retention,
 }
@@ -67,6 +72,8 @@ pub enum Port {
     TcpListen(String),
     /// We call the analyzer or a terminal server.
     TcpConnect(String),
+    /// A barcode scanner that types like a keyboard: a device of `/dev/input`.
+    Input(PathBuf),
 }
 
 /// Serial line settings.
@@ -121,21 +128,79 @@ pub enum Broker {
 #[derive(Clone, PartialEq)]
 pub struct Webhook {
     pub id: String,
+    /// `https://`, `http://`, or for `hl7` also `mllp://` and `mllps://`.
     pub url: String,
     pub dialect: String,
     /// Newest first.
-    pub secrets: Vec<Secret>,
-    /// `None`: all.
-    pub events: Option<Vec<EventName>>,
+    pub secrets: Vec<DatedSecret>,
+    pub filter: Filter,
+    /// What the dialect is told.
+    pub endpoint: Endpoint,
     /// `None`: the dialect's own table.
     pub retry: Option<Vec<Duration>>,
-    pub retry_reading: RetryReading,
+    /// `None`: as the dialect reads its own table, `gaps` for a written one.
+    pub retry_reading: Option<RetryReading>,
     pub timeout: Duration,
-    /// Lanes in flight at once.
+    /// Requests in flight at once.
     pub concurrency: usize,
+    /// Events in one request, at most; 1 where the dialect sends them singly.
+    pub batch: usize,
+    pub order: Order,
+    /// Events a second sent out of the backlog while live ones go first; `None`: no bound.
+    pub backfill_per_second_max: Option<u32>,
+    /// Nothing is sent and nothing is lost.
+    pub paused: bool,
     /// Sent with every request; names in lower case.
     pub headers: Vec<(String, String)>,
+    /// `http://` or `https://`, with user and password if it has them.
+    pub proxy: Option<Secret>,
     pub ca_file: Option<PathBuf>,
+    pub certificate_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+    /// SHA-256 of the receiver's public key (SubjectPublicKeyInfo): nothing else is trusted then.
+    pub pinned_key: Option<[u8; 32]>,
+}
+
+/// One of `webhooks[].secrets`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatedSecret {
+    pub secret: Secret,
+    /// From then on it signs nothing. `None`: for ever.
+    pub valid_until: Option<Timestamp>,
+}
+
+/// Which events an endpoint gets.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filter {
+    /// Names of the gateway's events and of the dialect's own; `None`: all.
+    pub events: Option<Vec<String>>,
+    /// `None`: of all analyzers, and those of none.
+    pub analyzers: Option<Vec<AnalyzerId>>,
+    pub qc: Qc,
+}
+
+/// `webhooks[].qc`: quality control runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Qc {
+    /// With everything else.
+    #[default]
+    Include,
+    Exclude,
+    Only,
+}
+
+/// `webhooks[].order`: what keeps its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// The events of one test, of one registration, of one session.
+    #[default]
+    Test,
+    /// All events of one analyzer.
+    Analyzer,
+    /// Nothing: an event that fails holds up no other.
+    None,
 }
 
 /// Only what is not secret: keys stand in headers, and sometimes in the url.
@@ -148,11 +213,79 @@ impl fmt::Debug for Webhook {
 impl Webhook {
     /// The schedule in force: the written table, or the dialect's own.
     pub fn schedule(&self, own: RetrySchedule) -> RetrySchedule {
-        match &self.retry {
-            Some(delays) => RetrySchedule { reading: self.retry_reading, ..RetrySchedule::table(delays.clone()) },
-            None => RetrySchedule { reading: self.retry_reading, ..own },
-        }
+        let schedule = match &self.retry {
+            Some(delays) => RetrySchedule::table(delays.clone()),
+            None => own,
+        };
+        RetrySchedule { reading: self.retry_reading.unwrap_or(schedule.reading), ..schedule }
     }
+
+    /// The secrets that sign at that time, newest first. While the clock is not set nothing has run out.
+    pub fn secrets_at(&self, now: Now) -> Vec<Secret> {
+        let valid = |dated: &&DatedSecret| {
+            now.quality == ClockQuality::Unset || dated.valid_until.is_none_or(|until| now.wall < until)
+        };
+        self.secrets.iter().filter(valid).map(|dated| dated.secret.clone()).collect()
+    }
+}
+
+/// `http:`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Http {
+    /// Address and port; `None`: nothing is served but the control socket.
+    pub listen: Option<String>,
+    /// How the box is reached from outside, without a slash at its end.
+    pub public_url: Option<String>,
+    pub tokens: Vec<Token>,
+    /// Longest body taken, in bytes.
+    pub body_bytes_max: usize,
+}
+
+/// `http.tokens[]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    pub id: String,
+    /// SHA-256 of the token, in hexadecimal.
+    pub hash: String,
+    pub scope: Scope,
+}
+
+/// What a client may do: each scope may do what those before it may, but for `post`, which may only post.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Post events and registrations.
+    Post,
+    /// Read events, tests, results and registrations.
+    Read,
+    /// Also redrive, test an endpoint, verify a result.
+    Operate,
+    /// Also erase a person's data.
+    Administer,
+}
+
+/// `sources[]`: webhooks that come in, at `/in/<id>`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    pub id: String,
+    pub dialect: String,
+    /// Any of them verifies.
+    pub secrets: Vec<Secret>,
+    /// Web pages that may call from a browser (`Origin`); `*` is any.
+    pub origins: Vec<String>,
+    /// The analyzer whose events they are; for dialects that carry an analyzer's tests.
+    pub analyzer: Option<AnalyzerId>,
+}
+
+/// `registrations:`
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Registrations {
+    /// Who assigns the laboratory's id: it gets `{"testregistration_id":...}` and answers `{"lab_id":...}`. `None`: a person
+    /// or a program says it by the API.
+    pub lab_id_url: Option<String>,
+    pub lab_id_token: Option<Secret>,
 }
 
 /// `limits:`

@@ -7,8 +7,8 @@
 
 use super::standard_webhooks;
 use super::verdict::Statuses;
-use super::{Attempt, Dialect, RenderError, Request, Response, post, single};
-use crate::delivery::{Outcome, RetrySchedule};
+use super::{Attempt, Dialect, Endpoint, RenderError, Request, Response, post, single};
+use crate::delivery::Outcome;
 use crate::event::{AnalyzerId, Event, EventId, EventName, Id, TestId};
 use crate::mutants::{Mutant, planted};
 use crate::time::{Now, Timestamp};
@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 /// See the module.
 pub struct CloudEvents;
 
-const STATUSES: Statuses = Statuses { refuse_one_event: &[] };
+const STATUSES: Statuses = Statuses { refuse_one_event: &[], success: 200..=299 };
 
 /// The event as CloudEvents 1.0 JSON, on one line without its end: the body of a webhook, the payload of a publish.
 pub fn envelope(event: &Event, gateway: &str) -> String {
@@ -44,7 +44,7 @@ fn envelope_with_id(event: &Event, gateway: &str, id: EventId) -> String {
     let envelope = Envelope {
         specversion: "1.0",
         id,
-        kind: format!("analyzer-gateway.{}", event.kind.name),
+        kind: format!("analyzer-gateway.{}", event.kind.word()),
         source: format!("/{gateway}/{analyzer}"),
         time: event.received_at,
         subject: event.test_id(),
@@ -63,12 +63,12 @@ impl Dialect for CloudEvents {
         "CloudEvents 1.0 as JSON, signed by Standard Webhooks: the gateway's own words, every event"
     }
 
-    fn speaks(&self, _: EventName) -> bool {
-        true
+    fn word(&self, name: EventName) -> Option<&'static str> {
+        Some(name.as_str())
     }
 
-    fn needs_history(&self, _: EventName) -> bool {
-        false
+    fn has_form(&self, _: &Event, _: &Endpoint) -> bool {
+        true
     }
 
     fn check_secret(&self, secret: Option<&str>) -> Result<(), String> {
@@ -85,11 +85,12 @@ impl Dialect for CloudEvents {
         post(event, attempt, "application/cloudevents+json; charset=utf-8", Some(id), body).map(Some)
     }
 
-    fn judge(&self, _: &[Event], response: &Response, now: Now) -> Outcome {
-        STATUSES.judge(response, now)
+    fn probe(&self, id: EventId, attempt: &Attempt<'_>) -> Result<Request, RenderError> {
+        let _ = (id, attempt);
+        Err(RenderError::ours("no probe"))
     }
 
-    fn schedule(&self) -> RetrySchedule {
-        RetrySchedule::standard()
+    fn judge(&self, _: &[Event], response: &Response, endpoint: &Endpoint, now: Now) -> Outcome {
+        STATUSES.judge(response, endpoint, now)
     }
 }

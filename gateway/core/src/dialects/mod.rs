@@ -2,16 +2,23 @@
 //!
 //! Invariant: a dialect knows neither the drivers nor the store. It gets committed events and gives back bytes.
 
+pub mod catalogue;
 mod cloudevents;
+mod endpoint;
+mod session;
 pub mod standard_webhooks;
+mod template;
 mod test_v0;
 mod verdict;
 
 pub use cloudevents::envelope;
+pub use endpoint::{Endpoint, Mode, PersonalData, Signature};
+pub use session::session_of;
+pub use template::{Template, TemplateError};
 
 use crate::delivery::{Outcome, RetrySchedule};
-use crate::event::{Event, EventId, EventName};
-use crate::time::Now;
+use crate::event::{Event, EventId, EventKind, EventName};
+use crate::time::{Now, Timestamp};
 use std::time::Duration;
 
 /// Every dialect there is. A new one is one file here and one line in this list.
@@ -30,29 +37,120 @@ pub trait Dialect: Sync {
     /// A sentence for the manual.
     fn about(&self) -> &'static str;
 
-    /// Whether events of this name have a form in this dialect.
-    fn speaks(&self, name: EventName) -> bool;
+    /// What an event of the gateway's own is called in this dialect; `None`: it has no form there. Posted events are
+    /// never asked for here: they are in the catalogue.
+    fn word(&self, name: EventName) -> Option<&'static str>;
 
-    /// Whether this very event has one, as far as can be told without its history. An event without a form takes no
-    /// ordinal and no attempt.
-    fn has_form(&self, event: &Event) -> bool {
-        self.speaks(event.kind.name)
+    /// The events that other programs may post in this dialect.
+    fn catalogue(&self) -> &'static [catalogue::Entry] {
+        &[]
+    }
+
+    /// Whether a filter may name this event.
+    fn speaks(&self, word: &str) -> bool {
+        EventName::from_word(word).is_some_and(|name| self.word(name).is_some())
+            || self.catalogue().iter().any(|entry| entry.event == word)
+    }
+
+    /// Whether this very event has a form at this endpoint, as far as can be told without its history. An event without a
+    /// form takes no ordinal and no attempt.
+    fn has_form(&self, event: &Event, endpoint: &Endpoint) -> bool {
+        let _ = endpoint;
+        match &event.kind.posted {
+            Some(posted) => posted.dialect == self.name() && self.speaks(&posted.event),
+            None => self.word(event.kind.name).is_some(),
+        }
     }
 
     /// Whether rendering this event needs the earlier events of its test ([`Attempt::history`]).
-    fn needs_history(&self, name: EventName) -> bool;
+    fn needs_history(&self, name: EventName) -> bool {
+        let _ = name;
+        false
+    }
 
     /// Checks a secret as it stands in the YAML; the sentence says what is wrong with it, without the secret.
     fn check_secret(&self, secret: Option<&str>) -> Result<(), String>;
 
+    /// What is missing in an endpoint's settings or has no meaning for this dialect.
+    fn check_endpoint(&self, endpoint: &Endpoint) -> Vec<EndpointFault> {
+        let _ = endpoint;
+        Vec::new()
+    }
+
+    /// Which personal data may leave where the settings say nothing.
+    fn personal_data(&self) -> PersonalData {
+        PersonalData::Documented
+    }
+
+    /// Whether a request carries one secret only, so that of several they are tried one after the other.
+    fn takes_one_secret(&self) -> bool {
+        false
+    }
+
+    /// How many events one request may carry, in the order of the log.
+    fn events_per_request_max(&self, endpoint: &Endpoint) -> usize {
+        let _ = endpoint;
+        1
+    }
+
     /// The request for these events, or `None` if they have no form in this dialect.
     fn render(&self, batch: &[Event], attempt: &Attempt<'_>) -> Result<Option<Request>, RenderError>;
 
+    /// A request that tries the endpoint out, so marked that no receiver can take it for a result.
+    fn probe(&self, id: EventId, attempt: &Attempt<'_>) -> Result<Request, RenderError>;
+
     /// What this answer means for the events that were sent.
-    fn judge(&self, sent: &[Event], response: &Response, now: Now) -> Outcome;
+    fn judge(&self, sent: &[Event], response: &Response, endpoint: &Endpoint, now: Now) -> Outcome;
 
     /// The table used where the YAML writes none.
-    fn schedule(&self) -> RetrySchedule;
+    fn schedule(&self) -> RetrySchedule {
+        RetrySchedule::standard()
+    }
+
+    /// Reads a request that somebody else made in this dialect: who sent it is verified, then its events are taken out.
+    fn accept(&self, received: &Received<'_>) -> Result<Vec<Accepted>, Refusal> {
+        let _ = received;
+        Err(Refusal { status: 404, problem: format!("requests in dialect {} cannot be received", self.name()) })
+    }
+}
+
+/// A fault of an endpoint's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointFault {
+    /// The key of the endpoint that is wrong or missing; `http.public_url` for that one.
+    pub key: &'static str,
+    pub problem: String,
+    pub advice: String,
+}
+
+/// A request that came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Received<'a> {
+    /// Names in lower case.
+    pub headers: &'a [(String, String)],
+    pub body: &'a [u8],
+    /// The secrets that may have signed it. Empty: nothing is verified.
+    pub secrets: &'a [Secret],
+    pub now: Now,
+}
+
+/// One event of a request that came in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Accepted {
+    /// What makes a repeat of it the same; `None`: the request carries nothing that would tell.
+    pub identity: Option<crate::event::Identity>,
+    /// `test-v0`: with cumulative data; whoever stores it takes out what is new.
+    pub kind: EventKind,
+}
+
+/// Why a request that came in is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
+pub struct Refusal {
+    /// 400, 401, 404, 409 or 422.
+    pub status: u16,
+    /// A sentence that quotes no value.
+    pub problem: String,
 }
 
 /// Everything besides the events that a request depends on.
@@ -60,16 +158,21 @@ pub trait Dialect: Sync {
 pub struct Attempt<'a> {
     /// `gateway.id`: the first part of CloudEvents' `source`.
     pub gateway: &'a str,
+    pub endpoint: &'a Endpoint,
     /// The secrets that sign, as in the YAML, newest first. Empty: the request is not signed.
     pub secrets: &'a [Secret],
-    /// The time of this attempt: what signatures are made for.
+    /// The time of this attempt.
     pub now: Now,
+    /// What signatures are made for: the time of this attempt by the receiver's clock, as far as that is known.
+    pub signed_at: Timestamp,
     /// 1 for the first attempt.
     pub number: u32,
-    /// The dense count of events at this destination, from 1.
+    /// The dense count of events at this destination, from 1; of the first event of the batch.
     pub ordinal: u64,
     /// Whether a person has sent it again.
     pub redriven: bool,
+    /// Whether it is sent later than newer events, out of a backlog.
+    pub historical: bool,
     /// The events of the same test up to and including the newest of the batch, oldest first, if the dialect asked.
     pub history: &'a [Event],
 }
@@ -99,6 +202,8 @@ impl std::fmt::Debug for Secret {
 #[derive(Clone, PartialEq, Eq)]
 pub enum Request {
     Http(HttpRequest),
+    /// One HL7 message, its segments ended by CR; whoever sends it frames it.
+    Mllp(Vec<u8>),
 }
 
 /// A POST.
@@ -109,7 +214,8 @@ pub struct HttpRequest {
     pub body: Vec<u8>,
 }
 
-/// What came back. The body is cut at a few kilobytes.
+/// What came back. The body is cut at a few kilobytes. The answer to an MLLP request has the status 200, no headers, and the
+/// acknowledging message as its body.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Response {
     pub status: u16,
@@ -127,8 +233,24 @@ impl Response {
 
 /// The event cannot be written in this dialect: a fault of the gateway or of its settings, told to a person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct RenderError(pub String);
+#[error("{problem}")]
+pub struct RenderError {
+    pub problem: String,
+    /// Whether other settings would help, so that the event is held rather than dead.
+    pub is_settings: bool,
+}
+
+impl RenderError {
+    /// A fault of the gateway.
+    pub fn ours(problem: impl Into<String>) -> RenderError {
+        RenderError { problem: problem.into(), is_settings: false }
+    }
+
+    /// A fault of the settings.
+    pub fn settings(problem: impl Into<String>) -> RenderError {
+        RenderError { problem: problem.into(), is_settings: true }
+    }
+}
 
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds, or an HTTP date from which `now` is subtracted.
 pub fn retry_after(response: &Response, now: Now) -> Option<Duration> {
@@ -145,7 +267,7 @@ pub fn retry_after(response: &Response, now: Now) -> Option<Duration> {
 fn single(batch: &[Event]) -> Result<&Event, RenderError> {
     match batch {
         [event] => Ok(event),
-        _ => Err(RenderError(format!("{} events for one request; this dialect sends them singly", batch.len()))),
+        _ => Err(RenderError::ours(format!("{} events for one request; this dialect sends them singly", batch.len()))),
     }
 }
 
@@ -160,7 +282,7 @@ fn post(
     let mut headers = vec![("content-type".to_owned(), content_type.to_owned())];
     if let Some(id) = standard {
         let standard = standard_webhooks::headers(attempt, id, &body);
-        headers.extend(standard.map_err(|problem| RenderError(problem.to_string()))?);
+        headers.extend(standard.map_err(|problem| RenderError::settings(problem.to_string()))?);
     }
     headers.extend(gateway_headers(event, attempt));
     Ok(Request::Http(HttpRequest { headers, body }))
@@ -175,6 +297,9 @@ fn gateway_headers(event: &Event, attempt: &Attempt<'_>) -> Vec<(String, String)
     ];
     if attempt.redriven {
         headers.push(("x-gateway-redriven".to_owned(), "true".to_owned()));
+    }
+    if attempt.historical {
+        headers.push(("x-gateway-historical".to_owned(), "true".to_owned()));
     }
     headers
 }

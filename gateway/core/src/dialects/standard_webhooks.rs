@@ -68,7 +68,7 @@ pub fn sign(secrets: &[Secret], id: &str, timestamp: i64, body: &[u8]) -> Result
 
 /// The id, the time and, if there are secrets, the signature of a request.
 pub(super) fn headers(attempt: &Attempt<'_>, id: EventId, body: &[u8]) -> Result<Vec<(String, String)>, BadSecret> {
-    let (id, timestamp) = (id.to_string(), attempt.now.wall.as_seconds());
+    let (id, timestamp) = (id.to_string(), attempt.signed_at.as_seconds());
     let signature = sign(attempt.secrets, &id, timestamp, body)?;
     let mut headers = vec![("webhook-id".to_owned(), id), ("webhook-timestamp".to_owned(), timestamp.to_string())];
     if !attempt.secrets.is_empty() {

@@ -10,9 +10,9 @@
 
 use super::standard_webhooks;
 use super::verdict::Statuses;
-use super::{Attempt, Dialect, RenderError, Request, Response, post, single};
+use super::{Attempt, Dialect, Endpoint, RenderError, Request, Response, post, single};
 use crate::delivery::{Outcome, RetrySchedule};
-use crate::event::{Device, Event, EventName, RunDelta, Test, TestState};
+use crate::event::{Device, Event, EventId, EventName, RunDelta, Test, TestState};
 use crate::time::Now;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 pub struct TestV0;
 
 /// 400 and 404 answer events that come at the wrong moment of a test, 422 a body: all three mean this event alone.
-const STATUSES: Statuses = Statuses { refuse_one_event: &[400, 404, 422] };
+const STATUSES: Statuses = Statuses { refuse_one_event: &[400, 404, 422], success: 200..=299 };
 
 const TEMPERATURE_KEYS: &[&str] = &["time", "temp"];
 const SAMPLE_KEYS: &[&str] = &[
@@ -56,8 +56,8 @@ impl Dialect for TestV0 {
         "An analyzer's test while it runs, with all of its samples so far: for receivers of the version 0 test webhook"
     }
 
-    fn speaks(&self, name: EventName) -> bool {
-        matches!(
+    fn word(&self, name: EventName) -> Option<&'static str> {
+        let speaks = matches!(
             name,
             EventName::TestStarted
                 | EventName::ContinueTest
@@ -65,20 +65,21 @@ impl Dialect for TestV0 {
                 | EventName::NewData
                 | EventName::DeviceReady
                 | EventName::AlreadyTesting
-        )
+        );
+        speaks.then_some(name.as_str())
     }
 
-    fn has_form(&self, event: &Event) -> bool {
+    fn has_form(&self, event: &Event, _: &Endpoint) -> bool {
         let run = |test: &Test| test.data.is_some() || test.result.is_some();
         match event.kind.name {
             EventName::DeviceReady | EventName::AlreadyTesting => event.kind.device.is_some(),
             EventName::TestFinished => event.kind.test.as_ref().is_some_and(run),
-            name => self.speaks(name) && event.kind.test.is_some(),
+            name => self.word(name).is_some() && event.kind.test.is_some(),
         }
     }
 
     fn needs_history(&self, name: EventName) -> bool {
-        self.speaks(name)
+        self.word(name).is_some()
     }
 
     fn check_secret(&self, secret: Option<&str>) -> Result<(), String> {
@@ -87,7 +88,7 @@ impl Dialect for TestV0 {
 
     fn render(&self, batch: &[Event], attempt: &Attempt<'_>) -> Result<Option<Request>, RenderError> {
         let event = single(batch)?;
-        if !self.has_form(event) {
+        if !self.has_form(event, attempt.endpoint) {
             return Ok(None);
         }
         let device = last_known_device(event, attempt.history);
@@ -97,8 +98,13 @@ impl Dialect for TestV0 {
         post(event, attempt, "application/json", standard, body).map(Some)
     }
 
-    fn judge(&self, _: &[Event], response: &Response, now: Now) -> Outcome {
-        STATUSES.judge(response, now)
+    fn probe(&self, id: EventId, attempt: &Attempt<'_>) -> Result<Request, RenderError> {
+        let _ = (id, attempt);
+        Err(RenderError::ours("no probe"))
+    }
+
+    fn judge(&self, _: &[Event], response: &Response, endpoint: &Endpoint, now: Now) -> Outcome {
+        STATUSES.judge(response, endpoint, now)
     }
 
     fn schedule(&self) -> RetrySchedule {

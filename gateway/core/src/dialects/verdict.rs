@@ -1,21 +1,28 @@
 //! What a status means, for the dialects whose receivers share HTTP's own words. Where they differ is data.
 
-use super::{Response, retry_after};
+use super::{Endpoint, Response, retry_after};
 use crate::delivery::{Outcome, Reason, ReasonCode};
 use crate::mutants::{Mutant, planted};
 use crate::time::{ClockQuality, Now};
+use std::ops::RangeInclusive;
 
 /// How one dialect departs from HTTP's plain meaning.
 pub(super) struct Statuses {
     /// Statuses that refuse this one event, whatever they mean elsewhere.
     pub(super) refuse_one_event: &'static [u16],
+    /// Statuses that mean success.
+    pub(super) success: RangeInclusive<u16>,
 }
 
 impl Statuses {
-    /// Reads an answer. 2xx is success; a fault of configuration holds the endpoint; trouble of the receiver's own is
+    /// Reads an answer. What is success the endpoint may say; a fault of configuration holds the endpoint; trouble of the receiver's own is
     /// tried again; what is left refuses the event.
-    pub(super) fn judge(&self, response: &Response, now: Now) -> Outcome {
+    pub(super) fn judge(&self, response: &Response, endpoint: &Endpoint, now: Now) -> Outcome {
         let status = response.status;
+        let is_success = match &endpoint.success_statuses {
+            Some(ranges) => ranges.iter().any(|range| range.contains(&status)),
+            None => self.success.contains(&status),
+        };
         let told = |text: &str| format!("HTTP {status}, {text}");
         let held = |code, text: &str| Outcome::Held { reason: Reason::new(code, told(text)) };
         let rejected = |code, text: &str| Outcome::Rejected { reason: Reason::new(code, told(text)) };
@@ -25,7 +32,9 @@ impl Statuses {
         };
         match status {
             _ if planted(Mutant::AnyStatusDelivers) => Outcome::Delivered,
-            200..=299 => Outcome::Delivered,
+            _ if is_success => Outcome::Delivered,
+            // Another one of the 2xx than the one that is asked for: the receiver's document has it tried again.
+            200..=299 => retryable(ReasonCode::ServerError, "which is not the status that means success here"),
             _ if self.refuse_one_event.contains(&status) => rejected(ReasonCode::Refused, "this event is refused"),
             300..=399 => held(ReasonCode::Redirected, &target(response)),
             // A signature carries the time, so a receiver must refuse one from a box that does not know it. The probes go
@@ -62,13 +71,13 @@ mod tests {
     use crate::time::Timestamp;
     use std::time::Duration;
 
-    const PLAIN: Statuses = Statuses { refuse_one_event: &[] };
+    const PLAIN: Statuses = Statuses { refuse_one_event: &[], success: 200..=299 };
 
     fn answer(status: u16, header: Option<(&str, &str)>) -> Outcome {
         let headers = header.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
         let wall = Timestamp(1_445_412_420_000);
         let now = Now { wall, quality: ClockQuality::Synchronized, ..Now::default() };
-        PLAIN.judge(&Response { status, headers, body: Vec::new() }, now)
+        PLAIN.judge(&Response { status, headers, body: Vec::new() }, &Endpoint::default(), now)
     }
 
     #[test]
@@ -104,8 +113,8 @@ mod tests {
 
     #[test]
     fn a_refused_signature_from_a_box_without_a_clock_names_the_clock() {
-        let Outcome::Held { reason } = PLAIN.judge(&Response { status: 401, ..Response::default() }, Now::default())
-        else {
+        let answer = Response { status: 401, ..Response::default() };
+        let Outcome::Held { reason } = PLAIN.judge(&answer, &Endpoint::default(), Now::default()) else {
             panic!("held")
         };
         assert!(reason.detail.contains("clock"), "{reason}");

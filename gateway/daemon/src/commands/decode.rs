@@ -243,6 +243,7 @@ fn as_event(place: usize, analyzer: &AnalyzerId, kind: EventKind) -> Event {
         clock: ClockQuality::Unset,
         boot: Id([0; 16]),
         mono: Mono(0),
+        sequence: None,
         kind,
     }
 }

@@ -17,8 +17,9 @@ use crate::simulated::receiver::{self, Receiver};
 use crate::simulated::verdict::Verdict;
 use analyzers::Cast;
 use anyhow::Context;
-use gateway_core::config::{Analyzer, Broker, Config, Gateway, Limits, Line, Mqtt, Port, Retention, Webhook};
-use gateway_core::delivery::RetryReading;
+use gateway_core::config::{
+    Analyzer, Broker, Config, DatedSecret, Gateway, Http, Limits, Line, Mqtt, Port, Registrations, Retention, Webhook,
+};
 use gateway_core::dialects::Secret;
 use gateway_core::event::AnalyzerId;
 use gateway_core::session::{CommitPoint, Framing};
@@ -155,17 +156,10 @@ fn config(demo: &Demo, folder: &Path, cast: &Cast, url: &str) -> Config {
         framing: Framing::default(),
     });
     let webhook = Webhook {
-        id: "lims".to_owned(),
-        url: url.to_owned(),
-        dialect: "cloudevents".to_owned(),
-        secrets: vec![Secret::new(SECRET)],
-        events: None,
+        secrets: vec![DatedSecret { secret: Secret::new(SECRET), valid_until: None }],
         retry: Some(patience(demo)),
-        retry_reading: RetryReading::Gaps,
         timeout: Duration::from_secs(5),
-        concurrency: 4,
-        headers: Vec::new(),
-        ca_file: None,
+        ..Webhook::new("lims", url, "cloudevents")
     };
     Config {
         gateway: Gateway { id: "demo".to_owned(), state_dir: folder.join("state"), time_zone: "UTC".to_owned() },
@@ -181,7 +175,10 @@ fn config(demo: &Demo, folder: &Path, cast: &Cast, url: &str) -> Config {
             certificate_file: None,
             key_file: None,
         },
+        http: Http { listen: None, ..Http::default() },
         webhooks: vec![webhook],
+        sources: Vec::new(),
+        registrations: Registrations::default(),
         limits: Limits {
             frame_bytes_max: 65_536,
             message_bytes_max: 8 * 1024 * 1024,

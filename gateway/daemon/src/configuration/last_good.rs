@@ -49,7 +49,7 @@ pub fn text(tree: &Node, config: &Config) -> String {
     }
     if let Some(Value::List(webhooks)) = tree.get_mut("webhooks").map(|node| &mut node.value) {
         for (node, webhook) in webhooks.iter_mut().zip(&config.webhooks) {
-            inline(node, "secret_file", "secret", webhook.secrets.first());
+            inline(node, "secret_file", "secret", webhook.secrets.first().map(|dated| &dated.secret));
         }
     }
     format!("{HEAD}{}", tree.to_yaml())

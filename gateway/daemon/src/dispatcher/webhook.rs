@@ -13,7 +13,7 @@ use gateway_core::config::Webhook;
 use gateway_core::delivery::{
     Changes, DeliveryState, Entry, Jitter, Limits, Outcome, Queue, Reason, ReasonCode, Start,
 };
-use gateway_core::dialects::{Attempt, Dialect, Request, Response};
+use gateway_core::dialects::{Attempt, Dialect, Response};
 use gateway_core::event::{Event, EventId, Seq};
 use gateway_core::health::Fact;
 use gateway_core::time::Now;
@@ -113,7 +113,7 @@ impl WebhookWorker {
                 self.shown.raise(newest.seq);
             }
             for event in members {
-                if self.dialect.has_form(&event) {
+                if self.dialect.has_form(&event, &self.webhook.endpoint) {
                     queue.offer(event.seq, event.lane(), self.now());
                     events.insert(event.seq, event);
                 }
@@ -155,24 +155,29 @@ impl WebhookWorker {
     /// One attempt, from the event to the outcome.
     fn attempt(&self, start: Start, event: Event, history: Vec<Event>) -> Flight {
         let began = self.now();
+        let secrets = self.webhook.secrets_at(began);
         let attempt = Attempt {
             gateway: &self.gateway,
-            secrets: &self.webhook.secrets,
+            endpoint: &self.webhook.endpoint,
+            secrets: &secrets,
             now: began,
+            signed_at: began.wall,
             number: start.attempt,
             ordinal: start.ordinal,
             redriven: start.redriven,
+            historical: false,
             history: &history,
         };
         let id = event.id;
         let batch = [event];
         let sending = match (unsendable(&batch[0], &history), self.dialect.render(&batch, &attempt)) {
             (Some(reason), _) => Err(reason),
-            (None, Ok(Some(Request::Http(request)))) => Ok(self.platform.http.post(&self.webhook, request)),
+            (None, Ok(Some(request))) => Ok(self.platform.http.send(&self.webhook, request)),
             (None, Ok(None)) => Err(Reason::new(ReasonCode::CannotRender, "the event has no form in this dialect")),
-            (None, Err(error)) => Err(Reason::new(ReasonCode::CannotRender, error.0)),
+            (None, Err(error)) => Err(Reason::new(ReasonCode::CannotRender, error.problem)),
         };
         let (dialect, clock) = (self.dialect, self.platform.clock.clone());
+        let endpoint = self.webhook.endpoint.clone();
         Box::pin(async move {
             let answer = match sending {
                 Ok(sending) => sending.await,
@@ -184,7 +189,7 @@ impl WebhookWorker {
             let ended = clock.now();
             match answer {
                 Ok(response) => {
-                    let outcome = dialect.judge(&batch, &response, ended);
+                    let outcome = dialect.judge(&batch, &response, &endpoint, ended);
                     let note = note(&start, began, ended, Some(&response), reason_of(&outcome));
                     Ended { start, event: id, outcome, note }
                 }

@@ -56,7 +56,7 @@ const CHIP_MAKERS: [(u16, &str, &str); 4] = [
 /// The device file that this port means at this moment.
 pub fn resolve(root: &Path, port: &Port) -> Result<PathBuf, PortError> {
     match port {
-        Port::Path(path) => Ok(path.clone()),
+        Port::Path(path) | Port::Input(path) => Ok(path.clone()),
         Port::Usb { vendor, product, serial } => by_usb(root, *vendor, *product, serial.as_deref()),
         Port::ByPath(name) => {
             let name = name.rsplit('/').next().unwrap_or(name);

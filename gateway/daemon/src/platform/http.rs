@@ -4,7 +4,7 @@ use super::tls::{Identity, client_config};
 use super::{BoxFuture, HttpClient, SendError};
 use gateway_core::config::Webhook;
 use gateway_core::delivery::{Reason, ReasonCode};
-use gateway_core::dialects::{HttpRequest, Response};
+use gateway_core::dialects::{Request, Response};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::collections::HashMap;
 use std::error::Error;
@@ -22,7 +22,11 @@ pub struct ReqwestClient {
 }
 
 impl HttpClient for ReqwestClient {
-    fn post(&self, webhook: &Webhook, request: HttpRequest) -> BoxFuture<'static, Result<Response, SendError>> {
+    fn send(&self, webhook: &Webhook, request: Request) -> BoxFuture<'static, Result<Response, SendError>> {
+        let Request::Http(request) = request else {
+            let reason = Reason::new(ReasonCode::CannotRender, "MLLP is not spoken");
+            return Box::pin(std::future::ready(Err(SendError::Configuration(reason))));
+        };
         let client = self.client(webhook);
         let webhook = webhook.clone();
         Box::pin(async move {

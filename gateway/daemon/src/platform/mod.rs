@@ -17,7 +17,7 @@ pub mod tls;
 
 use gateway_core::config::{Line, Mqtt, Port as PortName, Webhook};
 use gateway_core::delivery::Reason;
-use gateway_core::dialects::{HttpRequest, Response};
+use gateway_core::dialects::{Request, Response};
 use gateway_core::event::Id;
 use gateway_core::time::{Mono, Now};
 use std::future::Future;
@@ -130,9 +130,9 @@ pub trait MqttConnection: Send {
 
 /// Webhook endpoints.
 pub trait HttpClient: Send + Sync {
-    /// Sends one POST and returns the answer, or what went wrong before there was one. Follows no redirect, reads a few
-    /// kilobytes of the answer's body at most.
-    fn post(&self, webhook: &Webhook, request: HttpRequest) -> BoxFuture<'static, Result<Response, SendError>>;
+    /// Sends one request and returns the answer, or what went wrong before there was one. Follows no redirect, reads a few
+    /// kilobytes of the answer's body at most, and waits no longer than the webhook's timeout for all of it.
+    fn send(&self, webhook: &Webhook, request: Request) -> BoxFuture<'static, Result<Response, SendError>>;
 }
 
 /// No answer came back: the class decides what becomes of the delivery.

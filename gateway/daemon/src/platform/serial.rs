@@ -28,6 +28,7 @@ impl SerialBus for SystemSerialBus {
                 Port::TcpListen(address) => accept(&listeners, &address).await,
                 Port::TcpConnect(address) => connect(&address).await,
                 Port::Path(path) => open_serial(&path, line),
+                Port::Input(path) => Err(PortError(format!("{} cannot be read", path.display()))),
                 Port::Usb { .. } | Port::ByPath(_) => {
                     let path: PathBuf = devices::resolve(Path::new("/"), &port)?;
                     open_serial(&path, line)

@@ -27,7 +27,7 @@ impl Words {
 
     fn of(filter: &Filter) -> Words {
         let names = filter.names.as_ref().map(|names| {
-            let mut words: Vec<String> = names.iter().map(|name| name.as_str().to_owned()).collect();
+            let mut words: Vec<String> = names.clone();
             words.sort_unstable();
             words.dedup();
             words

@@ -89,7 +89,7 @@ pub(super) fn insert(
         .execute(params![
             id.0,
             analyzer.0,
-            kind.name.as_str(),
+            kind.word(),
             at.wall.0,
             at.quality.as_str(),
             boot.0,
@@ -133,6 +133,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Event, rusqlite::Error> {
         clock: ClockQuality::from_word(&clock),
         boot: Id(row.get(5)?),
         mono: Mono(row.get::<_, i64>(6)?.cast_unsigned()),
+        sequence: None,
         kind,
     })
 }

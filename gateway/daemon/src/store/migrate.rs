@@ -6,7 +6,7 @@
 use rusqlite::Connection;
 
 /// Each entry leads from the version that is its index to the next one.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];
 
 /// Brings the file up to this program's version, one transaction a version. Returns the version it has now.
 pub(super) fn migrate(connection: &Connection) -> Result<usize, rusqlite::Error> {

@@ -45,7 +45,7 @@ pub use error::StoreError;
 pub use events::{GATEWAY, unsendable};
 pub use head::HeadWatch;
 pub use read_store::{Counts, DestinationCounts, ReadStore};
-pub use types::{AttemptNote, Backlog, Committed, DestinationId, Filter, NewEntry, Record, Row};
+pub use types::{AttemptNote, Backlog, Committed, DestinationId, Filter, NewEntry, PostedFilter, Record, Row};
 
 use crate::platform::{Clock, Disk};
 use gateway_core::event::{AnalyzerId, Event, EventId, Seq, TestId};

@@ -1,18 +1,32 @@
 //! The values that go into the store and come out of it.
 
+use gateway_core::config::Qc;
 use gateway_core::delivery::{DeliveryState, Reason};
-use gateway_core::event::{AnalyzerId, EventId, EventKind, EventName, Lane, Seq};
+use gateway_core::event::{AnalyzerId, EventId, EventKind, Lane, Seq};
 use gateway_core::time::{Now, Timestamp};
 
 /// How one destination is called: `mqtt`, or `webhook:<id>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DestinationId(pub String);
 
-/// Which events of the log a destination gets.
+/// Which events of the log a destination gets. Every part must admit an event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
-    /// `None`: all of them.
-    pub names: Option<Vec<EventName>>,
+    /// [`EventKind::word`]s; `None`: all of them.
+    pub names: Option<Vec<String>>,
+    /// `None`: of all analyzers.
+    pub analyzers: Option<Vec<AnalyzerId>>,
+    pub qc: Qc,
+    pub posted: PostedFilter,
+}
+
+/// Which events of other programs belong.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum PostedFilter {
+    #[default]
+    All,
+    /// Those of these dialects; empty: none.
+    Of(Vec<String>),
 }
 
 /// What the link wants stored.

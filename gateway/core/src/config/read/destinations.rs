@@ -2,7 +2,9 @@
 
 use super::{own_id, secrets};
 use crate::config::group::{Field, Group};
-use crate::config::{Broker, Mqtt, Place, Value, Webhook, address, defaults, file};
+use crate::config::{
+    Broker, DatedSecret, Endpoint, Filter, Gateway, Http, Mqtt, Place, Value, Webhook, address, defaults, file,
+};
 use crate::delivery::RetryReading;
 use crate::dialects::{DIALECTS, Dialect, Secret};
 use crate::event::EventName;
@@ -74,13 +76,13 @@ fn topic_prefix(group: &Group<'_>) -> Option<String> {
     Some(prefix.to_owned())
 }
 
-pub fn webhooks(root: &Group<'_>) -> Vec<Webhook> {
+pub fn webhooks(root: &Group<'_>, gateway: &Gateway, http: &Http) -> Vec<Webhook> {
     let mut taken = BTreeMap::new();
     let items = root.list("webhooks");
-    items.iter().filter_map(|item| webhook(&item.group::<file::Webhook>(), &mut taken)).collect()
+    items.iter().filter_map(|item| webhook(&item.group::<file::Webhook>(), gateway, http, &mut taken)).collect()
 }
 
-fn webhook(group: &Group<'_>, taken: &mut BTreeMap<String, Place>) -> Option<Webhook> {
+fn webhook(group: &Group<'_>, gateway: &Gateway, http: &Http, taken: &mut BTreeMap<String, Place>) -> Option<Webhook> {
     let id = own_id(group, taken, "lims");
     let allow_plain = group.flag("allow_plain");
     let url = group.need("url", "write `url: https://...`, the address that takes the events");
@@ -92,7 +94,7 @@ fn webhook(group: &Group<'_>, taken: &mut BTreeMap<String, Place>) -> Option<Web
     };
     let events = events(group, dialect);
     let retry_reading = retry_reading(group);
-    let retry = retry(group, retry_reading);
+    let retry = retry(group, retry_reading.unwrap_or_default());
     let timeouts = Duration::from_millis(100)..=Duration::from_secs(600);
     let timeout = group.get("timeout").and_then(|field| field.duration(timeouts)).unwrap_or(defaults::TIMEOUT);
     let concurrency = group.number("concurrency", defaults::CONCURRENCY);
@@ -106,19 +108,26 @@ fn webhook(group: &Group<'_>, taken: &mut BTreeMap<String, Place>) -> Option<Web
         );
     }
     let secrets = secrets(group, dialect);
+    let personal_data = dialect?.personal_data();
     let (url, dialect) = (url?.to_string(), dialect?.name().to_owned());
+    let secrets = secrets.into_iter().map(|secret| DatedSecret { secret, valid_until: None }).collect();
+    let endpoint = Endpoint {
+        public_url: http.public_url.clone(),
+        time_zone: gateway.time_zone.clone(),
+        personal_data,
+        ..Endpoint::default()
+    };
     Some(Webhook {
-        id: id?,
-        url,
-        dialect,
         secrets,
-        events,
+        filter: Filter { events, ..Filter::default() },
+        endpoint,
         retry,
         retry_reading,
         timeout,
         concurrency,
         headers,
         ca_file,
+        ..Webhook::new(&id?, &url, &dialect)
     })
 }
 
@@ -144,30 +153,32 @@ fn secrets(group: &Group<'_>, dialect: Option<&'static dyn Dialect>) -> Vec<Secr
     secrets
 }
 
-fn events(group: &Group<'_>, dialect: Option<&'static dyn Dialect>) -> Option<Vec<EventName>> {
+fn events(group: &Group<'_>, dialect: Option<&'static dyn Dialect>) -> Option<Vec<String>> {
     let field = group.get("events")?;
-    let words: Vec<(&str, EventName)> = EventName::ALL.iter().map(|name| (name.as_str(), *name)).collect();
+    let own = EventName::ALL.iter().map(|name| name.as_str());
+    let posted = dialect.into_iter().flat_map(|dialect| dialect.catalogue()).map(|entry| entry.event);
+    let words: Vec<(&str, &str)> = own.chain(posted).map(|word| (word, word)).collect();
     let items = field.items();
     if items.is_empty() && matches!(field.node.value, Value::List(_)) {
         field.wrong("is an empty list: nothing would be sent", "write the events you want, or remove the key for all");
     }
-    let mut events = Vec::new();
+    let mut events: Vec<String> = Vec::new();
     for item in items {
         let Some(name) = item.word("event", &words) else { continue };
-        if events.contains(&name) {
+        if events.iter().any(|event| event == name) {
             item.wrong(&format!("`{name}` is in the list already"), "remove one of the two");
         } else if let Some(dialect) = dialect.filter(|dialect| !dialect.speaks(name)) {
             let problem = format!("dialect `{}` has no form for `{name}`, so it would never be sent", dialect.name());
             item.wrong(&problem, "remove it from the list, or choose another dialect");
         }
-        events.push(name);
+        events.push(name.to_owned());
     }
     Some(events)
 }
 
-fn retry_reading(group: &Group<'_>) -> RetryReading {
+fn retry_reading(group: &Group<'_>) -> Option<RetryReading> {
     let words = [("gaps", RetryReading::Gaps), ("offsets", RetryReading::Offsets), ("retries", RetryReading::Retries)];
-    group.choice("retry_reading", &words, RetryReading::default())
+    group.get("retry_reading").and_then(|field| field.word("retry_reading", &words))
 }
 
 fn retry(group: &Group<'_>, reading: RetryReading) -> Option<Vec<Duration>> {

@@ -7,7 +7,7 @@ mod secrets;
 
 use super::group::{Context, Group, Outside, instead};
 use super::tree::{Mistake, Node, Place};
-use super::{Config, Gateway, Limits, Retention, file};
+use super::{Config, Gateway, Http, Limits, Registrations, Retention, file};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -28,11 +28,15 @@ fn root<'a>(context: &'a Context<'a>, tree: &'a Node) -> Config {
     let root = Group::open::<file::File>(context, Some(tree), "", Place::Whole);
     version(&root);
     let limits = limits(&root);
+    let (gateway, http) = (gateway(&root), Http::default());
     Config {
-        gateway: gateway(&root),
         analyzers: analyzers::read(&root, &limits),
         mqtt: destinations::mqtt(&root),
-        webhooks: destinations::webhooks(&root),
+        webhooks: destinations::webhooks(&root, &gateway, &http),
+        sources: Vec::new(),
+        registrations: Registrations::default(),
+        gateway,
+        http,
         limits,
         retention: retention(&root),
     }

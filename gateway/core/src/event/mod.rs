@@ -4,10 +4,17 @@
 //! and its time. Invariant: patient data stands only in [`Personal`] values and in captures, and neither can be printed
 //! by a log: `Personal` has no `Display`, and its `Debug` shows nothing.
 
+mod id;
+mod name;
+mod personal;
+
+pub use id::{BadId, Id};
+pub use name::EventName;
+pub use personal::{Payload, Personal};
+
 use crate::time::{ClockQuality, Mono, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// An event's place in the log: 1, 2, 3 ... in the order of commit, for ever.
@@ -25,90 +32,6 @@ impl fmt::Display for AnalyzerId {
     }
 }
 
-/// 16 bytes that print as a UUID.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id(pub [u8; 16]);
-
-impl Id {
-    /// A version 8 UUID (RFC 9562 section 5.8) from the first bits of a SHA-256: equal input, equal id.
-    pub fn derived(parts: &[&[u8]]) -> Id {
-        let mut hash = Sha256::new();
-        for part in parts {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&hash.finalize()[..16]);
-        Id::stamped(bytes, 8)
-    }
-
-    /// A version 7 UUID (RFC 9562 section 5.7) from the wall time and 10 random bytes.
-    pub fn timed(wall: Timestamp, random: [u8; 10]) -> Id {
-        let mut bytes = [0; 16];
-        bytes[..6].copy_from_slice(&(wall.0 as u64).to_be_bytes()[2..]);
-        bytes[6..].copy_from_slice(&random);
-        Id::stamped(bytes, 7)
-    }
-
-    fn stamped(mut bytes: [u8; 16], version: u8) -> Id {
-        bytes[6] = (bytes[6] & 0x0f) | (version << 4);
-        bytes[8] = (bytes[8] & 0x3f) | 0x80;
-        Id(bytes)
-    }
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, byte) in self.0.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
-            }
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl std::str::FromStr for Id {
-    type Err = BadId;
-    fn from_str(text: &str) -> Result<Id, BadId> {
-        let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b'-').collect();
-        if digits.len() != 32 {
-            return Err(BadId);
-        }
-        let mut bytes = [0; 16];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| BadId)?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| BadId)?;
-        }
-        Ok(Id(bytes))
-    }
-}
-
-/// The text is not a UUID.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an id: an id is 32 hexadecimal digits, like 0190f4a2-1c3d-7e5f-8a9b-0c1d2e3f4a5b")]
-pub struct BadId;
-
-impl Serialize for Id {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Id {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
 /// An event's id: CloudEvents `id`, `webhook-id` and `x-gateway-event-id` are this, on every attempt.
 pub type EventId = Id;
 /// A test's id: one run on one analyzer.
@@ -118,100 +41,6 @@ pub type TestId = Id;
 /// message can be told from a new one; the event's id is then derived from it, so a repeat is stored once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity(pub [u8; 32]);
-
-/// Text about a patient, a sample or a result. Serialises as the plain text (stores, MQTT and webhooks are meant to carry
-/// it); `Debug` hides it and there is no `Display`, so that a log cannot.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Personal(String);
-
-impl Personal {
-    pub fn new(text: impl Into<String>) -> Personal {
-        Personal(text.into())
-    }
-
-    /// The text itself. Whoever calls this decides where it goes.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Personal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[personal]")
-    }
-}
-
-/// The names of CONTRACT's events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum EventName {
-    TestStarted,
-    ContinueTest,
-    NewData,
-    TestFinished,
-    DeviceReady,
-    AlreadyTesting,
-    QueryReceived,
-    MessageRejected,
-    Gap,
-    DataEvicted,
-    ClockCorrected,
-    AnalyzerConnected,
-    AnalyzerDisconnected,
-    AnalyzerAlarm,
-}
-
-impl EventName {
-    /// Every name, in the order of CONTRACT.
-    pub const ALL: &'static [EventName] = &[
-        EventName::TestStarted,
-        EventName::ContinueTest,
-        EventName::NewData,
-        EventName::TestFinished,
-        EventName::DeviceReady,
-        EventName::AlreadyTesting,
-        EventName::QueryReceived,
-        EventName::MessageRejected,
-        EventName::Gap,
-        EventName::DataEvicted,
-        EventName::ClockCorrected,
-        EventName::AnalyzerConnected,
-        EventName::AnalyzerDisconnected,
-        EventName::AnalyzerAlarm,
-    ];
-
-    /// The word in JSON, topics and filters: `TEST_FINISHED`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            EventName::TestStarted => "TEST_STARTED",
-            EventName::ContinueTest => "CONTINUE_TEST",
-            EventName::NewData => "NEW_DATA",
-            EventName::TestFinished => "TEST_FINISHED",
-            EventName::DeviceReady => "DEVICE_READY",
-            EventName::AlreadyTesting => "ALREADY_TESTING",
-            EventName::QueryReceived => "QUERY_RECEIVED",
-            EventName::MessageRejected => "MESSAGE_REJECTED",
-            EventName::Gap => "GAP",
-            EventName::DataEvicted => "DATA_EVICTED",
-            EventName::ClockCorrected => "CLOCK_CORRECTED",
-            EventName::AnalyzerConnected => "ANALYZER_CONNECTED",
-            EventName::AnalyzerDisconnected => "ANALYZER_DISCONNECTED",
-            EventName::AnalyzerAlarm => "ANALYZER_ALARM",
-        }
-    }
-
-    /// The reverse of [`EventName::as_str`].
-    pub fn from_word(word: &str) -> Option<EventName> {
-        EventName::ALL.iter().copied().find(|name| name.as_str() == word)
-    }
-}
-
-impl fmt::Display for EventName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// The states of a test, as seed 000 names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -352,6 +181,57 @@ pub struct Alarm {
     pub reason: String,
 }
 
+/// What an event says about a registration (a sample expected or received). Ids only: whoever needs more fetches it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RegistrationFact {
+    /// The registration's id, as its maker gave it or as the gateway did.
+    pub id: String,
+    /// Its integer id, from 1.
+    pub number: i64,
+    /// The sample's id that made the link, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_id: Option<Personal>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lab_id: Option<String>,
+    /// `REGISTRATION_RETEST`: the id of the registration made for the second run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retest: Option<String>,
+    /// `REGISTRATION_SAMPLE_RECEIVED`: when the sample came in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_received_at: Option<Timestamp>,
+    /// The test whose results this is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<TestId>,
+    /// The integer id of that result: the place of its `TEST_FINISHED` in the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<i64>,
+    /// The integer ids that the registration's maker gave, for receivers that know nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patient: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub appointment: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<i64>,
+    /// `REGISTRATION_RESULT_VERIFIED`: the id of the client by which a person has verified it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified_by: Option<String>,
+}
+
+/// An event that another program made and a dialect's catalogue knows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Posted {
+    /// The dialect whose catalogue has it.
+    pub dialect: String,
+    /// Its name there: `appointmentCreated`, `WMS_LOADED`, `lab_results.complete`.
+    pub event: String,
+    /// The session it belongs to, in a dialect that numbers sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Personal>,
+    /// The payload as posted, an object; null if there was none.
+    #[serde(default)]
+    pub payload: Payload,
+}
+
 /// What a session states about its analyzer. Which parts are present depends on the name; the constructors say which.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EventKind {
@@ -372,6 +252,10 @@ pub struct EventKind {
     pub gap: Option<Gap>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alarm: Option<Alarm>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<RegistrationFact>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub posted: Option<Posted>,
     /// `CLOCK_CORRECTED`, `DATA_EVICTED`, connection changes: small objects with figures and words, never patient data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Value>,
@@ -392,6 +276,8 @@ impl EventKind {
             partial: Vec::new(),
             gap: None,
             alarm: None,
+            registration: None,
+            posted: None,
             details: None,
             identity: None,
         }
@@ -414,6 +300,21 @@ impl EventKind {
         EventKind { alarm: Some(alarm), ..EventKind::bare(EventName::AnalyzerAlarm) }
     }
 
+    /// One of the events about a registration.
+    pub fn about_registration(name: EventName, registration: RegistrationFact) -> EventKind {
+        EventKind { registration: Some(registration), ..EventKind::bare(name) }
+    }
+
+    /// An event of another program.
+    pub fn posted(posted: Posted) -> EventKind {
+        EventKind { posted: Some(posted), ..EventKind::bare(EventName::Posted) }
+    }
+
+    /// What it is called in filters, topics and the log: a posted event by its own name.
+    pub fn word(&self) -> &str {
+        self.posted.as_ref().map_or(self.name.as_str(), |posted| &posted.event)
+    }
+
     /// The id that this fact has if it is repeated, else `None` and the caller draws a random one.
     pub fn derived_id(&self, analyzer: &AnalyzerId) -> Option<EventId> {
         self.identity.map(|identity| Id::derived(&[analyzer.0.as_bytes(), &identity.0]))
@@ -432,6 +333,9 @@ pub struct Event {
     /// The boot in which it was received, and the monotonic time there: what a corrected clock is applied to.
     pub boot: Id,
     pub mono: Mono,
+    /// Its place in its session, from 0, fixed at commit; only where it belongs to one
+    /// ([`session_of`](crate::dialects::session_of)).
+    pub sequence: Option<u64>,
     pub kind: EventKind,
 }
 
@@ -441,12 +345,18 @@ impl Event {
         self.kind.test.as_ref().map(|test| test.id)
     }
 
-    /// The lane inside one destination: events of one test keep their order; what belongs to no test keeps the order of
-    /// its analyzer.
+    /// The lane inside one destination: events of one test keep their order, and so do those of one registration and those
+    /// of one session; what belongs to none of them keeps the order of its analyzer, or of its dialect.
     pub fn lane(&self) -> Lane {
-        match self.test_id() {
-            Some(test) => Lane(format!("t:{test}")),
-            None => Lane(format!("a:{}", self.analyzer)),
+        let kind = &self.kind;
+        match (&kind.test, &kind.registration, &kind.posted) {
+            (Some(test), _, _) => Lane(format!("t:{}", test.id)),
+            (_, Some(registration), _) => Lane(format!("r:{}", registration.id)),
+            (_, _, Some(Posted { session: Some(session), .. })) => {
+                Lane(format!("s:{}", Id::derived(&[session.expose().as_bytes()])))
+            }
+            (_, _, Some(posted)) => Lane(format!("p:{}", posted.dialect)),
+            _ => Lane(format!("a:{}", self.analyzer)),
         }
     }
 
@@ -454,7 +364,7 @@ impl Event {
     pub fn data_json(&self) -> String {
         #[derive(Serialize)]
         struct Data<'a> {
-            event: EventName,
+            event: &'a str,
             analyzer: &'a AnalyzerId,
             received_at: Timestamp,
             clock: ClockQuality,
@@ -472,11 +382,17 @@ impl Event {
             #[serde(skip_serializing_if = "Option::is_none")]
             alarm: &'a Option<Alarm>,
             #[serde(skip_serializing_if = "Option::is_none")]
+            registration: &'a Option<RegistrationFact>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            posted: &'a Option<Posted>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            sequence: Option<u64>,
+            #[serde(skip_serializing_if = "Option::is_none")]
             details: &'a Option<Value>,
         }
         let kind = &self.kind;
         let data = Data {
-            event: kind.name,
+            event: kind.word(),
             analyzer: &self.analyzer,
             received_at: self.received_at,
             clock: self.clock,
@@ -487,6 +403,9 @@ impl Event {
             partial: &kind.partial,
             gap: &kind.gap,
             alarm: &kind.alarm,
+            registration: &kind.registration,
+            posted: &kind.posted,
+            sequence: self.sequence,
             details: &kind.details,
         };
         serde_json::to_string(&data).expect("these types have only string keys")

@@ -1,0 +1,84 @@
+//! What an endpoint's settings say to its dialect.
+
+use super::template::Template;
+use crate::event::Event;
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+/// Everything that the YAML can say about the form of the requests to one endpoint.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Endpoint {
+    /// `http.public_url`, without a slash at its end: what absolute URLs begin with.
+    pub public_url: Option<String>,
+    /// `gateway.time_zone`: the offset of an analyzer's local times.
+    pub time_zone: String,
+    /// Which personal data may leave.
+    pub personal_data: PersonalData,
+    /// `partner`: whose events are sent; `None`: everybody's.
+    pub audience: Option<String>,
+    /// `cloudevents`: where the attributes stand.
+    pub mode: Mode,
+    /// How requests are signed beside what the dialect itself does.
+    pub signatures: Vec<Signature>,
+    /// Statuses that mean success, instead of the dialect's own.
+    pub success_statuses: Option<Vec<RangeInclusive<u16>>>,
+    /// The integrator's own body and headers (`template`).
+    pub template: Option<Template>,
+    /// The analyzers' codes as LOINC (`fhir`, `hl7`); a code that is not here stays without one.
+    pub loinc: BTreeMap<String, String>,
+    /// `hl7`: MSH-5 and MSH-6.
+    pub receiving_application: Option<String>,
+    pub receiving_facility: Option<String>,
+    /// Events of other programs that go to endpoints of other dialects go here as well.
+    pub posted: bool,
+}
+
+/// `personal_data`
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum PersonalData {
+    /// Ids of persons and samples, comments and results' texts that may name somebody are left out.
+    None,
+    /// What the receiver's document asks for, and nothing else. The default.
+    #[default]
+    Documented,
+    /// Everything that was read.
+    All,
+}
+
+/// `mode`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    #[default]
+    Structured,
+    Binary,
+}
+
+/// `signatures[]`: headers beside those of the dialect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signature {
+    /// `webhook-id`, `webhook-timestamp`, `webhook-signature`. A secret `whsec_` signs `v1`, one `whsk_` signs `v1a`.
+    StandardWebhooks(super::Secret),
+    /// `hmac-sha256=` and the hexadecimal HMAC of the body, in a header of this (lower-case) name.
+    Mac { header: String, secret: super::Secret },
+}
+
+impl Endpoint {
+    /// What a receiver may see of this event: the event itself, or a copy with the personal data left out.
+    pub fn visible<'a>(&self, event: &'a Event) -> std::borrow::Cow<'a, Event> {
+        std::borrow::Cow::Borrowed(event)
+    }
+}
