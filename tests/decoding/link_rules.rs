@@ -210,6 +210,9 @@ fn enq_within_a_session_restarts_it_and_reports_what_was_acknowledged() {
     assert_eq!(bench.events()[0].partial[0].results.len(), 1);
     frames().iter().for_each(|frame| assert_eq!(bench.receive(frame), [ACK]));
     assert_eq!(bench.names(), ["interrupted", "TEST_FINISHED"]);
+    let events = bench.events();
+    let resend_of = events[1].details.as_ref().expect("linked to its first try")["resend_of"].clone();
+    assert_eq!(resend_of, serde_json::json!([events[0].partial[0].id]));
     let mut bench = after_frames(4);
     bench.disk = Disk::Fails;
     assert_eq!(bench.receive(&[ENQ]), [NAK]);
@@ -217,6 +220,25 @@ fn enq_within_a_session_restarts_it_and_reports_what_was_acknowledged() {
     bench.wait(seconds(2));
     assert_eq!(bench.names(), ["interrupted"]);
     assert_eq!(bench.receive(&[ENQ]), [ACK]);
+}
+
+#[test]
+fn another_message_behind_a_broken_one_is_not_its_resend() {
+    let mut bench = after_frames(4);
+    bench.receive(&[ENQ]);
+    bench.receive(&transmission(&["H|\\^&", "P|1", "O|1|S-78||^^^GLU|R", "R|1|^^^GLU|5.5", "L|1|N"]));
+    assert_eq!(bench.names(), ["interrupted", "TEST_FINISHED"]);
+    assert_eq!(bench.events()[1].details, None);
+}
+
+#[test]
+fn an_order_without_results_and_without_an_end_was_given_up() {
+    let mut bench = after_frames(3);
+    bench.receive(&[EOT]);
+    assert_eq!(bench.names(), ["interrupted"]);
+    let mut bench = after_frames(4);
+    bench.receive(&[EOT]);
+    assert_eq!(bench.names(), ["TEST_FINISHED"]);
 }
 
 #[test]

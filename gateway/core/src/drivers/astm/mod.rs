@@ -12,6 +12,7 @@ mod message;
 mod noise;
 mod plain;
 mod records;
+mod resend;
 mod session;
 
 pub use capture::records_of;

@@ -16,6 +16,7 @@ mod frames;
 use super::assembly::{Assembly, Grown};
 use super::capture::acknowledged_text;
 use super::noise::Noise;
+use super::resend::Broken;
 use crate::framing::astm::{ACK, ENQ, Frame, NAK, Piece, Scanner};
 use crate::mutants::{Mutant, planted};
 use crate::session::{Action, Commit, DriverOptions, Input, Resume, Session};
@@ -51,6 +52,8 @@ pub(super) struct E1381 {
     /// The text of a frame that repeated its predecessor's number with another text, until it comes under its own number.
     conflict: Option<Vec<u8>>,
     too_long_reported: bool,
+    /// The last message that was broken off: the analyzer should send it again.
+    broken: Option<Broken>,
     /// What came last, a frame or what may have been one, did not get its ACK.
     unanswered: bool,
     heard: Mono,
@@ -134,6 +137,7 @@ impl E1381 {
             refused: None,
             conflict: None,
             too_long_reported: false,
+            broken: None,
             unanswered: false,
             heard: Mono(0),
             moved: Mono(0),

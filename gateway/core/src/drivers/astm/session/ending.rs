@@ -2,6 +2,7 @@
 
 use super::{Cause, E1381, Pending};
 use crate::drivers::astm::message;
+use crate::drivers::astm::resend::Broken;
 use crate::event::EventKind;
 use crate::mutants::{Mutant, planted};
 use crate::session::{Action, Commit};
@@ -36,8 +37,12 @@ impl E1381 {
         let answered = !self.unanswered && self.refused.is_none();
         let clean = cause == Cause::Eot && answered && !goes_on;
         let mut events = Vec::new();
-        if self.assembly.is_open() && clean {
-            events = message::events(self.assembly.text(), now);
+        let facts = if clean { self.facts(self.assembly.text(), now) } else { Vec::new() };
+        // A message without its L whose orders have no results was given up before they came.
+        let told =
+            facts.is_empty() || facts.iter().any(|fact| fact.test.as_ref().is_none_or(|test| !test.results.is_empty()));
+        if self.assembly.is_open() && clean && told {
+            events = facts;
             if planted(Mutant::CaptureWithoutEvents) {
                 events.clear();
             }
@@ -71,9 +76,19 @@ impl E1381 {
         self.pending = Some(Pending::Conclusion { commit, restart });
     }
 
+    /// What a whole message states, linked to its first try if that was broken off.
+    pub(super) fn facts(&self, text: &[u8], now: Now) -> Vec<EventKind> {
+        let mut facts = message::events(text, now);
+        if let Some(broken) = &self.broken {
+            broken.link(text, &mut facts);
+        }
+        facts
+    }
+
     /// `MESSAGE_REJECTED` with the whole records of the open message.
-    pub(super) fn interruption(&self, now: Now, reason: String) -> EventKind {
+    pub(super) fn interruption(&mut self, now: Now, reason: String) -> EventKind {
         let (device, partial) = message::partial(self.assembly.whole_records(), now);
+        self.broken = Broken::of(self.assembly.whole_records(), &partial);
         let rejected = EventKind::rejected("interrupted", reason, self.stored_bytes + self.raw.len());
         EventKind { device, partial, ..rejected }
     }

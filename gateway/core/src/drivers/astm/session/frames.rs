@@ -3,7 +3,6 @@
 use super::ending::conflict_report;
 use super::{E1381, Pending};
 use crate::drivers::astm::assembly::Grown;
-use crate::drivers::astm::message;
 use crate::event::EventKind;
 use crate::framing::astm::{ACK, Fault, FaultKind, Frame, NAK};
 use crate::mutants::{Mutant, planted};
@@ -92,7 +91,7 @@ impl E1381 {
         }
         let complete = self.assembly.settles(&grown);
         let texts = grown.messages.iter().map(|range| &self.assembly.text()[range.clone()]);
-        let mut events: Vec<EventKind> = texts.flat_map(|text| message::events(text, now)).collect();
+        let mut events: Vec<EventKind> = texts.flat_map(|text| self.facts(text, now)).collect();
         // The sender went on without ever resolving it: its text would be lost without a word.
         if self.conflict.is_some() {
             events.push(conflict_report(self.raw.len()));
