@@ -2,6 +2,10 @@
 //!
 //! The cases are described in `gateway_tests::cases`. `UPDATE=1` writes what is expected; read the diff.
 
+#[path = "dialects/catalogues.rs"]
+mod catalogues;
+#[path = "dialects/page.rs"]
+mod page;
 #[path = "dialects/test_v0.rs"]
 mod test_v0;
 

@@ -143,9 +143,8 @@ impl Dialect for TestV0 {
             Some(posted) => {
                 let Some(entry) = self.entry(&posted.event) else { return Ok(None) };
                 // Its two objects stand beside version and event.
-                let payload = entry.write(posted.payload.expose());
-                let fields = payload.strip_prefix('{').filter(|fields| *fields != "}");
-                let fields = fields.ok_or_else(|| RenderError::ours("the posted event has lost its payload"))?;
+                let payload = entry.posted(posted)?;
+                let fields = payload.strip_prefix('{').unwrap_or(&payload);
                 format!(r#"{{"version":0,"event":"{}",{fields}"#, entry.event)
             }
             None => body(event, last_known_device(event, attempt.history), attempt.history),
