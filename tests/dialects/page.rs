@@ -1,7 +1,7 @@
 //! `docs/dialects.md`, written from the code: what each receiver gets, how it is signed, what its answers mean.
 
 use crate::catalogues::{SECRET, probe};
-use crate::{expect, spoken};
+use crate::expect;
 use gateway_core::delivery::{Outcome, RetrySchedule};
 use gateway_core::dialects::catalogue::{Entry, Key, Kind, Severity};
 use gateway_core::dialects::{DIALECTS, Dialect, Endpoint, PersonalData, Request, Response, Secret};
@@ -121,8 +121,6 @@ fn section(dialect: &dyn Dialect) -> String {
         PersonalData::All => "everything that was read",
     };
     fact("Personal data", personal.to_owned());
-    let names: Vec<String> = spoken(dialect).map(|name| code(name.as_str())).collect();
-    fact("Own events", format!("{} of {}", names.len(), EventName::ALL.len() - 2));
     text + &catalogue(dialect)
 }
 
@@ -192,29 +190,39 @@ fn catalogue(dialect: &dyn Dialect) -> String {
             has_audience.then_some(audience),
         ]
         .into_iter()
-        .chain([keys(entry.payload), shape.to_owned(), entry.about.to_owned()].map(Some))
+        .chain([names(entry.payload), shape.to_owned(), entry.about.to_owned()].map(Some))
         .flatten()
         .collect()
     };
+    let mut rows = Vec::new();
+    entries.iter().for_each(|entry| described(entry.payload, "", &mut rows));
     format!(
-        "\nOther programs post these with `POST /api/events`. A key in brackets may be left out or null.\n\n{}",
-        table(&head, entries.iter().map(cells))
+        "\nOther programs post these with `POST /api/events`. A key in brackets may be left out or null; any other key is \
+         refused.\n\n{}\n{}",
+        table(&head, entries.iter().map(cells)),
+        table(&["key", "must be", "personal"], rows.into_iter()),
     )
 }
 
-fn keys(keys: &[Key]) -> String {
-    let told = |key: &Key| {
-        let mut text = code(key.name);
+/// The names alone: what they hold stands in the table below the events.
+fn names(keys: &[Key]) -> String {
+    let told = |key: &Key| if key.required { code(key.name) } else { format!("[{}]", code(key.name)) };
+    if keys.is_empty() { "none".to_owned() } else { keys.iter().map(told).collect::<Vec<_>>().join(" ") }
+}
+
+/// One row a key of the events, by its path in the payload.
+fn described(keys: &[Key], at: &str, rows: &mut Vec<Vec<String>>) {
+    for key in keys {
+        let path = format!("{at}{}", key.name);
+        let personal = if key.personal { "yes" } else { "no" };
+        let row = vec![code(&path), key.kind.wanted(), personal.to_owned()];
+        if !rows.contains(&row) {
+            rows.push(row);
+        }
         match key.kind {
-            Kind::Object(inner) => write!(text, " with {}", self::keys(inner)),
-            Kind::Objects(inner) => write!(text, ", a list of objects with {}", self::keys(inner)),
-            kind => write!(text, " {}", kind.wanted()),
+            Kind::Object(inner) => described(inner, &format!("{path}."), rows),
+            Kind::Objects(inner) => described(inner, &format!("{path}[]."), rows),
+            _ => {}
         }
-        .expect("a String takes everything");
-        if key.personal {
-            text.push_str(", **personal**");
-        }
-        if key.required { text } else { format!("[{text}]") }
-    };
-    if keys.is_empty() { "none".to_owned() } else { keys.iter().map(told).collect::<Vec<_>>().join("; ") }
+    }
 }

@@ -82,7 +82,7 @@ const fn entry(event: &'static str, payload: &'static [Key], about: &'static str
 const CATALOGUE: &[Entry] = &[
     entry("TEST_STARTED", RUNNING, "A test was started."),
     entry("CONTINUE_TEST", RUNNING, "A test goes on."),
-    entry("TEST_FINISHED", FINISHED, "A test has finished."),
+    entry("TEST_FINISHED", FINISHED, "A test has finished; only here `test` holds a `result`."),
     entry("NEW_DATA", RUNNING, "New channel data of a running test."),
     entry("DEVICE_READY", RUNNING, "The device is warm and ready for a test."),
     entry("ALREADY_TESTING", RUNNING, "The device runs a test already."),
