@@ -5,6 +5,7 @@
 pub mod catalogue;
 mod cloudevents;
 mod endpoint;
+mod local;
 mod session;
 pub mod standard_webhooks;
 mod template;
