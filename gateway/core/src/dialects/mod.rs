@@ -25,7 +25,7 @@ use sha2::Sha256;
 use std::time::Duration;
 
 /// Every dialect there is. A new one is one file here and one line in this list.
-pub const DIALECTS: &[&dyn Dialect] = &[&cloudevents::CloudEvents, &test_v0::TestV0];
+pub const DIALECTS: &[&dyn Dialect] = &[&cloudevents::CloudEvents, &test_v0::TestV0, &template::Templated];
 
 /// The dialect of that name.
 pub fn dialect(name: &str) -> Option<&'static dyn Dialect> {
