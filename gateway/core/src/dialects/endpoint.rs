@@ -83,6 +83,14 @@ pub enum Signature {
 }
 
 impl Endpoint {
+    /// `http.public_url` and these parts of a path, each escaped; an empty last one gives a slash at the end. `None` without
+    /// a public URL.
+    pub fn link(&self, path: &[&str]) -> Option<String> {
+        let mut url = url::Url::parse(self.public_url.as_deref()?).ok()?;
+        url.path_segments_mut().ok()?.pop_if_empty().extend(path);
+        Some(url.into())
+    }
+
     /// What a receiver may see of this event: the event itself, or a copy with the personal data left out
     /// ([`PersonalData::None`] says what that is).
     pub fn visible<'a>(&self, event: &'a Event) -> Cow<'a, Event> {
@@ -123,8 +131,7 @@ fn forget_person(test: &mut Test) {
 
 /// The payload without its personal keys; of an event that no catalogue knows, nothing.
 fn anonymous_payload(posted: &Posted) -> Payload {
-    let catalogue = super::dialect(&posted.dialect).map(|dialect| dialect.catalogue()).unwrap_or_default();
-    let entry = catalogue.iter().find(|entry| entry.event == posted.event);
+    let entry = super::dialect(&posted.dialect).and_then(|dialect| dialect.entry(&posted.event));
     let (Some(entry), Some(fields)) = (entry, posted.payload.expose().as_object()) else { return Payload::default() };
     let is_plain = |name: &str| entry.payload.iter().any(|key| key.name == name && !key.personal);
     let plain = fields.iter().filter(|(name, _)| is_plain(name));
