@@ -11,9 +11,13 @@ mod hl7;
 mod lab;
 mod local;
 mod partner;
+#[cfg(test)]
+mod property_tests;
 mod session;
 pub mod standard_webhooks;
 mod template;
+#[cfg(test)]
+mod template_tests;
 mod test_v0;
 mod verdict;
 

@@ -259,16 +259,9 @@ fn status(status: &str) -> &'static str {
 fn summed_up(findings: &[ResultValue]) -> &'static str {
     let statuses: Vec<&str> = findings.iter().map(|finding| status(&finding.status)).collect();
     match statuses.first() {
-        Some(first) if statuses.iter().all(|status| status == first) => status_of_all(first),
+        Some(first) if statuses.iter().all(|status| status == first) => first,
         _ if statuses.contains(&"unknown") => "unknown",
         _ if statuses.iter().all(|status| matches!(*status, "final" | "corrected")) => "corrected",
         _ => "partial",
     }
-}
-
-fn status_of_all(status: &str) -> &'static str {
-    ["final", "preliminary", "corrected", "registered", "cancelled"]
-        .into_iter()
-        .find(|known| *known == status)
-        .unwrap_or("unknown")
 }

@@ -85,8 +85,8 @@ fn request(event: &Event, attempt: &Attempt<'_>, bundle: &Value) -> Result<Reque
     post(event, attempt, CONTENT_TYPE, standard, bundle.to_string().into_bytes())
 }
 
-/// The reason with the issue codes of the answer, where it is an OperationOutcome. A code is letters and hyphens: anything
-/// else may be somebody's name.
+/// The reason with the issue codes of the answer, where it is an OperationOutcome. A word that is no issue
+/// code is passed over: it may be anything.
 fn told(mut reason: Reason, response: &Response) -> Reason {
     let Ok(outcome) = serde_json::from_slice::<Value>(&response.body) else { return reason };
     if outcome["resourceType"] != "OperationOutcome" {
