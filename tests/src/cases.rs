@@ -285,7 +285,8 @@ fn response(text: &str) -> Response {
     }
 }
 
-fn written(request: &HttpRequest) -> Vec<u8> {
+/// A request as the files have it.
+pub fn written(request: &HttpRequest) -> Vec<u8> {
     let headers: String = request.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
     [headers.as_bytes(), b"\n", &request.body].concat()
 }
