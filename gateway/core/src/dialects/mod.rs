@@ -5,11 +5,19 @@
 pub mod catalogue;
 mod cloudevents;
 mod endpoint;
+mod fhir;
+mod findings;
+mod hl7;
 mod lab;
+mod local;
 mod partner;
+#[cfg(test)]
+mod property_tests;
 mod session;
 pub mod standard_webhooks;
 mod template;
+#[cfg(test)]
+mod template_tests;
 mod test_v0;
 mod verdict;
 
@@ -24,8 +32,16 @@ use crate::time::{Now, Timestamp};
 use std::time::Duration;
 
 /// Every dialect there is. A new one is one file here and one line in this list.
-pub const DIALECTS: &[&dyn Dialect] =
-    &[&cloudevents::CloudEvents, &test_v0::TestV0, &partner::Partner, &session::Session, &lab::Lab];
+pub const DIALECTS: &[&dyn Dialect] = &[
+    &cloudevents::CloudEvents,
+    &test_v0::TestV0,
+    &partner::Partner,
+    &session::Session,
+    &lab::Lab,
+    &fhir::Fhir,
+    &hl7::Hl7,
+    &template::Templated,
+];
 
 /// The dialect of that name.
 pub fn dialect(name: &str) -> Option<&'static dyn Dialect> {
@@ -332,7 +348,8 @@ fn single(batch: &[Event]) -> Result<&Event, RenderError> {
     }
 }
 
-/// A POST of this body with its headers: Standard Webhooks' own under the id given, if there is one, then ours.
+/// A POST of this body with its headers: Standard Webhooks' own under the id given, if there is one, then ours, then what
+/// `signatures` of the endpoint adds.
 fn post(
     event: &Event,
     attempt: &Attempt<'_>,
@@ -340,12 +357,38 @@ fn post(
     standard: Option<EventId>,
     body: Vec<u8>,
 ) -> Result<Request, RenderError> {
-    let mut headers = vec![("content-type".to_owned(), content_type.to_owned())];
-    if let Some(id) = standard {
-        let standard = standard_webhooks::headers(attempt, id, &body);
+    post_with(event, attempt, vec![("content-type".to_owned(), content_type.to_owned())], standard, body)
+}
+
+/// The same with headers of the dialect's own, which come first (`content-type` among them). No header stands twice: of two
+/// with one name the first is sent.
+fn post_with(
+    event: &Event,
+    attempt: &Attempt<'_>,
+    own: Vec<(String, String)>,
+    standard: Option<EventId>,
+    body: Vec<u8>,
+) -> Result<Request, RenderError> {
+    let mut secrets = standard.map(|_| attempt.secrets.to_vec()).unwrap_or_default();
+    let mut macs = Vec::new();
+    for signature in &attempt.endpoint.signatures {
+        match signature {
+            Signature::StandardWebhooks(secret) if !secrets.contains(secret) => secrets.push(secret.clone()),
+            Signature::StandardWebhooks(_) => {}
+            Signature::Mac { header, secret } => {
+                macs.push((header.clone(), session::content_mac(secret.expose(), &body)))
+            }
+        }
+    }
+    let mut headers = own;
+    if standard.is_some() || !secrets.is_empty() {
+        let standard = standard_webhooks::headers(attempt, &secrets, standard.unwrap_or(event.id), &body);
         headers.extend(standard.map_err(|problem| RenderError::settings(problem.to_string()))?);
     }
     headers.extend(gateway_headers(event, attempt));
+    headers.extend(macs);
+    let mut names = std::collections::BTreeSet::new();
+    headers.retain(|(name, _)| names.insert(name.clone()));
     Ok(Request::Http(HttpRequest { headers, body }))
 }
 
