@@ -23,7 +23,7 @@ mod verdict;
 
 pub use cloudevents::envelope;
 pub use endpoint::{Endpoint, Mode, PersonalData, Signature};
-pub use session::session_of;
+pub use session::{content_mac, session_of};
 pub use template::{Template, TemplateError};
 
 use crate::delivery::{Outcome, RetrySchedule};
