@@ -29,6 +29,8 @@ pub struct Endpoint {
     /// `hl7`: MSH-5 and MSH-6.
     pub receiving_application: Option<String>,
     pub receiving_facility: Option<String>,
+    /// `hl7`: whether the url begins with `mllp`, so that messages go out framed and without HTTP.
+    pub mllp: bool,
     /// Events of other programs that go to endpoints of other dialects go here as well.
     pub posted: bool,
 }

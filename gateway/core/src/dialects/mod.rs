@@ -107,6 +107,11 @@ pub trait Dialect: Sync {
         RetrySchedule::standard()
     }
 
+    /// Whether requests in this dialect can be received at all ([`Dialect::accept`]).
+    fn receives(&self) -> bool {
+        false
+    }
+
     /// Reads a request that somebody else made in this dialect: who sent it is verified, then its events are taken out.
     fn accept(&self, received: &Received<'_>) -> Result<Vec<Accepted>, Refusal> {
         let _ = received;
