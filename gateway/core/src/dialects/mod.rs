@@ -21,6 +21,8 @@ pub use template::{Template, TemplateError};
 use crate::delivery::{Outcome, RetrySchedule};
 use crate::event::{AnalyzerId, Event, EventId, EventKind, EventName, Id, Seq};
 use crate::time::{Now, Timestamp};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use std::time::Duration;
 
 /// Every dialect there is. A new one is one file here and one line in this list.
@@ -117,6 +119,11 @@ pub trait Dialect: Sync {
     /// The table used where the YAML writes none.
     fn schedule(&self) -> RetrySchedule {
         RetrySchedule::standard()
+    }
+
+    /// Whether requests in this dialect can be received at all ([`Dialect::accept`]).
+    fn receives(&self) -> bool {
+        false
     }
 
     /// Reads a request that somebody else made in this dialect: who sent it is verified, then its events are taken out.
@@ -332,7 +339,8 @@ fn single(batch: &[Event]) -> Result<&Event, RenderError> {
     }
 }
 
-/// A POST of this body with its headers: Standard Webhooks' own under the id given, if there is one, then ours.
+/// A POST of this body with its headers: Standard Webhooks' own under the id given, if there is one, then ours, then what
+/// `signatures` of the endpoint adds.
 fn post(
     event: &Event,
     attempt: &Attempt<'_>,
@@ -340,13 +348,53 @@ fn post(
     standard: Option<EventId>,
     body: Vec<u8>,
 ) -> Result<Request, RenderError> {
-    let mut headers = vec![("content-type".to_owned(), content_type.to_owned())];
-    if let Some(id) = standard {
-        let standard = standard_webhooks::headers(attempt, id, &body);
+    post_with(event, attempt, vec![("content-type".to_owned(), content_type.to_owned())], standard, body)
+}
+
+/// The same with headers of the dialect's own, which come first (`content-type` among them). No header stands twice: of two
+/// with one name the first is sent.
+fn post_with(
+    event: &Event,
+    attempt: &Attempt<'_>,
+    own: Vec<(String, String)>,
+    standard: Option<EventId>,
+    body: Vec<u8>,
+) -> Result<Request, RenderError> {
+    let mut secrets = standard.map(|_| attempt.secrets.to_vec()).unwrap_or_default();
+    let mut macs = Vec::new();
+    for signature in &attempt.endpoint.signatures {
+        match signature {
+            Signature::StandardWebhooks(secret) if !secrets.contains(secret) => secrets.push(secret.clone()),
+            Signature::StandardWebhooks(_) => {}
+            Signature::Mac { header, secret } => macs.push((header.clone(), body_mac(secret, &body))),
+        }
+    }
+    let mut headers = own;
+    if standard.is_some() || !secrets.is_empty() {
+        let standard = standard_webhooks::headers(attempt, &secrets, standard.unwrap_or(event.id), &body);
         headers.extend(standard.map_err(|problem| RenderError::settings(problem.to_string()))?);
     }
     headers.extend(gateway_headers(event, attempt));
+    headers.extend(macs);
+    let mut names = std::collections::BTreeSet::new();
+    headers.retain(|(name, _)| names.insert(name.clone()));
     Ok(Request::Http(HttpRequest { headers, body }))
+}
+
+/// `hmac-sha256=` and the HMAC-SHA256 of the body in lower-case hexadecimal: seed 002's MAC. The key is the secret's text.
+fn body_mac(secret: &Secret, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes keys of any length");
+    mac.update(body);
+    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("hmac-sha256={hex}")
+}
+
+/// Marks a request as a probe, where there are headers to mark.
+fn marked(mut request: Request) -> Request {
+    if let Request::Http(request) = &mut request {
+        request.headers.push(("x-gateway-test".to_owned(), "true".to_owned()));
+    }
+    request
 }
 
 /// The headers that we add to any webhook (CONTRACT).

@@ -148,7 +148,8 @@ impl Dialect for Partner {
         check_shared_key(secret, "the key that the receiver expects in `x-api-key`")?;
         match secret {
             Some(key) if !key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') => {
-                Err("the key has characters that a header cannot carry; use letters, digits and signs of ASCII".to_owned())
+                Err("the key has characters that a header cannot carry; use letters, digits and signs of ASCII"
+                    .to_owned())
             }
             _ => Ok(()),
         }
