@@ -5,6 +5,7 @@
 pub mod catalogue;
 mod cloudevents;
 mod endpoint;
+mod incoming;
 mod lab;
 mod partner;
 mod session;
