@@ -6,6 +6,10 @@
 mod answers;
 #[path = "endpoints/mllp.rs"]
 mod mllp;
+#[path = "endpoints/probe.rs"]
+mod probe;
+#[path = "endpoints/receive.rs"]
+mod receive;
 #[path = "endpoints/servers.rs"]
 mod servers;
 #[path = "endpoints/trust.rs"]

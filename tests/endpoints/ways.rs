@@ -1,6 +1,6 @@
 //! Through a proxy: tunnelled or passed on, with a password, encrypted itself, and refused.
 
-use super::servers::{Authority, GOOD, Notes, Peer, Server, failure, read_request, send};
+use super::servers::{Authority, GOOD, Notes, Peer, Server, failure, send};
 use gateway_core::config::{Secret, Webhook};
 use gateway_core::delivery::ReasonCode;
 use std::io;

@@ -64,3 +64,8 @@ impl Cli {
         }
     }
 }
+
+/// Text that comes from a device or a peer: nothing in it may end a line or steer a terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}

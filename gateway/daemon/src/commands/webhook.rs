@@ -1,6 +1,6 @@
 //! `analyzer-gateway webhook test ENDPOINT`: tries an endpoint out under the settings in force and tells hop by hop.
 
-use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_USAGE};
+use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_USAGE, plain};
 use crate::configuration::{self, Source};
 use crate::platform::Platform;
 use crate::platform::probe::{self, Report};
@@ -78,7 +78,12 @@ fn told(report: &Report) -> String {
             (true, Some(_)) => "warn",
             (false, _) => "FAIL",
         };
-        text.push_str(&format!("{mark:4}  {:14}  {:>5} ms  {}\n", hop.hop.as_str(), hop.milliseconds, plain(&hop.told)));
+        text.push_str(&format!(
+            "{mark:4}  {:14}  {:>5} ms  {}\n",
+            hop.hop.as_str(),
+            hop.milliseconds,
+            plain(&hop.told)
+        ));
         if let Some(next_step) = &hop.next_step {
             text.push_str(&format!("      -> {next_step}\n"));
         }
@@ -88,9 +93,4 @@ fn told(report: &Report) -> String {
     }
     text.push_str(if report.ok { "good: this endpoint takes events\n" } else { "not good: see the last hop above\n" });
     text
-}
-
-/// Some of it comes from the peer: nothing in it may end a line or steer a terminal.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -1,5 +1,6 @@
 //! What a person wants to know of an encrypted connection: version, issuer, days left.
 
+use super::words::plain;
 use rustls::ClientConnection;
 use std::time::Duration;
 use x509_cert::Certificate;
@@ -27,8 +28,7 @@ pub(in crate::platform) fn facts(connection: &ClientConnection, wall: Duration) 
     let ends = tbs.validity.not_after.to_unix_duration();
     let seconds = ends.as_secs() as i64 - wall.as_secs() as i64;
     let days_left = seconds.div_euclid(86_400);
-    let issuer: String =
-        tbs.issuer.to_string().chars().take(200).map(|c| if c.is_control() { '?' } else { c }).collect();
+    let issuer = plain(&tbs.issuer.to_string());
     Facts {
         told: format!("{version}, certificate issued by {issuer}, {days_left} days left"),
         days_left: Some(days_left),

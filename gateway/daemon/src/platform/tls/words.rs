@@ -99,7 +99,7 @@ fn date(moment: UnixTime) -> String {
 }
 
 /// Names come from the peer: nothing in them may end a line. webpki writes them as `DnsName("...")`.
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     let name = name.strip_prefix("DnsName(\"").and_then(|name| name.strip_suffix("\")")).unwrap_or(name);
-    name.chars().take(100).map(|c| if c.is_control() { '?' } else { c }).collect()
+    name.chars().take(200).map(|c| if c.is_control() { '?' } else { c }).collect()
 }
