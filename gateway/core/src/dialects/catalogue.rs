@@ -1,5 +1,7 @@
 //! What a dialect knows of the events that other programs may post: names, severity, audience, payload shape, personal data.
 
+use super::RenderError;
+use crate::event::Posted;
 use serde_json::{Map, Value, json};
 
 /// One event of a dialect.
@@ -134,7 +136,16 @@ impl Entry {
         }
     }
 
-    /// The payload as JSON, in the order of the catalogue's keys and with no others; `{}` if there is none.
+    /// The payload of a posted event as JSON, in the order of the catalogue's keys and with no others; `{}` if there is none.
+    pub(super) fn posted(&self, posted: &Posted) -> Result<String, RenderError> {
+        let payload = posted.payload.expose();
+        if payload.is_null() && self.payload.iter().any(|key| key.required) {
+            return Err(RenderError::ours("its payload was erased, so that there is nothing left to send"));
+        }
+        Ok(self.write(payload))
+    }
+
+    /// The same for a payload of our own making.
     pub(super) fn write(&self, payload: &Value) -> String {
         payload.as_object().map_or_else(|| "{}".to_owned(), |fields| write_object(fields, self.payload))
     }

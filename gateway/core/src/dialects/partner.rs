@@ -179,7 +179,7 @@ impl Dialect for Partner {
             return Ok(None);
         };
         let payload = match (&event.kind.posted, &event.kind.registration) {
-            (Some(posted), _) => entry.write(posted.payload.expose()),
+            (Some(posted), _) => entry.posted(posted)?,
             (None, Some(fact)) => entry.write(&sample(fact, attempt.endpoint)),
             (None, None) => return Ok(None),
         };

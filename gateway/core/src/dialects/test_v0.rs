@@ -85,7 +85,7 @@ const fn entry(event: &'static str, payload: &'static [Key], about: &'static str
 const CATALOGUE: &[Entry] = &[
     entry("TEST_STARTED", RUNNING, "A test was started."),
     entry("CONTINUE_TEST", RUNNING, "A test goes on."),
-    entry("TEST_FINISHED", FINISHED, "A test has finished."),
+    entry("TEST_FINISHED", FINISHED, "A test has finished; only here `test` holds a `result`."),
     entry("NEW_DATA", RUNNING, "New channel data of a running test."),
     entry("DEVICE_READY", RUNNING, "The device is warm and ready for a test."),
     entry("ALREADY_TESTING", RUNNING, "The device runs a test already."),
@@ -146,9 +146,8 @@ impl Dialect for TestV0 {
             Some(posted) => {
                 let Some(entry) = self.entry(&posted.event) else { return Ok(None) };
                 // Its two objects stand beside version and event.
-                let payload = entry.write(posted.payload.expose());
-                let fields = payload.strip_prefix('{').filter(|fields| *fields != "}");
-                let fields = fields.ok_or_else(|| RenderError::ours("the posted event has lost its payload"))?;
+                let payload = entry.posted(posted)?;
+                let fields = payload.strip_prefix('{').unwrap_or(&payload);
                 format!(r#"{{"version":0,"event":"{}",{fields}"#, entry.event)
             }
             None => body(event, last_known_device(event, attempt.history), attempt.history),
@@ -222,10 +221,10 @@ fn usual_state(name: EventName) -> TestState {
     }
 }
 
-type Laid<'a> = BTreeMap<usize, &'a Value>;
+pub(super) type Laid<'a> = BTreeMap<usize, &'a Value>;
 
 /// The temperatures and samples of the event's test up to the event, by index. One that came twice counts as it came last.
-fn run_so_far<'a>(event: &'a Event, history: &'a [Event]) -> (Laid<'a>, Laid<'a>) {
+pub(super) fn run_so_far<'a>(event: &'a Event, history: &'a [Event]) -> (Laid<'a>, Laid<'a>) {
     let same_test = |other: &&Event| other.seq < event.seq && other.test_id() == event.test_id();
     let earlier = history.iter().filter(same_test);
     let deltas = earlier.chain([event]).filter_map(|event| event.kind.test.as_ref()?.data.as_ref());
