@@ -1,6 +1,7 @@
 //! One gateway of its own for each test: a folder, a settings file, a log, and a process that does not outlive the test.
 
-use std::path::{Path, PathBuf};
+use gateway_tests::binary;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,22 +15,6 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(10);
 /// The end of the log that a failed wait shows.
 const SHOWN_LINES: usize = 40;
-
-/// The binary under test: `ANALYZER_GATEWAY_BIN`, else the one beside this test.
-pub fn binary() -> PathBuf {
-    if let Some(named) = std::env::var_os("ANALYZER_GATEWAY_BIN") {
-        return PathBuf::from(named);
-    }
-    let own = std::env::current_exe().expect("a running program has a path");
-    let target = own.ancestors().find(|folder| folder.ends_with("deps")).and_then(Path::parent);
-    let profiles = target.and_then(Path::parent).expect("tests live in target/PROFILE/deps");
-    let built = ["release", "debug"].map(|profile| profiles.join(profile).join("analyzer-gateway"));
-    let newest = built
-        .iter()
-        .filter(|path| path.is_file())
-        .max_by_key(|path| std::fs::metadata(path).and_then(|file| file.modified()).expect("a file has a time"));
-    newest.expect("build the binary first: cargo build --bin analyzer-gateway").clone()
-}
 
 /// A folder with everything that one gateway needs.
 pub struct Home {

@@ -1,6 +1,10 @@
-//! The testkit. `cases`: the fixtures of the dialects. `ports`: the smallest ones that a store can run on. `simulation`: the
-//! whole gateway in one thread, between simulated peers, and the checkers that judge it.
+//! The testkit. `binary`: which program the tests of processes run. `cases`: the fixtures of the dialects. `ports`: the
+//! smallest ones that a store can run on. `simulation`: the whole gateway in one thread, between simulated peers, and the
+//! checkers that judge it.
 
+mod binary;
 pub mod cases;
 pub mod ports;
 pub mod simulation;
+
+pub use binary::binary;

@@ -3,6 +3,7 @@
 //! Each port is bound by what survives a reboot and another order of plugging: the adapter's own serial number if no other
 //! has it, else the socket, else the device file.
 
+use super::plain;
 use crate::platform::devices::{self, SerialPort, Unbound};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -98,11 +99,6 @@ fn hint(device: &Unbound) -> String {
         device.product,
         driver.display()
     )
-}
-
-/// Names come from the device: nothing in them may end a line or a comment.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// A JSON string is a double-quoted YAML scalar.

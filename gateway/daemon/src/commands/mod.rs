@@ -4,8 +4,10 @@ pub mod check;
 pub mod decode;
 pub mod demo;
 pub mod devices;
+pub mod receive;
 pub mod run;
 pub mod schema;
+pub mod webhook;
 
 use clap::{Parser, Subcommand};
 use std::io::{stderr, stdout};
@@ -39,6 +41,11 @@ enum Command {
     Decode(decode::Args),
     /// List the serial ports, as YAML ready to paste into the settings
     Devices(devices::Args),
+    /// Look after webhooks
+    #[command(subcommand)]
+    Webhook(webhook::Webhook),
+    /// Receive webhooks, for those who write a receiver: verifies, prints, answers, misbehaves on request
+    Receive(receive::Args),
 }
 
 impl Cli {
@@ -52,6 +59,13 @@ impl Cli {
             Command::Schema(args) => schema::run(args, &mut out, &mut err),
             Command::Decode(args) => decode::run(args, &mut out, &mut err),
             Command::Devices(args) => devices::run(args, &mut out, &mut err),
+            Command::Webhook(command) => webhook::run(command, &mut out, &mut err),
+            Command::Receive(args) => receive::run(args, &mut out, &mut err),
         }
     }
+}
+
+/// Text that comes from a device or a peer: nothing in it may end a line or steer a terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
