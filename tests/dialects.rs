@@ -37,7 +37,7 @@ struct Stored {
 impl From<Stored> for Event {
     fn from(stored: Stored) -> Event {
         let Stored { seq, id, analyzer, received_at, clock, boot, mono, kind } = stored;
-        Event { seq, id, analyzer, received_at, clock, boot, mono: Mono(mono), sequence: None, kind }
+        Event { seq, id, analyzer, received_at, clock, boot, mono: Mono(mono), sequence: None, erased: false, kind }
     }
 }
 
@@ -296,6 +296,7 @@ fn whole_run() -> Vec<Event> {
             boot: Id([1; 16]),
             mono: Mono(0),
             sequence: None,
+            erased: false,
             kind: EventKind::about_test(name, Some(device.clone()), test),
         }
     };

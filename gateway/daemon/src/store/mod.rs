@@ -19,24 +19,30 @@
 //! which the next start need not check the file.
 
 mod attempts;
+mod audit;
 mod captures;
 mod connect;
 mod deliveries;
 mod destinations;
 mod done;
+mod erase;
 mod error;
 mod events;
 mod evict;
+mod facts;
 mod files;
 mod graft;
 mod hand;
 mod head;
+mod manifests;
 mod migrate;
 mod open;
 pub mod patch;
 mod read_store;
+mod registrations;
 mod retention;
 mod salvage;
+mod tokens;
 mod types;
 mod writer;
 
@@ -45,7 +51,10 @@ pub use error::StoreError;
 pub use events::{GATEWAY, unsendable};
 pub use head::HeadWatch;
 pub use read_store::{Counts, DestinationCounts, ReadStore};
-pub use types::{AttemptNote, Backlog, Committed, DestinationId, Filter, NewEntry, PostedFilter, Record, Row};
+pub use types::{
+    AttemptNote, AuditEntry, Backlog, Committed, DestinationId, Erased, Filter, NewEntry, PostedFilter, Record, Row,
+    StoredToken, Subject,
+};
 
 use crate::platform::{Clock, Disk};
 use gateway_core::event::{AnalyzerId, Event, EventId, Seq, TestId};
@@ -191,6 +200,11 @@ impl Store {
     /// One event.
     pub async fn event(&self, seq: Seq) -> Result<Option<Event>, StoreError> {
         self.read(move |connection| events::get(connection, seq)).await
+    }
+
+    /// The event of that id.
+    pub async fn event_by_id(&self, id: EventId) -> Result<Option<Event>, StoreError> {
+        self.read(move |connection| events::by_id(connection, id)).await
     }
 
     /// The exact bytes of the message that an event was read from; `None` if it came from silence or they are gone.
