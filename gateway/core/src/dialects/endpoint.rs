@@ -77,6 +77,14 @@ pub enum Signature {
 }
 
 impl Endpoint {
+    /// `http.public_url` and these parts of a path, each escaped; an empty last one gives a slash at the end. `None` without
+    /// a public URL.
+    pub fn link(&self, path: &[&str]) -> Option<String> {
+        let mut url = url::Url::parse(self.public_url.as_deref()?).ok()?;
+        url.path_segments_mut().ok()?.pop_if_empty().extend(path);
+        Some(url.into())
+    }
+
     /// What a receiver may see of this event: the event itself, or a copy with the personal data left out.
     pub fn visible<'a>(&self, event: &'a Event) -> std::borrow::Cow<'a, Event> {
         std::borrow::Cow::Borrowed(event)

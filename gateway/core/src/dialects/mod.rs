@@ -5,6 +5,8 @@
 pub mod catalogue;
 mod cloudevents;
 mod endpoint;
+mod lab;
+mod partner;
 mod session;
 pub mod standard_webhooks;
 mod template;
@@ -17,12 +19,13 @@ pub use session::session_of;
 pub use template::{Template, TemplateError};
 
 use crate::delivery::{Outcome, RetrySchedule};
-use crate::event::{Event, EventId, EventKind, EventName};
+use crate::event::{AnalyzerId, Event, EventId, EventKind, EventName, Id, Seq};
 use crate::time::{Now, Timestamp};
 use std::time::Duration;
 
 /// Every dialect there is. A new one is one file here and one line in this list.
-pub const DIALECTS: &[&dyn Dialect] = &[&cloudevents::CloudEvents, &test_v0::TestV0];
+pub const DIALECTS: &[&dyn Dialect] =
+    &[&cloudevents::CloudEvents, &test_v0::TestV0, &partner::Partner, &session::Session, &lab::Lab];
 
 /// The dialect of that name.
 pub fn dialect(name: &str) -> Option<&'static dyn Dialect> {
@@ -46,10 +49,19 @@ pub trait Dialect: Sync {
         &[]
     }
 
+    /// The event of that name that other programs may post.
+    fn entry(&self, word: &str) -> Option<&'static catalogue::Entry> {
+        self.catalogue().iter().find(|entry| entry.event == word)
+    }
+
+    /// Whether a posted event must name its session.
+    fn numbers_sessions(&self) -> bool {
+        false
+    }
+
     /// Whether a filter may name this event.
     fn speaks(&self, word: &str) -> bool {
-        EventName::from_word(word).is_some_and(|name| self.word(name).is_some())
-            || self.catalogue().iter().any(|entry| entry.event == word)
+        EventName::from_word(word).is_some_and(|name| self.word(name).is_some()) || self.entry(word).is_some()
     }
 
     /// Whether this very event has a form at this endpoint, as far as can be told without its history. An event without a
@@ -57,7 +69,7 @@ pub trait Dialect: Sync {
     fn has_form(&self, event: &Event, endpoint: &Endpoint) -> bool {
         let _ = endpoint;
         match &event.kind.posted {
-            Some(posted) => posted.dialect == self.name() && self.speaks(&posted.event),
+            Some(posted) => posted.dialect == self.name() && self.entry(&posted.event).is_some(),
             None => self.word(event.kind.name).is_some(),
         }
     }
@@ -206,6 +218,23 @@ pub enum Request {
     Mllp(Vec<u8>),
 }
 
+impl Request {
+    /// The same with this (lower-case) header, in place of another of that name. An MLLP request has none.
+    fn with_header(mut self, name: &str, value: impl Into<String>) -> Request {
+        if let Request::Http(request) = &mut self {
+            request.headers.retain(|(other, _)| other != name);
+            let after_content_type = request.headers.len().min(1);
+            request.headers.insert(after_content_type, (name.to_owned(), value.into()));
+        }
+        self
+    }
+
+    /// The same, marked as a probe.
+    fn marked_as_test(self) -> Request {
+        self.with_header("x-gateway-test", "true")
+    }
+}
+
 /// A POST.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpRequest {
@@ -261,6 +290,39 @@ pub fn retry_after(response: &Response, now: Now) -> Option<Duration> {
     let date = jiff::fmt::rfc2822::parse(value).ok()?;
     let wait_ms = date.timestamp().as_millisecond().saturating_sub(now.wall.0);
     Some(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0)))
+}
+
+/// The event that a probe carries: of no analyzer, at the time of the attempt. It is never stored.
+fn probe_event(id: EventId, attempt: &Attempt<'_>, kind: EventKind) -> Event {
+    Event {
+        seq: Seq(0),
+        id,
+        analyzer: AnalyzerId("webhook-test".to_owned()),
+        received_at: attempt.now.wall,
+        clock: attempt.now.quality,
+        boot: Id([0; 16]),
+        mono: attempt.now.mono,
+        sequence: Some(0),
+        erased: false,
+        kind,
+    }
+}
+
+/// What [`Dialect::check_secret`] says where the secret is a key that both sides have agreed on.
+fn check_shared_key(secret: Option<&str>, what: &str) -> Result<(), String> {
+    match secret {
+        None => Err(format!("{what} is missing; write the one that the receiver has as `secret:`")),
+        Some(key) if key.trim() != key || key.is_empty() => {
+            Err(format!("{what} is empty or has blanks at its ends; write it as the receiver has it"))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// The one secret of an attempt in a dialect that carries one.
+fn one_secret<'a>(attempt: &Attempt<'a>) -> Result<&'a Secret, RenderError> {
+    let none = "no secret of this webhook is valid any more; write a new one into its settings";
+    attempt.secrets.first().ok_or_else(|| RenderError::settings(none))
 }
 
 /// The one event of a request in a dialect that sends them singly.
