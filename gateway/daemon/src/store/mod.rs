@@ -39,6 +39,7 @@ mod migrate;
 mod open;
 pub mod patch;
 mod read_store;
+mod redrive;
 mod registrations;
 mod retention;
 mod salvage;
@@ -51,9 +52,10 @@ pub use error::StoreError;
 pub use events::{GATEWAY, unsendable};
 pub use head::HeadWatch;
 pub use read_store::{Counts, DestinationCounts, ReadStore};
+pub use redrive::RedriveWatch;
 pub use types::{
-    AttemptNote, AuditEntry, Backlog, Committed, DestinationId, Erased, Filter, NewEntry, PostedFilter, Record, Row,
-    StoredToken, Subject,
+    AttemptNote, AuditEntry, Backlog, Committed, DeadLetter, Delivery, DestinationId, Erased, Filter, LiveMove,
+    LivePart, Missing, NewEntry, Page, PostedFilter, Record, Row, Selection, StoredToken, Subject,
 };
 
 use crate::platform::{Clock, Disk};
@@ -86,6 +88,7 @@ struct Shared {
     writer: Mutex<hand::Writer>,
     readers: Mutex<Vec<open::Reader>>,
     head: head::Head,
+    redrives: redrive::Redrives,
     /// A read has failed: an orderly stop is then not marked clean, so that the next start checks the file.
     suspect: Arc<AtomicBool>,
     /// How often a person's data was erased since the start.
@@ -115,6 +118,7 @@ impl Store {
                 writer: Mutex::new(writer),
                 readers: Mutex::default(),
                 head: head::Head::new(head),
+                redrives: redrive::Redrives::default(),
                 suspect: Arc::default(),
                 erasures: AtomicU64::new(0),
                 unwiped: AtomicBool::new(false),
