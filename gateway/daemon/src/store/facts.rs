@@ -19,19 +19,31 @@ pub(super) fn note(
     registration: Option<i64>,
     at: Now,
 ) -> Result<(), StoreError> {
+    let session = session_of(kind);
+    let sequence = session.as_deref().map(|session| next_of(connection, session, at)).transpose()?;
+    note_as(connection, seq.0, kind, session.as_deref(), sequence, registration).map(|_| ())
+}
+
+/// The same with a number that is known. Returns whether there was anything to note.
+pub(super) fn note_as(
+    connection: &Connection,
+    seq: i64,
+    kind: &EventKind,
+    session: Option<&str>,
+    sequence: Option<i64>,
+    registration: Option<i64>,
+) -> Result<bool, StoreError> {
     let qc = kind.test.as_ref().is_some_and(|test| test.qc);
     let posted = kind.posted.as_ref().map(|posted| posted.dialect.as_str());
-    let session = session_of(kind);
     if !qc && posted.is_none() && session.is_none() && registration.is_none() {
-        return Ok(());
+        return Ok(false);
     }
-    let sequence = session.as_deref().map(|session| next_of(connection, session, at)).transpose()?;
     connection
         .prepare_cached(
             "INSERT INTO facts (seq, qc, posted, session, sequence, registration) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
-        .execute(params![seq.0, qc, posted, session, sequence, registration])?;
-    Ok(())
+        .execute(params![seq, qc, posted, session, sequence, registration])?;
+    Ok(true)
 }
 
 /// The next number of a session, taken.
