@@ -6,8 +6,16 @@
 mod commits;
 #[path = "store_model/damage.rs"]
 mod damage;
+#[path = "store_model/erasure.rs"]
+mod erasure;
+#[path = "store_model/manifests.rs"]
+mod manifests;
 #[path = "store_model/model.rs"]
 mod model;
+#[path = "store_model/numbering.rs"]
+mod numbering;
+#[path = "store_model/registrations.rs"]
+mod registrations;
 #[path = "store_model/retention.rs"]
 mod retention;
 

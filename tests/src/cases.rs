@@ -35,13 +35,15 @@ struct Stored {
     mono: u64,
     #[serde(default)]
     sequence: Option<u64>,
+    #[serde(default)]
+    erased: bool,
     kind: EventKind,
 }
 
 impl From<Stored> for Event {
     fn from(stored: Stored) -> Event {
-        let Stored { seq, id, analyzer, received_at, clock, boot, mono, sequence, kind } = stored;
-        Event { seq, id, analyzer, received_at, clock, boot, mono: Mono(mono), sequence, kind }
+        let Stored { seq, id, analyzer, received_at, clock, boot, mono, sequence, erased, kind } = stored;
+        Event { seq, id, analyzer, received_at, clock, boot, mono: Mono(mono), sequence, erased, kind }
     }
 }
 

@@ -65,6 +65,10 @@ pub enum Fact {
         destination: String,
         more: usize,
     },
+    /// The laboratory was asked for an id, or why it gave none.
+    LabIds {
+        trouble: Option<String>,
+    },
     ConfigAccepted,
     ConfigRefused {
         reason: String,
@@ -112,6 +116,7 @@ pub struct Health {
     destinations: BTreeMap<String, DestinationHealth>,
     config_refused: Option<String>,
     store_failed: Option<String>,
+    lab_ids: Option<String>,
 }
 
 impl Health {
@@ -126,6 +131,7 @@ impl Health {
             destinations: BTreeMap::new(),
             config_refused: None,
             store_failed: None,
+            lab_ids: None,
         }
     }
 
@@ -158,6 +164,7 @@ impl Health {
                 self.stored(&analyzer, name, test_state, alarm, now) || cleared
             }
             Fact::StoreFailed { reason } => replace(&mut self.store_failed, Some(reason)),
+            Fact::LabIds { trouble } => replace(&mut self.lab_ids, trouble),
             Fact::ConfigAccepted => replace(&mut self.config_refused, None),
             Fact::ConfigRefused { reason } => replace(&mut self.config_refused, Some(reason)),
             Fact::DestinationChanged { destination, view } => {
@@ -253,11 +260,12 @@ impl Health {
         if let Some(reason) = &self.config_refused {
             return Some(format!("the settings file is refused: {reason}"));
         }
-        self.destinations.iter().find_map(|(id, known)| match &known.trouble {
+        let destination = self.destinations.iter().find_map(|(id, known)| match &known.trouble {
             Some(trouble) => Some(format!("{id}: {trouble}")),
             None if known.dead > 0 => Some(format!("{id}: {} dead letters", known.dead)),
             None => None,
-        })
+        });
+        destination.or_else(|| self.lab_ids.as_ref().map(|reason| format!("lab ids: {reason}")))
     }
 
     /// One line for systemd: `2 of 3 analyzers ready; webhook:lims: connection_refused: ...`.

@@ -9,8 +9,9 @@ use crate::housekeeping::Housekeeper;
 use crate::link::Link;
 use crate::platform::{Clock, Notice, Platform};
 use crate::pulse::{Pulse, Stop, Stopper, stop_channel};
+use crate::registrar::Registrar;
 use crate::store::{DestinationId, Filter, PostedFilter, Store, StoreError};
-use gateway_core::config::{Analyzer, Config, Mqtt, Webhook};
+use gateway_core::config::{Analyzer, Config, Mqtt, Registrations, Webhook};
 use gateway_core::dialects::{Dialect, dialect};
 use gateway_core::drivers::driver;
 use gateway_core::event::{AnalyzerId, EventName, Seq};
@@ -76,7 +77,8 @@ enum Settings {
     Link(Analyzer, DriverOptions),
     Broker(Mqtt, String, Vec<AnalyzerId>),
     Webhook(Webhook, String, usize),
-    Housekeeper(gateway_core::config::Limits, gateway_core::config::Retention),
+    Housekeeper(gateway_core::config::Limits, gateway_core::config::Retention, Vec<Webhook>),
+    Registrar(Registrations),
 }
 
 /// A running part.
@@ -157,8 +159,12 @@ impl App {
         let analyzers = config.analyzers.iter().map(|analyzer| analyzer.id.clone()).collect();
         let broker = Settings::Broker(config.mqtt.clone(), config.gateway.id.clone(), analyzers);
         wanted.insert(MQTT.to_owned(), broker);
-        let housekeeper = Settings::Housekeeper(config.limits.clone(), config.retention.clone());
+        let housekeeper =
+            Settings::Housekeeper(config.limits.clone(), config.retention.clone(), config.webhooks.clone());
         wanted.insert("housekeeping".to_owned(), housekeeper);
+        if config.registrations.lab_id_url.is_some() {
+            wanted.insert("registrar".to_owned(), Settings::Registrar(config.registrations.clone()));
+        }
         wanted
     }
 
@@ -213,11 +219,18 @@ impl App {
                     task
                 });
             }
-            Settings::Housekeeper(limits, retention) => {
-                let (limits, retention) = (limits.clone(), retention.clone());
-                let keeper = Housekeeper { limits, retention, platform, store, shown, pulse: beat };
+            Settings::Housekeeper(limits, retention, webhooks) => {
+                let (limits, retention, webhooks) = (limits.clone(), retention.clone(), webhooks.clone());
+                let keeper = Housekeeper { limits, retention, webhooks, platform, store, shown, pulse: beat };
                 self.tasks.spawn(async move {
                     keeper.run(stop).await;
+                    task
+                });
+            }
+            Settings::Registrar(settings) => {
+                let registrar = Registrar { settings: settings.clone(), platform, store, board, pulse: beat };
+                self.tasks.spawn(async move {
+                    registrar.run(stop).await;
                     task
                 });
             }

@@ -1,11 +1,15 @@
-//! What happens by itself now and then: retention, and mending the times of a boot whose clock was set late.
+//! What happens by itself now and then: retention, manifests, and mending the times of a boot whose clock was set late.
+//!
+//! Invariant: events are counted into the manifests before a sweep may take them.
 
+use crate::app::webhook_destination;
 use crate::dispatcher::Shown;
 use crate::platform::Platform;
 use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
-use crate::store::Store;
-use gateway_core::config::{Limits, Retention};
-use gateway_core::event::{EventId, Id};
+use crate::store::{Store, StoreError};
+use gateway_core::config::{Limits, Retention, Webhook};
+use gateway_core::dialects::dialect;
+use gateway_core::event::{Event, EventId, Id};
 use gateway_core::time::{ClockQuality, Now};
 use std::time::Duration;
 
@@ -16,6 +20,8 @@ const SWEEP_SECONDS: u64 = 600;
 pub struct Housekeeper {
     pub limits: Limits,
     pub retention: Retention,
+    /// The endpoints whose manifests are kept.
+    pub webhooks: Vec<Webhook>,
     pub platform: Platform,
     pub store: Store,
     pub shown: Shown,
@@ -34,11 +40,15 @@ impl Housekeeper {
             mended = now.quality == ClockQuality::Synchronized && (mended || self.mend_times(now).await);
             if now.mono.since(swept) >= Duration::from_secs(SWEEP_SECONDS) {
                 swept = now.mono;
+                self.count_manifests(now).await;
                 self.sweep(now, &stop).await;
             }
             tokio::select! {
                 biased;
-                () = stop.asked() => return,
+                () = stop.asked() => {
+                    // By the settings with which these events were sent.
+                    return self.count_manifests(self.platform.clock.now()).await;
+                }
                 () = self.platform.clock.sleep_until(now.mono.after(Duration::from_secs(BEAT_SECONDS))) => {}
             }
         }
@@ -60,6 +70,15 @@ impl Housekeeper {
         }
     }
 
+    async fn count_manifests(&self, now: Now) {
+        for webhook in &self.webhooks {
+            self.pulse.beat(self.platform.clock.now().mono);
+            if let Err(error) = count_manifests(&self.store, webhook, now).await {
+                tracing::error!(webhook = %webhook.id, %error, "the manifest cannot be kept");
+            }
+        }
+    }
+
     /// Shows life between the steps of a sweep, and leaves the rest to the next one when asked to stop.
     async fn sweep(&self, now: Now, stop: &Stop) {
         let go_on = || {
@@ -77,4 +96,13 @@ impl Housekeeper {
         self.platform.entropy.fill(&mut random);
         Id::timed(now.wall, random)
     }
+}
+
+/// Brings the manifests of an endpoint up to the log's head.
+pub async fn count_manifests(store: &Store, webhook: &Webhook, now: Now) -> Result<(), StoreError> {
+    // The settings were checked, so the name is known; an endpoint without a dialect is sent nothing.
+    let Some(dialect) = dialect(&webhook.dialect) else { return Ok(()) };
+    let endpoint = webhook.endpoint.clone();
+    let has_form = move |event: &Event| dialect.has_form(event, &endpoint);
+    store.count_manifests(&webhook_destination(webhook), now, has_form).await
 }

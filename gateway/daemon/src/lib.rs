@@ -9,5 +9,6 @@ pub mod housekeeping;
 pub mod link;
 pub mod platform;
 pub mod pulse;
+pub mod registrar;
 pub mod simulated;
 pub mod store;

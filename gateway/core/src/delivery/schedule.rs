@@ -77,7 +77,7 @@ pub struct Jitter(pub u16);
 
 impl Jitter {
     /// The delay, lengthened by up to a fifth.
-    pub(super) fn lengthen(self, delay: Duration) -> Duration {
+    pub fn lengthen(self, delay: Duration) -> Duration {
         delay + delay.mul_f64(f64::from(self.0) / 65_535.0 / 5.0)
     }
 }

@@ -325,6 +325,7 @@ fn probe_event(id: EventId, attempt: &Attempt<'_>, kind: EventKind) -> Event {
         boot: Id([0; 16]),
         mono: attempt.now.mono,
         sequence: Some(0),
+        erased: false,
         kind,
     }
 }
@@ -410,6 +411,9 @@ fn gateway_headers(event: &Event, attempt: &Attempt<'_>) -> Vec<(String, String)
     }
     if attempt.historical {
         headers.push(("x-gateway-historical".to_owned(), "true".to_owned()));
+    }
+    if event.erased {
+        headers.push(("x-gateway-erased".to_owned(), "true".to_owned()));
     }
     headers
 }

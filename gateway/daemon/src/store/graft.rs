@@ -1,8 +1,10 @@
 //! A damaged list of tables is replaced by the one of a new file.
 //!
 //! SQLite keeps the list in the file's first page and a few more; without it no row can be found, although all rows may be
-//! whole. Version 1 creates its tables in one go, so they begin at the same pages in every file, and the list of a new file
-//! fits any other. If it should not fit after all, the rows read with it break the rules of their tables and are left out.
+//! whole. A new file's tables are created in one go, so they begin at the same pages in every file of the version with which
+//! it began, and the list of a new file fits any other. A file that began with an older version has its later tables
+//! elsewhere: then the list of that version is taken, and what the later tables held is lost. If a list should not fit after
+//! all, the rows read with it break the rules of their tables and are left out.
 
 use super::files::{self, beside};
 use super::migrate;
@@ -32,7 +34,7 @@ pub(super) fn remove(path: &Path) {
 pub(super) fn with_new_schema(path: &Path) -> Option<PathBuf> {
     remove(path);
     let copy = copy_of(path);
-    let (fresh, roots) = new_file(&fresh_of(path)).ok()?;
+    let (fresh, roots) = list_that_fits(path)?;
     for suffix in ["", "-wal"] {
         let from = beside(path, suffix);
         if from.exists() {
@@ -55,6 +57,25 @@ pub(super) fn with_new_schema(path: &Path) -> Option<PathBuf> {
     Some(copy)
 }
 
+/// The pages of a new file of the newest version of which most tables begin where this one has the beginning of a table, and
+/// those beginnings.
+fn list_that_fits(path: &Path) -> Option<(Vec<u8>, HashSet<i64>)> {
+    let damaged = fs::read(path).ok()?;
+    // A page's first byte says what it holds (SQLite file format, section 1.6): 2 and 10 an index, 5 and 13 a table.
+    let class = |file: &[u8], page: i64| {
+        let at = usize::try_from(page - 1).ok()? * PAGE_BYTES;
+        Some(matches!(file.get(at)?, 2 | 10)).filter(|_| matches!(file[at], 2 | 5 | 10 | 13))
+    };
+    for version in (1..=migrate::NEWEST).rev() {
+        let (fresh, roots) = new_file(&fresh_of(path), version).ok()?;
+        let fitting = roots.iter().filter(|page| class(&fresh, **page) == class(&damaged, **page)).count();
+        if version == 1 || fitting * 10 >= roots.len() * 9 {
+            return Some((fresh, roots));
+        }
+    }
+    None
+}
+
 /// The header's fields (SQLite file format, section 1.3): WAL mode, the file's true length, no list of free pages.
 fn adapt_header(page: &mut [u8], pages: u32) {
     page[18..20].copy_from_slice(&[2, 2]);
@@ -62,10 +83,11 @@ fn adapt_header(page: &mut [u8], pages: u32) {
     page[32..40].fill(0);
 }
 
-fn new_file(path: &Path) -> Result<(Vec<u8>, HashSet<i64>), Box<dyn std::error::Error>> {
+fn new_file(path: &Path, version: usize) -> Result<(Vec<u8>, HashSet<i64>), Box<dyn std::error::Error>> {
+    files::remove(path);
     let connection = Connection::open(path)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES as i64)?;
-    migrate::migrate(&connection)?;
+    migrate::migrate_to(&connection, version)?;
     let roots = connection
         .prepare("SELECT rootpage FROM sqlite_schema WHERE rootpage > 0")?
         .query_map([], |row| row.get(0))?

@@ -8,10 +8,18 @@ use rusqlite::Connection;
 /// Each entry leads from the version that is its index to the next one.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];
 
+/// The newest version that this program knows.
+pub(super) const NEWEST: usize = MIGRATIONS.len();
+
 /// Brings the file up to this program's version, one transaction a version. Returns the version it has now.
 pub(super) fn migrate(connection: &Connection) -> Result<usize, rusqlite::Error> {
+    migrate_to(connection, NEWEST)
+}
+
+/// The same, up to an older version.
+pub(super) fn migrate_to(connection: &Connection, wanted: usize) -> Result<usize, rusqlite::Error> {
     let mut version = user_version(connection)?;
-    while let Some(statements) = MIGRATIONS.get(version) {
+    while let Some(statements) = MIGRATIONS.get(version).filter(|_| version < wanted) {
         connection.execute_batch("BEGIN IMMEDIATE")?;
         let step = connection
             .execute_batch(statements)

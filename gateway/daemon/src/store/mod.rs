@@ -19,24 +19,31 @@
 //! which the next start need not check the file.
 
 mod attempts;
+mod audit;
 mod captures;
 mod connect;
 mod deliveries;
 mod destinations;
 mod done;
+mod erase;
 mod error;
 mod events;
 mod evict;
+mod facts;
 mod files;
 mod graft;
 mod hand;
 mod head;
+mod manifests;
 mod migrate;
 mod open;
 pub mod patch;
 mod read_store;
+mod redrive;
+mod registrations;
 mod retention;
 mod salvage;
+mod tokens;
 mod types;
 mod writer;
 
@@ -45,7 +52,11 @@ pub use error::StoreError;
 pub use events::{GATEWAY, unsendable};
 pub use head::HeadWatch;
 pub use read_store::{Counts, DestinationCounts, ReadStore};
-pub use types::{AttemptNote, Backlog, Committed, DestinationId, Filter, NewEntry, PostedFilter, Record, Row};
+pub use redrive::RedriveWatch;
+pub use types::{
+    AttemptNote, AuditEntry, Backlog, Committed, DeadLetter, Delivery, DestinationId, Erased, Filter, LiveMove,
+    LivePart, Missing, NewEntry, Page, PostedFilter, Record, Row, Selection, StoredToken, Subject,
+};
 
 use crate::platform::{Clock, Disk};
 use gateway_core::event::{AnalyzerId, Event, EventId, Seq, TestId};
@@ -53,7 +64,7 @@ use gateway_core::session::RunningTest;
 use gateway_core::time::Now;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -77,8 +88,13 @@ struct Shared {
     writer: Mutex<hand::Writer>,
     readers: Mutex<Vec<open::Reader>>,
     head: head::Head,
+    redrives: redrive::Redrives,
     /// A read has failed: an orderly stop is then not marked clean, so that the next start checks the file.
     suspect: Arc<AtomicBool>,
+    /// How often a person's data was erased since the start.
+    erasures: AtomicU64,
+    /// Something erased may still be in the WAL.
+    unwiped: AtomicBool,
     /// Released last, after the connections are closed.
     _lock: std::fs::File,
 }
@@ -102,7 +118,10 @@ impl Store {
                 writer: Mutex::new(writer),
                 readers: Mutex::default(),
                 head: head::Head::new(head),
+                redrives: redrive::Redrives::default(),
                 suspect: Arc::default(),
+                erasures: AtomicU64::new(0),
+                unwiped: AtomicBool::new(false),
                 _lock: lock,
             })
         });
@@ -193,6 +212,11 @@ impl Store {
         self.read(move |connection| events::get(connection, seq)).await
     }
 
+    /// The event of that id.
+    pub async fn event_by_id(&self, id: EventId) -> Result<Option<Event>, StoreError> {
+        self.read(move |connection| events::by_id(connection, id)).await
+    }
+
     /// The exact bytes of the message that an event was read from; `None` if it came from silence or they are gone.
     pub async fn capture(&self, seq: Seq) -> Result<Option<Vec<u8>>, StoreError> {
         self.show(move |connection| captures::of_event(connection, seq)).await
@@ -256,17 +280,20 @@ impl Store {
             Ok(())
         };
         self.shared.write(Duration::ZERO, work).await?;
-        self.checkpoint().await
+        self.checkpoint().await.map(|_| ())
     }
 
-    /// Moves the WAL into the file and truncates it, so that deleted data is gone from the disk.
-    async fn checkpoint(&self) -> Result<(), StoreError> {
+    /// Moves the WAL into the file and truncates it, so that deleted data is gone from the disk. Returns whether that is done;
+    /// it is not while a reader is in the way.
+    async fn checkpoint(&self) -> Result<bool, StoreError> {
         let shared = Arc::clone(&self.shared);
         on_disk(&*self.shared.disk, move || {
             let writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
             // A reader in the way is not waited for long: commits wait meanwhile, and the next checkpoint does the same.
             writer.connection.busy_timeout(CHECKPOINT_TIMEOUT)?;
-            let done = writer.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            let done = writer
+                .connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0));
             writer.connection.busy_timeout(connect::BUSY_TIMEOUT)?;
             Ok(done?)
         })

@@ -6,6 +6,8 @@
 //! In doubt an event is delivered again rather than never: a destination whose rows cannot all be read goes back to before
 //! the first one missing, and destinations that are lost start at the log's beginning.
 
+mod books;
+
 use super::connect::prepared;
 use super::error::{StoreError, cannot_open};
 use super::files::{beside, remove};
@@ -89,12 +91,18 @@ struct Losses {
     captures: u64,
     deliveries: u64,
     attempts: u64,
+    registrations: u64,
+    facts: u64,
+    audit: u64,
     destinations: bool,
+    /// Small tables that were read up to their first unreadable row.
+    tables: Vec<&'static str>,
 }
 
 impl Losses {
     fn any(&self) -> bool {
-        !self.events.is_empty() || self.captures + self.deliveries + self.attempts > 0 || self.destinations
+        let rows = self.captures + self.deliveries + self.attempts + self.registrations + self.facts + self.audit;
+        !self.events.is_empty() || rows > 0 || self.destinations || !self.tables.is_empty()
     }
 }
 
@@ -133,6 +141,7 @@ fn copy_all(from: &Source, to: &Connection, losses: &mut Losses) -> Result<(), S
     let destinations = from.copy_small(to, "destinations")?;
     let epochs = from.copy_small(to, "epochs")?;
     losses.destinations = !(destinations && epochs);
+    books::live_parts(from, to)?;
     let known = to
         .prepare("SELECT id FROM destinations")?
         .query_map([], |row| row.get(0))?
@@ -146,8 +155,11 @@ fn copy_all(from: &Source, to: &Connection, losses: &mut Losses) -> Result<(), S
                 "UPDATE destinations SET cursor = min(cursor, ?2 - 1) WHERE id = ?1",
                 params![destination, first],
             )?;
+            to.execute("DELETE FROM live_parts WHERE destination = ?1 AND cursor >= ?2", params![destination, first])?;
         }
     }
+    books::settle_live_parts(to)?;
+    books::copy(from, to, losses)?;
     losses.attempts = from.copy(to, "attempts", "id", None)?.lost;
     restore_head(from, to, losses)
 }
@@ -157,7 +169,7 @@ fn restore_head(from: &Source, to: &Connection, losses: &mut Losses) -> Result<(
     let read: i64 = to.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))?;
     let seen: i64 = to.query_row(
         "SELECT max(coalesce((SELECT max(cursor) FROM destinations), 0), coalesce((SELECT max(from_seq) - 1 FROM epochs), 0),
-                    ?1, ?2)",
+                    coalesce((SELECT max(cursor) FROM live_parts), 0), ?1, ?2)",
         params![read, from.given_out("events")],
         |row| row.get(0),
     )?;
@@ -190,6 +202,10 @@ fn say_what_is_missing(to: &Connection, losses: &Losses, aside: &Path, clock: &d
         "captures": losses.captures,
         "deliveries": losses.deliveries,
         "attempts": losses.attempts,
+        "registrations": losses.registrations,
+        "facts": losses.facts,
+        "audit": losses.audit,
+        "tables": losses.tables,
         "destinations": losses.destinations,
         "kept_as": aside.file_name().map(|name| name.to_string_lossy()),
     });
@@ -219,6 +235,12 @@ impl Source {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         Ok(Source(connection))
+    }
+
+    /// Whether its list of tables names this one.
+    fn has(&self, table: &str) -> bool {
+        let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+        self.0.prepare(sql).and_then(|mut select| select.exists([table])).unwrap_or(false)
     }
 
     /// The highest key that the table's counter remembers; 0 if that cannot be read.

@@ -12,7 +12,16 @@ CREATE TABLE facts (
     erased_at    INTEGER                     -- a person's data was taken out of the body then
 ) STRICT;
 CREATE UNIQUE INDEX facts_by_session ON facts (session, sequence) WHERE session IS NOT NULL;
+CREATE INDEX facts_by_posted ON facts (posted, seq) WHERE posted IS NOT NULL;
 CREATE INDEX facts_by_registration ON facts (registration, seq) WHERE registration IS NOT NULL;
+
+-- How far each session has counted. It stays longer than the session's events, so that a session that is still alive never
+-- starts from 0 again.
+CREATE TABLE sessions (
+    session TEXT    PRIMARY KEY,
+    next    INTEGER NOT NULL,                -- the number of its next event
+    last_at INTEGER                          -- when it was last heard of; null: while the clock could not be trusted
+) STRICT, WITHOUT ROWID;
 
 -- While a backlog is sent beside the live events: a second cursor over the live part of the log. Everything that belongs to
 -- the destination after `split` up to `cursor` and has no row in `deliveries` is done. The row goes when the first cursor
@@ -24,12 +33,21 @@ CREATE TABLE live_parts (
     cursor      INTEGER NOT NULL             -- a seq, from `split` on; never moves backwards
 ) STRICT, WITHOUT ROWID;
 
+-- 1: sent later than newer events, out of a backlog.
+ALTER TABLE deliveries ADD COLUMN historical INTEGER NOT NULL DEFAULT 0;
+-- The event's place in the destination's count, so that a delivered event can be found again by it; null: unknown.
+ALTER TABLE attempts ADD COLUMN ordinal INTEGER;
+
 -- Samples expected or received.
 CREATE TABLE registrations (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, -- the integer id
-    id     TEXT    NOT NULL UNIQUE,           -- the id that outsiders use
-    body   TEXT    NOT NULL                   -- Registration as JSON
+    number        INTEGER PRIMARY KEY AUTOINCREMENT, -- the integer id
+    id            TEXT    NOT NULL UNIQUE,    -- the id that outsiders use
+    created_at    INTEGER NOT NULL,
+    awaits_lab_id INTEGER NOT NULL DEFAULT 0, -- 1: it is complete and the laboratory has given it no id
+    body          TEXT    NOT NULL            -- Registration as JSON
 ) STRICT;
+CREATE INDEX registrations_by_age ON registrations (created_at);
+CREATE INDEX registrations_without_lab_id ON registrations (number) WHERE awaits_lab_id = 1;
 
 -- Which sample ids lead to a registration; the newest registration of a sample id counts.
 CREATE TABLE registration_samples (

@@ -1,8 +1,8 @@
 //! The values that go into the store and come out of it.
 
-use gateway_core::config::Qc;
-use gateway_core::delivery::{DeliveryState, Reason};
-use gateway_core::event::{AnalyzerId, EventId, EventKind, Lane, Seq};
+use gateway_core::config::{Qc, Scope};
+use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
+use gateway_core::event::{AnalyzerId, EventId, EventKind, Lane, Seq, TestId};
 use gateway_core::time::{Now, Timestamp};
 
 /// How one destination is called: `mqtt`, or `webhook:<id>`.
@@ -46,8 +46,11 @@ pub struct Committed {
     pub stored: usize,
     /// Events whose id was known already.
     pub repeated: usize,
-    /// The newest of the stored events, else of the repeated ones; 0 if the entry had no events.
+    /// The newest of the stored events, else of the repeated ones; 0 if the entry had no events. Events that followed from
+    /// these are not counted.
     pub last: Seq,
+    /// The place of that event in its session, if it belongs to one.
+    pub sequence: Option<u64>,
 }
 
 /// An undone delivery that the cursor has passed.
@@ -58,6 +61,18 @@ pub struct Row {
     pub lane: Lane,
     pub state: DeliveryState,
     pub redriven: bool,
+    /// It is sent later than newer events, out of a backlog.
+    pub historical: bool,
+}
+
+/// The live part of the log while a backlog is sent beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LivePart {
+    /// The backlog's last seq.
+    pub split: Seq,
+    pub cursor: Seq,
+    /// Ordinals given out up to the cursor.
+    pub ordinal: u64,
 }
 
 /// A destination as the store remembers it.
@@ -66,6 +81,7 @@ pub struct Backlog {
     pub cursor: Seq,
     /// Ordinals given out up to the cursor.
     pub ordinal: u64,
+    pub live: Option<LivePart>,
     /// In the order of the log.
     pub rows: Vec<Row>,
 }
@@ -74,6 +90,8 @@ pub struct Backlog {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptNote {
     pub seq: Seq,
+    /// The event's place in the destination's count; `None`: unknown.
+    pub ordinal: Option<u64>,
     /// 1 is the first.
     pub number: u32,
     pub at: Timestamp,
@@ -92,4 +110,142 @@ pub struct Record {
     pub rows: Vec<Row>,
     pub attempts: Vec<AttemptNote>,
     pub cursor: Option<(Seq, u64)>,
+    pub live: Option<LiveMove>,
+}
+
+/// What becomes of the live part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LiveMove {
+    /// It begins, or moves on.
+    At(LivePart),
+    /// The backlog has reached it: the one cursor goes on from where it stands.
+    Merged,
+}
+
+/// Which deliveries of a destination a person means. Every part that is given must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selection {
+    /// These events, dead, held or waiting. Empty: every dead one.
+    pub ids: Vec<EventId>,
+    /// The reason of the last failure.
+    pub reason: Option<ReasonCode>,
+    /// Received at or after that moment.
+    pub from: Option<Timestamp>,
+    /// Received before that moment.
+    pub to: Option<Timestamp>,
+}
+
+/// A piece of a longer list: what follows `after`, at most `limit` of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    pub after: Option<(DestinationId, Seq)>,
+    pub limit: usize,
+}
+
+/// A dead delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    pub destination: DestinationId,
+    pub seq: Seq,
+    pub id: EventId,
+    /// [`EventKind::word`].
+    pub name: String,
+    pub analyzer: AnalyzerId,
+    /// When the event was received.
+    pub at: Timestamp,
+    pub ordinal: u64,
+    pub attempts: u32,
+    pub reason: Reason,
+    /// When the last attempt was made, if the books have it.
+    pub dead_at: Option<Timestamp>,
+    /// Whether a person had sent it again before.
+    pub redriven: bool,
+}
+
+/// What has become of an event at one destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    pub destination: DestinationId,
+    pub seq: Seq,
+    /// `Delivered` with no attempt: it was published, has no form in the destination's dialect, or its attempts are no longer kept.
+    pub state: DeliveryState,
+    pub redriven: bool,
+    /// Oldest first.
+    pub attempts: Vec<AttemptNote>,
+}
+
+/// What a receiver says that it lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Missing {
+    /// Ordinals, both ends included.
+    pub ordinals: Vec<(u64, u64)>,
+    pub ids: Vec<EventId>,
+}
+
+/// Whose data is to be erased.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// The clinic's id of a patient, as analyzers and registrations have it.
+    Patient(String),
+    /// A sample's id.
+    Sample(String),
+    /// A registration's id; its retests, and what it is a retest of, are the same person's.
+    Registration(String),
+    /// A partner's user (seed 001, `dataDeletionRequest`): whoever has this integer id, this e-mail address or this telephone
+    /// number.
+    User { id: Option<i64>, email: Option<String>, phone: Option<String> },
+}
+
+/// Only which kind it is: the words are about a person.
+impl std::fmt::Debug for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Subject::Patient(_) => "Patient",
+            Subject::Sample(_) => "Sample",
+            Subject::Registration(_) => "Registration",
+            Subject::User { .. } => "User",
+        })
+    }
+}
+
+/// What an erasure has done.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Erased {
+    /// Events that had something of the person in them.
+    pub events: u64,
+    /// Messages whose received bytes are gone.
+    pub captures: u64,
+    /// The registrations that are left as tombstones.
+    pub registrations: Vec<String>,
+    /// The tests whose results stay without a person.
+    pub tests: Vec<TestId>,
+    /// Whether the bytes are gone from the database's files too. If not, a reader was in the way, and the next sweep of the
+    /// store does it.
+    pub wiped: bool,
+    /// Damaged databases that were set aside beside this one, from which nothing is erased: a person should delete them.
+    pub set_aside: Vec<String>,
+}
+
+/// One line of the audit log: who read or did what. Ids only, never what was read, and never a sample's id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    pub at: Timestamp,
+    /// A token's id, `socket`, `mqtt`, `source:<id>` or `gateway`.
+    pub client: String,
+    /// `read`, `redrive`, `erase` ...
+    pub action: String,
+    /// `registration/1234-5678`, `webhook/lims` ...
+    pub object: String,
+    /// `ok`, or why it was refused.
+    pub outcome: String,
+}
+
+/// A client that `token add` has made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredToken {
+    pub id: String,
+    /// SHA-256 of the token in hexadecimal.
+    pub hash: String,
+    pub scope: Scope,
+    pub added_at: Timestamp,
 }
