@@ -2,7 +2,8 @@
 
 use super::cable::{Cable, ETX, message};
 use super::database::Database;
-use super::home::{Home, binary};
+use super::home::Home;
+use gateway_tests::binary::binary;
 use super::kill::wall;
 use super::mosquitto::free_port;
 use gateway_daemon::simulated::astm::{Style, texts};

@@ -109,7 +109,7 @@ prop_compose! {
         }
         Event {
             seq: Seq(7), id: Id([1; 16]), analyzer: AnalyzerId("analyzer".to_owned()), received_at: Timestamp(at),
-            clock: ClockQuality::Synchronized, boot: Id([2; 16]), mono: Mono(0), sequence, kind,
+            clock: ClockQuality::Synchronized, boot: Id([2; 16]), mono: Mono(0), sequence, erased: false, kind,
         }
     }
 }
