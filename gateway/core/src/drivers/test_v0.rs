@@ -2,12 +2,13 @@
 //!
 //! `data` is cumulative in every line; each event carries only what is new, with its offsets: see [`crate::run`].
 
+use super::unasked::Unasked;
 use crate::error::ConfigError;
 use crate::event::*;
 use crate::framing::lines::{Line, Lines};
 use crate::mutants::{Mutant, planted};
 use crate::run::{Report, Runs};
-use crate::session::{Action, Commit, Driver, DriverOptions, Input, Resume, RunningTest, Session};
+use crate::session::{Action, Driver, DriverOptions, Input, Resume, RunningTest, Session};
 use crate::time::{Mono, Now};
 use std::time::Duration;
 
@@ -15,7 +16,6 @@ use std::time::Duration;
 const STALL: Duration = Duration::from_secs(20);
 /// A line that gets no line end in this time gets none.
 const LINE_END: Duration = Duration::from_secs(5);
-const RETRY: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub struct TestV0;
@@ -35,8 +35,7 @@ impl Driver for TestV0 {
             bytes_max: options.message_bytes_max,
             runs: Runs::default(),
             heard: Mono(0),
-            pending: None,
-            owed: None,
+            unasked: Unasked::default(),
             dropped: 0,
         }))
     }
@@ -47,8 +46,7 @@ struct Conversation {
     bytes_max: usize,
     runs: Runs,
     heard: Mono,
-    pending: Option<Commit>,
-    owed: Option<(Commit, Mono)>,
+    unasked: Unasked,
     /// Bytes received and let go of, not yet stated. Once there are any, all goes until what is held is stored: else the
     /// line that is cut off there would go on with the end of another.
     dropped: usize,
@@ -60,20 +58,18 @@ impl Session for Conversation {
             Input::Opened(resume) => self.opened(now, resume, actions),
             Input::Received(bytes) => {
                 self.heard = now.mono;
-                let waiting = self.pending.is_some() || self.owed.is_some();
-                if self.dropped > 0 || (waiting && self.lines.held() > self.bytes_max) {
+                if self.dropped > 0 || (self.unasked.is_busy() && self.lines.held() > self.bytes_max) {
                     self.dropped += bytes.len();
                 } else {
                     self.lines.push(bytes);
                 }
             }
-            Input::Committed => self.pending = None,
-            // Nobody can be asked to repeat it: it is tried again until it is stored.
-            Input::CommitFailed => self.owed = self.pending.take().map(|commit| (commit, now.mono.after(RETRY))),
+            Input::Committed => self.unasked.committed(),
+            Input::CommitFailed => self.unasked.failed(now),
             Input::DeadlineReached => self.deadline_reached(now, actions),
             Input::Closed => self.closed(now, actions),
         }
-        while self.pending.is_none() && self.owed.is_none() {
+        while !self.unasked.is_busy() {
             match self.lines.next_line() {
                 Some(line) => self.line(now, line, actions),
                 None if self.dropped > 0 => self.state_dropped(now, actions),
@@ -83,9 +79,8 @@ impl Session for Conversation {
     }
 
     fn deadline(&self) -> Option<Mono> {
-        match (&self.pending, &self.owed) {
-            (Some(_), _) => None,
-            (None, Some((_, retry_at))) => Some(*retry_at),
+        match self.unasked.due() {
+            Some(due) => due,
             _ if self.lines.has_rest() => Some(self.heard.after(LINE_END)),
             _ => self.runs.testing.then(|| self.heard.after(STALL)),
         }
@@ -114,7 +109,7 @@ impl Conversation {
             });
         }
         if !events.is_empty() && !planted(Mutant::UnfinishedForgotten) {
-            self.commit(Vec::new(), events, actions);
+            self.unasked.commit(Vec::new(), events, actions);
         }
     }
 
@@ -134,7 +129,7 @@ impl Conversation {
                 (head, event)
             }
         };
-        self.commit(capture, vec![event], actions);
+        self.unasked.commit(capture, vec![event], actions);
     }
 
     /// All that was held is stored: now comes the hole, behind the line that it has cut off.
@@ -147,46 +142,29 @@ impl Conversation {
             device: self.runs.device.clone(),
             ..super::dropped(std::mem::take(&mut self.dropped), now.wall)
         };
-        self.commit(rest, vec![gap], actions);
-    }
-
-    fn commit(&mut self, capture: Vec<u8>, mut events: Vec<EventKind>, actions: &mut Vec<Action>) {
-        if planted(Mutant::CaptureWithoutEvents) {
-            events.clear();
-        }
-        let commit = Commit { capture, events, complete: true };
-        actions.push(Action::Commit(commit.clone()));
-        self.pending = Some(commit);
+        self.unasked.commit(rest, vec![gap], actions);
     }
 
     fn deadline_reached(&mut self, now: Now, actions: &mut Vec<Action>) {
         if self.deadline().is_none_or(|due| now.mono < due) {
             return;
         }
-        if self.owed.is_some() {
-            self.settle_debt(actions);
-        } else if self.lines.has_rest() {
+        if self.unasked.settle(actions) {
+            return;
+        }
+        if self.lines.has_rest() {
             self.unterminated(now, actions);
         } else {
             self.runs.testing = false;
             let reason = "a test is running and the analyzer has said nothing for 20 s";
             let alarm = EventKind { device: self.runs.device.clone(), ..EventKind::alarm("stalled", reason) };
-            self.commit(Vec::new(), vec![alarm], actions);
+            self.unasked.commit(Vec::new(), vec![alarm], actions);
         }
     }
 
     fn closed(&mut self, now: Now, actions: &mut Vec<Action>) {
-        if self.owed.is_some() {
-            self.settle_debt(actions);
-        } else if self.pending.is_none() {
+        if !self.unasked.settle(actions) && !self.unasked.is_busy() {
             self.unterminated(now, actions);
-        }
-    }
-
-    fn settle_debt(&mut self, actions: &mut Vec<Action>) {
-        if let Some((commit, _)) = self.owed.take() {
-            actions.push(Action::Commit(commit.clone()));
-            self.pending = Some(commit);
         }
     }
 
@@ -197,7 +175,7 @@ impl Conversation {
                 if Report::read(&bytes, "line").is_err() && !bytes.iter().all(u8::is_ascii_whitespace) =>
             {
                 let event = EventKind::rejected("interrupted", "a line began and never ended", bytes.len());
-                self.commit(bytes, vec![event], actions);
+                self.unasked.commit(bytes, vec![event], actions);
             }
             Some(line) => self.line(now, line, actions),
             None => {}

@@ -10,6 +10,7 @@ pub mod devices;
 mod dial;
 pub mod disk;
 pub mod http;
+pub mod input;
 mod mllp;
 pub mod mqtt;
 pub mod probe;
