@@ -216,13 +216,23 @@ impl<'a> Telling<'a> {
         Ok(made)
     }
 
-    fn make_retest(&self, of: &Registration) -> Result<Registration, StoreError> {
-        let (made, mut events) = of.make_retest(next_number(self.connection)?, self.free_id()?, self.at.wall);
+    /// Stores a registration for the repetition of `of`, and gives what follows.
+    fn make_retest(&self, of: &Registration) -> Result<(Registration, Vec<EventKind>), StoreError> {
+        let (made, events) = of.make_retest(next_number(self.connection)?, self.free_id()?, self.at.wall);
         save(self.connection, &made)?;
+        Ok((made, events))
+    }
+
+    /// The last of these is about the one that is repeated, the others are about the new one.
+    fn tell_retest(
+        &self,
+        of: &Registration,
+        made: &Registration,
+        mut events: Vec<EventKind>,
+    ) -> Result<(), StoreError> {
         let retest = events.pop();
-        self.tell(&made, events)?;
-        self.tell(of, retest.into_iter().collect())?;
-        Ok(made)
+        self.tell(made, events)?;
+        self.tell(of, retest.into_iter().collect())
     }
 }
 
@@ -303,17 +313,24 @@ fn finished(
 ) -> Result<Seq, StoreError> {
     let earlier: Vec<Test> =
         results(telling.connection, registration.number)?.into_iter().filter_map(|event| event.kind.test).collect();
-    let repeat = is_repeat(&earlier, test);
-    if repeat {
-        registration = telling.make_retest(&registration)?;
-    }
+    let repeated = match is_repeat(&earlier, test) {
+        true => {
+            let (made, events) = telling.make_retest(&registration)?;
+            Some((std::mem::replace(&mut registration, made), events))
+        }
+        false => None,
+    };
     let seq = append(registration.number)?;
+    if let Some((first, events)) = repeated {
+        telling.tell_retest(&first, &registration, events)?;
+    }
     let finished = Finished { test, result: seq.0, sample_id, at: telling.at.wall };
     let linked = registration.finish(finished);
     save(telling.connection, &registration)?;
     telling.tell(&registration, linked.events)?;
     if linked.retest {
-        telling.make_retest(&registration)?;
+        let (made, events) = telling.make_retest(&registration)?;
+        telling.tell_retest(&registration, &made, events)?;
     }
     Ok(seq)
 }
