@@ -59,6 +59,10 @@ const EXPECTED: &[(&str, &str)] = &[
         "bad_json not_test_v0 not_test_v0 not_test_v0 not_test_v0 not_test_v0 not_test_v0 bad_json DEVICE_READY",
     ),
     ("test-v0/last_line_without_end", "TEST_STARTED NEW_DATA ANALYZER_ALARM"),
+    ("scanner/codes_and_their_ends", "SCAN:S-1001 SCAN:S-1002 SCAN:S-1003 SCAN:S-1001 SCAN:S-1004 SCAN:S-1005"),
+    ("scanner/symbology_identifiers", "SCAN:S-2001 SCAN:S-2002 SCAN:S-2003 SCAN:]C1"),
+    ("scanner/not_codes", "not_a_code not_a_code too_long SCAN:S-3001"),
+    ("scanner/letters_beyond_ascii", "SCAN:PRÜF-1 SCAN:PRÜF-2"),
     ("test-v0/broken_off", "TEST_STARTED NEW_DATA interrupted ANALYZER_ALARM"),
 ];
 
@@ -79,6 +83,9 @@ fn brief(line: &serde_json::Value) -> String {
     if let Some(ids) = line["query"]["sample_ids"].as_array() {
         let ids: Vec<&str> = ids.iter().filter_map(|id| id.as_str()).collect();
         return format!("QUERY:{}:{}", ids.join(","), line["query"]["status"].as_str().unwrap());
+    }
+    if line["event"] == "SAMPLE_SCANNED" {
+        return format!("SCAN:{}", line["registration"]["sample_id"].as_str().unwrap());
     }
     if line["event"] != "TEST_FINISHED" {
         return line["event"].as_str().unwrap().to_owned();
@@ -157,6 +164,8 @@ fn a_file_that_says_nothing_is_one_rejection_and_one_of_noise_alone_is_understoo
         ("test-v0", b"", 0),
         ("test-v0", b"\r\n\n", 0),
         ("test-v0", b"\0\n", 1),
+        ("scanner", b"\r\n \n", 0),
+        ("scanner", b"\x1d\r", 1),
     ] {
         std::fs::write(&file, bytes).unwrap();
         let decoded = decode(args(driver, &file));

@@ -116,7 +116,9 @@ fn section(dialect: &dyn Dialect) -> String {
     }
     fact("Retry table", schedule(&dialect.schedule()));
     let personal = match dialect.personal_data() {
-        PersonalData::None => "none, unless `personal_data: documented` allows what the receiver's document asks for",
+        PersonalData::None => {
+            "none: an event with a personal key goes only to a webhook with `personal_data: documented`"
+        }
         PersonalData::Documented => "what the form has a place for, unless `personal_data: none`",
         PersonalData::All => "everything that was read",
     };

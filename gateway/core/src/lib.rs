@@ -6,7 +6,7 @@
 //! 2. [`framing`]: bytes become frames.
 //! 3. [`session`] and [`drivers`]: frames become messages; a session asks for bytes to be sent and for captures to be
 //!    committed, it never does either.
-//! 4. [`event`]: the domain fact that a message states.
+//! 4. [`event`]: the domain fact that a message states; [`run`]: the same of a test that is told while it runs.
 //! 5. [`dialects`]: an event in the words of one receiver, and what that receiver's answer means.
 //! 6. [`delivery`]: what happens to a delivery after each answer.
 //! 7. [`config`]: all of it, chosen by one YAML file ([`error`]: what is wrong in there); [`health`]: all of it, at a glance.
@@ -23,5 +23,6 @@ pub mod event;
 pub mod framing;
 pub mod health;
 pub mod mutants;
+pub mod run;
 pub mod session;
 pub mod time;

@@ -381,4 +381,17 @@ mod tests {
         assert_eq!(schema["required"], json!(["id"]));
         assert_eq!(schema["additionalProperties"], json!(false));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_a_check_panic(text in ".*", digits in "[0-9äT:. +Z-]{0,30}") {
+            for kind in [Kind::Text, Kind::Url, Kind::Moment, Kind::SpacedMoment, Kind::OneOf(&["A"]), Kind::TextList] {
+                for text in [&text, &digits] {
+                    let mut faults = Vec::new();
+                    kind.check(&json!(text), "", &mut faults);
+                    proptest::prop_assert!(faults.iter().all(|fault| text.len() < 9 || !fault.problem.contains(text)));
+                }
+            }
+        }
+    }
 }

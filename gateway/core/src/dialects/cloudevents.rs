@@ -10,7 +10,10 @@
 
 use super::standard_webhooks;
 use super::verdict::Statuses;
-use super::{Attempt, Dialect, Endpoint, Mode, RenderError, Request, Response, post, post_with, probe_event, single};
+use super::{
+    Accepted, Attempt, Dialect, Endpoint, Mode, Received, Refusal, RenderError, Request, Response, incoming, post,
+    post_with, probe_event, single,
+};
 use crate::delivery::Outcome;
 use crate::event::{AnalyzerId, Event, EventId, EventKind, EventName, Id, TestId};
 use crate::mutants::{Mutant, planted};
@@ -159,5 +162,13 @@ impl Dialect for CloudEvents {
 
     fn judge(&self, _: &[Event], response: &Response, endpoint: &Endpoint, now: Now) -> Outcome {
         STATUSES.judge(response, endpoint, now)
+    }
+
+    fn receives(&self) -> bool {
+        true
+    }
+
+    fn accept(&self, received: &Received<'_>) -> Result<Vec<Accepted>, Refusal> {
+        incoming::cloudevents(received)
     }
 }

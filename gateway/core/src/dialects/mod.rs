@@ -8,6 +8,7 @@ mod endpoint;
 mod fhir;
 mod findings;
 mod hl7;
+mod incoming;
 mod lab;
 mod local;
 mod partner;
@@ -133,6 +134,11 @@ pub trait Dialect: Sync {
     /// The table used where the YAML writes none.
     fn schedule(&self) -> RetrySchedule {
         RetrySchedule::standard()
+    }
+
+    /// Whether requests in this dialect can be received at all ([`Dialect::accept`]).
+    fn receives(&self) -> bool {
+        false
     }
 
     /// Reads a request that somebody else made in this dialect: who sent it is verified, then its events are taken out.

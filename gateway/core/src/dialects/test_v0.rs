@@ -11,7 +11,10 @@
 use super::catalogue::{Entry, Key, Kind, Severity, write_object};
 use super::standard_webhooks;
 use super::verdict::Statuses;
-use super::{Attempt, Dialect, Endpoint, RenderError, Request, Response, post, probe_event, single};
+use super::{
+    Accepted, Attempt, Dialect, Endpoint, Received, Refusal, RenderError, Request, Response, incoming, post,
+    probe_event, single,
+};
 use crate::delivery::{Outcome, RetrySchedule};
 use crate::event::{Device, Event, EventId, EventKind, EventName, RunDelta, Test, TestState};
 use crate::time::Now;
@@ -170,6 +173,14 @@ impl Dialect for TestV0 {
 
     fn judge(&self, _: &[Event], response: &Response, endpoint: &Endpoint, now: Now) -> Outcome {
         STATUSES.judge(response, endpoint, now)
+    }
+
+    fn receives(&self) -> bool {
+        true
+    }
+
+    fn accept(&self, received: &Received<'_>) -> Result<Vec<Accepted>, Refusal> {
+        incoming::test_v0(received)
     }
 
     fn schedule(&self) -> RetrySchedule {

@@ -3,14 +3,16 @@
 //! Invariant: a driver knows neither the dialects nor the store. It cannot tell who listens.
 
 pub mod astm;
+pub mod scanner;
 pub mod test_v0;
+mod unasked;
 
 use crate::event::{EventKind, EventName, Gap};
 use crate::session::Driver;
 use crate::time::Timestamp;
 
 /// Every driver there is.
-pub const DRIVERS: &[&dyn Driver] = &[&astm::Astm, &test_v0::TestV0];
+pub const DRIVERS: &[&dyn Driver] = &[&astm::Astm, &test_v0::TestV0, &scanner::Scanner];
 
 /// The driver of that name.
 pub fn driver(name: &str) -> Option<&'static dyn Driver> {

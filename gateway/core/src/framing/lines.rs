@@ -1,9 +1,9 @@
-//! Lines ended by LF or CRLF, each at most so many bytes long. What is longer is counted, not kept.
+//! Lines ended by LF or CRLF, or by bytes of the caller's choice, each at most so many bytes long. What is longer is counted, not kept.
 
 /// What the bytes hold next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
-    /// A line as received, its LF included.
+    /// A line as received, its end included.
     Whole(Vec<u8>),
     /// A line longer than the limit: its first bytes, and how many it had.
     TooLong { head: Vec<u8>, bytes: usize },
@@ -16,6 +16,7 @@ pub struct Lines {
     start: usize,
     searched: usize,
     line_bytes_max: usize,
+    ends: &'static [u8],
     /// The head of a line that is already too long, and how many bytes of it are gone.
     overlong: Option<(Vec<u8>, usize)>,
 }
@@ -25,7 +26,12 @@ const OVERLONG_HEAD_BYTES_MAX: usize = 65_536;
 
 impl Lines {
     pub fn new(line_bytes_max: usize) -> Lines {
-        Lines { buffer: Vec::new(), start: 0, searched: 0, line_bytes_max, overlong: None }
+        Lines::ended_by(b"\n", line_bytes_max)
+    }
+
+    /// Lines that each of these bytes ends.
+    pub fn ended_by(ends: &'static [u8], line_bytes_max: usize) -> Lines {
+        Lines { buffer: Vec::new(), start: 0, searched: 0, line_bytes_max, ends, overlong: None }
     }
 
     /// Takes bytes as they were received.
@@ -58,10 +64,11 @@ impl Lines {
         }
     }
 
-    /// The next line that has its LF.
+    /// The next line that has its end.
     pub fn next_line(&mut self) -> Option<Line> {
         let rest = &self.buffer[self.start..];
-        let end = rest[self.searched..].iter().position(|byte| *byte == b'\n').map(|place| place + self.searched);
+        let end =
+            rest[self.searched..].iter().position(|byte| self.ends.contains(byte)).map(|place| place + self.searched);
         let length = end.map_or(rest.len(), |end| end + 1);
         if self.overlong.is_some() || length > self.line_bytes_max {
             let (head, gone) = self.overlong.get_or_insert_with(|| (Vec::new(), 0));

@@ -1,4 +1,5 @@
 //! Bytes become frames. Nothing here knows a field of a record.
 
 pub mod astm;
+pub mod keyboard;
 pub mod lines;

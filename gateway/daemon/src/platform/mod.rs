@@ -9,6 +9,7 @@ pub mod clock;
 pub mod devices;
 pub mod disk;
 pub mod http;
+pub mod input;
 pub mod mqtt;
 pub mod pty;
 pub mod serial;

@@ -4,7 +4,7 @@
 //! unplugged one reads 0 bytes, and its descriptor must be dropped before it is opened again (else it comes back under
 //! another name). tokio-serial does the first; the link does the other two.
 
-use super::{BoxFuture, PortError, SerialBus, Stream, devices};
+use super::{BoxFuture, PortError, SerialBus, Stream, devices, input};
 use gateway_core::config::{Line, Parity, Port};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ impl SerialBus for SystemSerialBus {
                 Port::TcpListen(address) => accept(&listeners, &address).await,
                 Port::TcpConnect(address) => connect(&address).await,
                 Port::Path(path) => open_serial(&path, line),
-                Port::Input(path) => Err(PortError(format!("{} cannot be read", path.display()))),
+                Port::Input(path) => input::open(&path),
                 Port::Usb { .. } | Port::ByPath(_) => {
                     let path: PathBuf = devices::resolve(Path::new("/"), &port)?;
                     open_serial(&path, line)
