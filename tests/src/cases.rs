@@ -8,6 +8,7 @@
 use gateway_core::delivery::{Outcome, Reason};
 use gateway_core::dialects::{
     Attempt, Dialect, Endpoint, HttpRequest, Mode, PersonalData, RenderError, Request, Response, Secret, Signature,
+    Template,
 };
 use gateway_core::event::{AnalyzerId, Event, EventKind, Id, Seq};
 use gateway_core::time::{ClockQuality, Mono, Now, Timestamp};
@@ -86,7 +87,18 @@ pub struct Settings {
     loinc: BTreeMap<String, String>,
     receiving_application: Option<String>,
     receiving_facility: Option<String>,
+    /// The url begins with `mllp://`.
+    mllp: bool,
+    template: Option<TemplateSetting>,
     posted: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TemplateSetting {
+    body: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -117,10 +129,17 @@ impl Settings {
             loinc: self.loinc,
             receiving_application: self.receiving_application,
             receiving_facility: self.receiving_facility,
+            mllp: self.mllp,
+            template: self.template.map(template),
             posted: self.posted,
-            ..Endpoint::default()
         }
     }
+}
+
+fn template(setting: TemplateSetting) -> Template {
+    let headers: Vec<(String, String)> = setting.headers.into_iter().collect();
+    Template::compile(&setting.body, &headers)
+        .unwrap_or_else(|fault| panic!("{}:{}: {fault}", fault.line, fault.column))
 }
 
 /// `202` or `"200-299"`.
@@ -266,7 +285,8 @@ fn response(text: &str) -> Response {
     }
 }
 
-fn written(request: &HttpRequest) -> Vec<u8> {
+/// A request as the files have it.
+pub fn written(request: &HttpRequest) -> Vec<u8> {
     let headers: String = request.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
     [headers.as_bytes(), b"\n", &request.body].concat()
 }

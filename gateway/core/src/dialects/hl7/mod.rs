@@ -9,13 +9,13 @@ mod message;
 mod message_tests;
 mod text;
 
-use super::findings::has_findings;
+use super::findings::{has_findings, loinc_faults};
 use super::local::Zone;
 use super::standard_webhooks;
 use super::verdict::Statuses;
-use super::{Attempt, Dialect, Endpoint, RenderError, Request, Response, marked, post, single};
+use super::{Attempt, Dialect, Endpoint, EndpointFault, RenderError, Request, Response, post, probe_event, single};
 use crate::delivery::Outcome;
-use crate::event::{Event, EventId, EventName};
+use crate::event::{Event, EventId, EventKind, EventName};
 use crate::time::Now;
 use answer::{Acknowledgment, unclear};
 
@@ -46,6 +46,18 @@ impl Dialect for Hl7 {
         standard_webhooks::check_optional(secret)
     }
 
+    fn check_endpoint(&self, endpoint: &Endpoint) -> Vec<EndpointFault> {
+        let mut faults = loinc_faults(endpoint);
+        if endpoint.mllp && !endpoint.signatures.is_empty() {
+            faults.push(EndpointFault {
+                key: "signatures",
+                problem: "has no meaning for `mllp://`, which has no headers".to_owned(),
+                advice: "remove it, or write an `https://` url".to_owned(),
+            });
+        }
+        faults
+    }
+
     fn render(&self, batch: &[Event], attempt: &Attempt<'_>) -> Result<Option<Request>, RenderError> {
         let event = attempt.endpoint.visible(single(batch)?);
         let Some(test) = event.kind.test.as_ref().filter(|_| has_findings(&event)) else { return Ok(None) };
@@ -63,9 +75,9 @@ impl Dialect for Hl7 {
         if attempt.endpoint.mllp {
             return Ok(Request::Mllp(message));
         }
-        let event = Event::of_probe(id, attempt.now);
+        let event = probe_event(id, attempt, EventKind::bare(EventName::WebhookTest));
         let standard = (!attempt.secrets.is_empty()).then_some(id);
-        post(&event, attempt, CONTENT_TYPE, standard, message).map(marked)
+        post(&event, attempt, CONTENT_TYPE, standard, message).map(Request::marked_as_test)
     }
 
     fn judge(&self, sent: &[Event], response: &Response, endpoint: &Endpoint, now: Now) -> Outcome {
