@@ -142,11 +142,22 @@ fn qc(group: &Group<'_>) -> Qc {
 fn analyzers(group: &Group<'_>, known: &[String]) -> Option<Vec<AnalyzerId>> {
     let field = group.get("analyzers")?;
     let words: Vec<(&str, &str)> = known.iter().map(|id| (id.as_str(), id.as_str())).collect();
-    Some(unique_words(&field, "analyzer", &words).into_iter().map(|(_, id)| AnalyzerId(id.to_owned())).collect())
+    Some(
+        unique_words(&field, "analyzer", &words, words.len())
+            .into_iter()
+            .map(|(_, id)| AnalyzerId(id.to_owned()))
+            .collect(),
+    )
 }
 
-/// The items of a list of words, without those that are unknown; one that is there twice is noted.
-fn unique_words<'a, 'w>(field: &Field<'a>, what: &str, words: &[(&'w str, &'w str)]) -> Vec<(Field<'a>, &'w str)> {
+/// The items of a list of words, without those that are unknown; one that is there twice is noted. Advice names the first
+/// `advised` of the words.
+fn unique_words<'a, 'w>(
+    field: &Field<'a>,
+    what: &str,
+    words: &[(&'w str, &'w str)],
+    advised: usize,
+) -> Vec<(Field<'a>, &'w str)> {
     let items = field.items();
     if items.is_empty() && matches!(field.node.value, Value::List(_)) {
         let suggestion = format!("write the {what}s you want, or remove the key for all");
@@ -154,6 +165,8 @@ fn unique_words<'a, 'w>(field: &Field<'a>, what: &str, words: &[(&'w str, &'w st
     }
     let mut found: Vec<(Field<'a>, &'w str)> = Vec::new();
     for item in items {
+        let is_known = item.node.as_text().is_some_and(|text| words.iter().any(|(word, _)| *word == text));
+        let words = if is_known { words } else { &words[..advised] };
         let Some(name) = item.word(what, words) else { continue };
         if found.iter().any(|(_, other)| *other == name) {
             item.wrong(&format!("`{name}` is in the list already"), "remove one of the two");
@@ -165,8 +178,12 @@ fn unique_words<'a, 'w>(field: &Field<'a>, what: &str, words: &[(&'w str, &'w st
 
 fn events(group: &Group<'_>, dialect: Option<&'static dyn Dialect>) -> Option<Vec<String>> {
     let field = group.get("events")?;
-    let words: Vec<(&str, &str)> = file::all_events().into_iter().map(|word| (word, word)).collect();
-    let events = unique_words(&field, "event", &words);
+    let known = file::all_events();
+    let speaks = |word: &str| dialect.is_none_or(|dialect| dialect.speaks(word));
+    let own: Vec<&str> = known.iter().copied().filter(|word| speaks(word)).collect();
+    // Advice names the dialect's own events only; what another dialect says is known all the same.
+    let words: Vec<(&str, &str)> = own.iter().chain(&known).map(|word| (*word, *word)).collect();
+    let events = unique_words(&field, "event", &words, own.len());
     for (item, name) in &events {
         if let Some(dialect) = dialect.filter(|dialect| !dialect.speaks(name)) {
             let problem = format!("dialect `{}` has no form for `{name}`, so it would never be sent", dialect.name());
@@ -178,7 +195,7 @@ fn events(group: &Group<'_>, dialect: Option<&'static dyn Dialect>) -> Option<Ve
 
 fn retry_reading(group: &Group<'_>) -> Option<RetryReading> {
     let words = [("gaps", RetryReading::Gaps), ("offsets", RetryReading::Offsets), ("retries", RetryReading::Retries)];
-    group.get("retry_reading").and_then(|field| field.word("retry_reading", &words))
+    group.get("retry_reading").and_then(|field| field.choice(&words))
 }
 
 fn retry(group: &Group<'_>, reading: RetryReading) -> Option<Vec<Duration>> {
