@@ -89,4 +89,6 @@ pub struct DestinationView {
     /// Why single events are held while the others go on, if some are.
     pub held_for: Option<Reason>,
     pub oldest_undone: Option<Seq>,
+    /// The receiver has been seen to accept only an older one of its secrets.
+    pub older_key: bool,
 }

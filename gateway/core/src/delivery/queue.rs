@@ -258,9 +258,9 @@ impl Queue {
         }
     }
 
-    /// Whether an event is known here as undone, so that what is read of it is still needed.
-    pub fn knows(&self, seq: Seq) -> bool {
-        self.undone.contains_key(&seq)
+    /// How many undone events are known here.
+    pub fn undone(&self) -> usize {
+        self.undone.len()
     }
 
     /// The settings of this destination have changed: whatever was held may go now.
@@ -287,6 +287,7 @@ impl Queue {
             breaker: offline.or(self.breaker.reason()).cloned(),
             held_for: held.into_iter().find(is_settings),
             oldest_undone: self.undone.keys().next().copied(),
+            older_key: false,
         }
     }
 

@@ -31,6 +31,7 @@ mod files;
 mod graft;
 mod hand;
 mod head;
+mod lanes;
 mod migrate;
 mod open;
 pub mod patch;
