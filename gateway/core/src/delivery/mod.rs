@@ -7,6 +7,8 @@
 mod breaker;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod parts_tests;
 mod plan;
 mod queue;
 #[cfg(test)]

@@ -70,6 +70,11 @@ impl Bench {
         }
     }
 
+    /// Whether what was written says that the destination has come past that place.
+    pub fn has_passed(&self, seq: Seq) -> bool {
+        seq <= self.cursor || self.live.is_some_and(|live| seq > live.split && seq <= live.cursor)
+    }
+
     pub fn offer(&mut self, events: &[(i64, &str)]) {
         for (seq, lane) in events {
             self.queue.offer(Seq(*seq), Lane((*lane).to_owned()), self.now);
