@@ -45,6 +45,7 @@ fn event(kind: EventKind) -> Event {
         boot: Id([1; 16]),
         mono: NOW.mono,
         sequence: Some(4),
+        erased: false,
         kind,
     }
 }

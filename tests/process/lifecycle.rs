@@ -3,7 +3,7 @@
 use super::cable::{Cable, ETX, message};
 use super::database::Database;
 use super::home::Home;
-use gateway_tests::binary::binary;
+use gateway_tests::binary;
 use super::kill::wall;
 use super::mosquitto::free_port;
 use gateway_daemon::simulated::astm::{Style, texts};
