@@ -69,6 +69,10 @@ pub enum Fact {
     ConfigRefused {
         reason: String,
     },
+    /// `http.listen` is served, or why not.
+    DoorTried {
+        trouble: Option<String>,
+    },
 }
 
 impl Fact {
@@ -112,6 +116,7 @@ pub struct Health {
     destinations: BTreeMap<String, DestinationHealth>,
     config_refused: Option<String>,
     store_failed: Option<String>,
+    door_trouble: Option<String>,
 }
 
 impl Health {
@@ -126,6 +131,7 @@ impl Health {
             destinations: BTreeMap::new(),
             config_refused: None,
             store_failed: None,
+            door_trouble: None,
         }
     }
 
@@ -160,6 +166,7 @@ impl Health {
             Fact::StoreFailed { reason } => replace(&mut self.store_failed, Some(reason)),
             Fact::ConfigAccepted => replace(&mut self.config_refused, None),
             Fact::ConfigRefused { reason } => replace(&mut self.config_refused, Some(reason)),
+            Fact::DoorTried { trouble } => replace(&mut self.door_trouble, trouble),
             Fact::DestinationChanged { destination, view } => {
                 let health = DestinationHealth { trouble: view.breaker, dead: view.dead, held: view.held };
                 self.destinations.get_mut(&destination).is_some_and(|known| replace(known, health))
@@ -245,6 +252,11 @@ impl Health {
         serde_json::to_string(&status).expect("plain fields")
     }
 
+    /// What stands in the way of this destination, if anything does.
+    pub fn destination_trouble(&self, id: &str) -> Option<&Reason> {
+        self.destinations.get(id).and_then(|known| known.trouble.as_ref())
+    }
+
     /// What a person should know first, if there is anything.
     fn trouble(&self) -> Option<String> {
         if let Some(reason) = &self.store_failed {
@@ -252,6 +264,9 @@ impl Health {
         }
         if let Some(reason) = &self.config_refused {
             return Some(format!("the settings file is refused: {reason}"));
+        }
+        if let Some(reason) = &self.door_trouble {
+            return Some(format!("the API is not served: {reason}"));
         }
         self.destinations.iter().find_map(|(id, known)| match &known.trouble {
             Some(trouble) => Some(format!("{id}: {trouble}")),
