@@ -251,7 +251,7 @@ fn a_waiting_row_keeps_its_time_in_this_boot_and_what_was_left_in_another() {
         let due = place.now().mono.after(Duration::from_secs(30));
         let reason = Reason::new(ReasonCode::Timeout, "no answer in 30 s");
         let state = DeliveryState::Waiting { attempts: 2, due, reason };
-        let row = Row { seq: Seq(1), ordinal: 1, lane: Lane("a:x".into()), state, redriven: false };
+        let row = Row { seq: Seq(1), ordinal: 1, lane: Lane("a:x".into()), state, redriven: false, historical: false };
         let record = Record { rows: vec![row.clone()], cursor: Some((Seq(1), 1)), ..Record::default() };
         store.record(&mqtt(), record).await.unwrap();
         drop(store);
@@ -278,7 +278,8 @@ fn a_record_that_breaks_the_books_is_refused() {
         store.record(&mqtt(), to(2, 2)).await.unwrap();
         assert!(store.record(&mqtt(), to(1, 1)).await.unwrap_err().0.contains("backwards"));
         let state = DeliveryState::Queued { attempts: 0 };
-        let mut row = Row { seq: Seq(1), ordinal: 1, lane: Lane("a:x".into()), state, redriven: false };
+        let mut row =
+            Row { seq: Seq(1), ordinal: 1, lane: Lane("a:x".into()), state, redriven: false, historical: false };
         let late = Record { rows: vec![row.clone()], ..Record::default() };
         let late = store.record(&mqtt(), late).await.unwrap_err();
         assert!(late.is_refusal() && late.0.contains("done already"), "{late}");
@@ -331,7 +332,7 @@ fn the_planted_bug_moves_the_cursor_without_its_rows() {
         store.configure(&[(mqtt(), everything())]).await.unwrap();
         store.commit(place.entry(b"", &[(1, bare())], true)).await.unwrap();
         let state = DeliveryState::Queued { attempts: 0 };
-        let row = Row { seq: Seq(1), ordinal: 1, lane: Lane("a:x".into()), state, redriven: false };
+        let row = Row { seq: Seq(1), ordinal: 1, lane: Lane("a:x".into()), state, redriven: false, historical: false };
         plant(Some(Mutant::CursorWithoutRows));
         let record = Record { rows: vec![row], cursor: Some((Seq(1), 1)), ..Record::default() };
         store.record(&mqtt(), record).await.unwrap();

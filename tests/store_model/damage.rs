@@ -26,7 +26,14 @@ async fn seen(store: &Store) -> Seen {
 
 fn held(seq: i64) -> Row {
     let state = DeliveryState::Held { attempts: 1, reason: Reason::new(ReasonCode::Certificate, "expired") };
-    Row { seq: Seq(seq), ordinal: seq as u64, lane: Lane("a:hematology".into()), state, redriven: false }
+    Row {
+        seq: Seq(seq),
+        ordinal: seq as u64,
+        lane: Lane("a:hematology".into()),
+        state,
+        redriven: false,
+        historical: false,
+    }
 }
 
 #[test]

@@ -189,7 +189,7 @@ async fn play(place: &Place, store: Store, model: &mut Model, step: &Step) -> St
 
 fn row(seq: i64, ordinal: u64, state: DeliveryState) -> Row {
     let lane = gateway_core::event::Lane("a:any".into());
-    Row { seq: Seq(seq), ordinal, lane, state, redriven: false }
+    Row { seq: Seq(seq), ordinal, lane, state, redriven: false, historical: false }
 }
 
 async fn dispatch(store: &Store, name: &DestinationId, target: &mut Target, many: usize, undone: u8) {

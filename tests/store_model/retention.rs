@@ -24,12 +24,28 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 fn held(seq: i64) -> Row {
     let state = DeliveryState::Held { attempts: 1, reason: Reason::new(ReasonCode::Certificate, "expired") };
-    Row { seq: Seq(seq), ordinal: seq as u64, lane: Lane("a:hematology".into()), state, redriven: false }
+    Row {
+        seq: Seq(seq),
+        ordinal: seq as u64,
+        lane: Lane("a:hematology".into()),
+        state,
+        redriven: false,
+        historical: false,
+    }
 }
 
 fn note(place: &Place, seq: i64, reason: Option<Reason>) -> AttemptNote {
     let at = place.now().wall;
-    AttemptNote { seq: Seq(seq), number: 1, at, duration_ms: 12, status: Some(200), reason, answer: String::new() }
+    AttemptNote {
+        seq: Seq(seq),
+        ordinal: None,
+        number: 1,
+        at,
+        duration_ms: 12,
+        status: Some(200),
+        reason,
+        answer: String::new(),
+    }
 }
 
 #[test]
@@ -43,7 +59,10 @@ fn age_takes_delivered_things_only_and_each_in_its_time() {
         }
         let refused = Reason::new(ReasonCode::Certificate, "expired");
         let attempts = vec![note(&place, 1, None), note(&place, 2, Some(refused))];
-        store.record(&mqtt(), Record { rows: vec![held(2)], attempts, cursor: Some((Seq(3), 3)) }).await.unwrap();
+        store
+            .record(&mqtt(), Record { rows: vec![held(2)], attempts, cursor: Some((Seq(3), 3)), ..Record::default() })
+            .await
+            .unwrap();
         let sweep = async |days| {
             place.clock.pass(DAY * days);
             store.sweep(&limits(None), &KEPT, place.now(), id(1_000), || true).await.unwrap()
@@ -309,7 +328,13 @@ fn commands_read_the_counts_while_the_daemon_is_down() {
         let reason = Reason::new(ReasonCode::Refused, "422");
         let dead = Row { state: DeliveryState::Dead { attempts: 1, reason: reason.clone() }, ..held(1) };
         let attempts = vec![note(&place, 1, Some(reason)), note(&place, 3, None)];
-        store.record(&mqtt(), Record { rows: vec![dead, held(2)], attempts, cursor: Some((Seq(3), 3)) }).await.unwrap();
+        store
+            .record(
+                &mqtt(),
+                Record { rows: vec![dead, held(2)], attempts, cursor: Some((Seq(3), 3)), ..Record::default() },
+            )
+            .await
+            .unwrap();
         let alive = store.counts().await.unwrap();
         store.close().await.unwrap();
         let counts = ReadStore::open(&place.path()).unwrap().counts().unwrap();

@@ -187,9 +187,16 @@ impl BrokerWorker {
         let reached = Position { cursor: event.seq, ordinal: position.ordinal + 1 };
         let note = attempt_note(self.platform.clock.now(), event.seq, attempts, Some(&reason));
         let state = DeliveryState::Dead { attempts, reason };
-        let row = Row { seq: event.seq, ordinal: reached.ordinal, lane: event.lane(), state, redriven: false };
+        let row = Row {
+            seq: event.seq,
+            ordinal: reached.ordinal,
+            lane: event.lane(),
+            state,
+            redriven: false,
+            historical: false,
+        };
         let cursor = Some((reached.cursor, reached.ordinal));
-        recorder.add(Record { rows: vec![row], attempts: vec![note], cursor }, 1);
+        recorder.add(Record { rows: vec![row], attempts: vec![note], cursor, live: None }, 1);
         self.tell_dead(1);
         reached
     }

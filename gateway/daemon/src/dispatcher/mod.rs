@@ -85,7 +85,8 @@ impl Recorder {
         if self.writing.is_none() && self.unwritten > 0 {
             self.unwritten = 0;
             let rows = std::mem::take(&mut self.rows).into_values().collect();
-            let record = Record { rows, attempts: std::mem::take(&mut self.attempts), cursor: self.cursor.take() };
+            let record =
+                Record { rows, attempts: std::mem::take(&mut self.attempts), cursor: self.cursor.take(), live: None };
             let (platform, store) = (self.platform.clone(), self.store.clone());
             let destination = self.destination.clone();
             self.writing = Some(Box::pin(async move { write(&platform, &store, &destination, record).await }));
@@ -148,5 +149,14 @@ async fn write(
 /// An attempt without an HTTP status, for the books.
 fn attempt_note(now: Now, seq: Seq, number: u32, reason: Option<&Reason>) -> AttemptNote {
     let answer = String::new();
-    AttemptNote { seq, number, at: now.wall, duration_ms: 0, status: None, reason: reason.cloned(), answer }
+    AttemptNote {
+        seq,
+        ordinal: None,
+        number,
+        at: now.wall,
+        duration_ms: 0,
+        status: None,
+        reason: reason.cloned(),
+        answer,
+    }
 }

@@ -305,6 +305,7 @@ fn note(start: &Start, began: Now, ended: Now, response: Option<&Response>, reas
         response.map(|response| String::from_utf8_lossy(&response.body).chars().take(ANSWER_CHARS_KEPT).collect());
     AttemptNote {
         seq: start.seq,
+        ordinal: Some(start.ordinal),
         number: start.attempt,
         at: began.wall,
         duration_ms: u64::try_from(ended.mono.since(began.mono).as_millis()).unwrap_or(u64::MAX),
@@ -321,7 +322,7 @@ fn note_down(recorder: &mut Recorder, changes: Changes, attempts: Vec<AttemptNot
     }
     let rows = changes.rows.into_iter().map(|(seq, entry)| row(seq, entry)).collect();
     let outcomes = attempts.len();
-    recorder.add(Record { rows, attempts, cursor: changes.cursor }, outcomes);
+    recorder.add(Record { rows, attempts, cursor: changes.cursor, live: None }, outcomes);
 }
 
 fn entry(row: Row) -> Entry {
@@ -329,5 +330,12 @@ fn entry(row: Row) -> Entry {
 }
 
 fn row(seq: Seq, entry: Entry) -> Row {
-    Row { seq, ordinal: entry.ordinal, lane: entry.lane, state: entry.state, redriven: entry.redriven }
+    Row {
+        seq,
+        ordinal: entry.ordinal,
+        lane: entry.lane,
+        state: entry.state,
+        redriven: entry.redriven,
+        historical: false,
+    }
 }

@@ -9,17 +9,22 @@ use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
 use gateway_core::event::{Id, Lane, Seq};
 use gateway_core::mutants::{Mutant, planted};
 use gateway_core::time::{Mono, Now};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::time::Duration;
 
-/// Writes one row, or deletes it if it is delivered. `cursor` is where the destination stood before this record.
+/// Columns of [`read`].
+const COLUMNS: &str =
+    "seq, ordinal, lane, state, attempts, reason_code, reason_detail, redriven, due_boot, due_mono, due_left_ms,
+    historical";
+
+/// Writes one row, or deletes it if it is delivered. `passed`: the destination had come past the event before this record.
 pub(super) fn put(
     connection: &Connection,
     now: Now,
     boot: Id,
     destination: &DestinationId,
     row: &Row,
-    cursor: Seq,
+    passed: bool,
 ) -> Result<(), StoreError> {
     let (word, reason, due) = match &row.state {
         DeliveryState::Delivered { .. } => return remove(connection, destination, row.seq),
@@ -28,7 +33,7 @@ pub(super) fn put(
         DeliveryState::Held { reason, .. } => ("held", Some(reason), None),
         DeliveryState::Dead { reason, .. } => ("dead", Some(reason), None),
     };
-    if row.seq <= cursor && !row.redriven && !exists(connection, destination, row.seq)? {
+    if passed && !row.redriven && !exists(connection, destination, row.seq)? {
         if planted(Mutant::CursorWithoutRows) {
             return Ok(());
         }
@@ -38,12 +43,12 @@ pub(super) fn put(
     connection
         .prepare_cached(
             "INSERT INTO deliveries (destination, seq, ordinal, lane, state, attempts, reason_code, reason_detail, redriven,
-                                     due_boot, due_mono, due_left_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+                                     due_boot, due_mono, due_left_ms, historical)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
              ON CONFLICT (destination, seq) DO UPDATE SET
                  state = excluded.state, attempts = excluded.attempts, reason_code = excluded.reason_code,
                  reason_detail = excluded.reason_detail, redriven = excluded.redriven, due_boot = excluded.due_boot,
-                 due_mono = excluded.due_mono, due_left_ms = excluded.due_left_ms",
+                 due_mono = excluded.due_mono, due_left_ms = excluded.due_left_ms, historical = excluded.historical",
         )?
         .execute(params![
             destination.0,
@@ -58,6 +63,7 @@ pub(super) fn put(
             due.map(|_| boot.0),
             due.map(|due| due.0.cast_signed()),
             due.map(|due| i64::try_from(due.since(now.mono).as_millis()).unwrap_or(i64::MAX)),
+            row.historical,
         ])?;
     Ok(())
 }
@@ -69,7 +75,7 @@ fn remove(connection: &Connection, destination: &DestinationId, seq: Seq) -> Res
     Ok(())
 }
 
-fn exists(connection: &Connection, destination: &DestinationId, seq: Seq) -> Result<bool, StoreError> {
+pub(super) fn exists(connection: &Connection, destination: &DestinationId, seq: Seq) -> Result<bool, StoreError> {
     let mut select = connection.prepare_cached("SELECT 1 FROM deliveries WHERE destination = ?1 AND seq = ?2")?;
     Ok(select.exists(params![destination.0, seq.0])?)
 }
@@ -81,12 +87,35 @@ pub(super) fn rows(
     boot: Id,
     destination: &DestinationId,
 ) -> Result<Vec<Row>, StoreError> {
-    let mut select = connection.prepare_cached(
-        "SELECT seq, ordinal, lane, state, attempts, reason_code, reason_detail, redriven, due_boot, due_mono, due_left_ms
-         FROM deliveries WHERE destination = ?1 ORDER BY seq",
-    )?;
+    let mut select =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM deliveries WHERE destination = ?1 ORDER BY seq"))?;
     let rows = select.query_map([&destination.0], |row| read(row, now, boot))?.collect::<Result<_, _>>()?;
     Ok(rows)
+}
+
+/// One row, as this boot sees it.
+pub(super) fn get(
+    connection: &Connection,
+    now: Now,
+    boot: Id,
+    destination: &DestinationId,
+    seq: Seq,
+) -> Result<Option<Row>, StoreError> {
+    let mut select =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM deliveries WHERE destination = ?1 AND seq = ?2"))?;
+    Ok(select.query_row(params![destination.0, seq.0], |row| read(row, now, boot)).optional()?)
+}
+
+/// Makes an existing row one that is to be sent again at once, with its whole table before it.
+pub(super) fn requeue(connection: &Connection, destination: &DestinationId, seq: Seq) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE deliveries SET state = 'queued', attempts = 0, reason_code = NULL, reason_detail = NULL, redriven = 1,
+                                   due_boot = NULL, due_mono = NULL, due_left_ms = NULL
+             WHERE destination = ?1 AND seq = ?2",
+        )?
+        .execute(params![destination.0, seq.0])?;
+    Ok(())
 }
 
 fn read(row: &rusqlite::Row<'_>, now: Now, boot: Id) -> Result<Row, rusqlite::Error> {
@@ -109,6 +138,7 @@ fn read(row: &rusqlite::Row<'_>, now: Now, boot: Id) -> Result<Row, rusqlite::Er
         lane: Lane(row.get(2)?),
         state,
         redriven: row.get(7)?,
+        historical: row.get(11)?,
     })
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: a test is let go as a whole. Bodies of some dialects are laid together from a test's earlier events, so as long
 //! as one event of it is undone anywhere, the ones before it are still needed.
 
-use super::destinations::{self, Epochs};
+use super::destinations::{self, Epochs, Position};
 use super::error::StoreError;
 use gateway_core::event::Seq;
 use rusqlite::Connection;
@@ -66,7 +66,7 @@ impl Known {
 
 /// Where every destination stood when a step began.
 pub(super) struct Done {
-    destinations: Vec<(Seq, Epochs)>,
+    destinations: Vec<(Position, Epochs)>,
     /// What was found out about whole tests.
     tests: HashMap<[u8; 16], bool>,
 }
@@ -75,16 +75,18 @@ impl Done {
     pub(super) fn load(connection: &Connection) -> Result<Done, StoreError> {
         let mut all = Vec::new();
         for (destination, _) in destinations::all(connection)? {
-            let cursor = destinations::position(connection, &destination)?.cursor;
-            all.push((cursor, Epochs::load(connection, &destination)?));
+            let position = destinations::position(connection, &destination)?;
+            all.push((position, Epochs::load(connection, &destination)?));
         }
         Ok(Done { destinations: all, tests: HashMap::new() })
     }
 
     /// Whether the event is delivered everywhere: no destination has yet to come to it, and none has a row, not even a dead one.
     pub(super) fn is_done(&self, connection: &Connection, seq: Seq, name: &str) -> Result<bool, StoreError> {
-        if self.destinations.iter().any(|(cursor, epochs)| *cursor < seq && epochs.admit(seq, name)) {
-            return Ok(false);
+        for (position, epochs) in &self.destinations {
+            if !position.has_passed(seq) && epochs.may_admit(seq, name) && epochs.admit_stored(connection, seq)? {
+                return Ok(false);
+            }
         }
         Ok(!connection.prepare_cached("SELECT 1 FROM deliveries WHERE seq = ?1")?.exists([seq.0])?)
     }

@@ -103,7 +103,7 @@ pub(super) fn insert(
     Ok(Seq(connection.last_insert_rowid()))
 }
 
-fn seq_of(connection: &Connection, id: EventId) -> Result<Option<Seq>, StoreError> {
+pub(super) fn seq_of(connection: &Connection, id: EventId) -> Result<Option<Seq>, StoreError> {
     let mut select = connection.prepare_cached("SELECT seq FROM events WHERE id = ?1")?;
     Ok(select.query_row([id.0], |row| row.get(0)).optional()?.map(Seq))
 }

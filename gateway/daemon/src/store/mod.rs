@@ -35,6 +35,7 @@ mod migrate;
 mod open;
 pub mod patch;
 mod read_store;
+mod redrive;
 mod retention;
 mod salvage;
 mod types;
@@ -45,7 +46,11 @@ pub use error::StoreError;
 pub use events::{GATEWAY, unsendable};
 pub use head::HeadWatch;
 pub use read_store::{Counts, DestinationCounts, ReadStore};
-pub use types::{AttemptNote, Backlog, Committed, DestinationId, Filter, NewEntry, PostedFilter, Record, Row};
+pub use redrive::RedriveWatch;
+pub use types::{
+    AttemptNote, Backlog, Committed, DeadLetter, Delivery, DestinationId, Filter, LiveMove, LivePart, Missing,
+    NewEntry, Page, PostedFilter, Record, Row, Selection,
+};
 
 use crate::platform::{Clock, Disk};
 use gateway_core::event::{AnalyzerId, Event, EventId, Seq, TestId};
@@ -77,6 +82,7 @@ struct Shared {
     writer: Mutex<hand::Writer>,
     readers: Mutex<Vec<open::Reader>>,
     head: head::Head,
+    redrives: redrive::Redrives,
     /// A read has failed: an orderly stop is then not marked clean, so that the next start checks the file.
     suspect: Arc<AtomicBool>,
     /// Released last, after the connections are closed.
@@ -102,6 +108,7 @@ impl Store {
                 writer: Mutex::new(writer),
                 readers: Mutex::default(),
                 head: head::Head::new(head),
+                redrives: redrive::Redrives::default(),
                 suspect: Arc::default(),
                 _lock: lock,
             })

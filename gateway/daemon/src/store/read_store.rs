@@ -1,10 +1,10 @@
 //! The store for commands while the daemon is down: read-only, no lock, nothing is repaired.
 
-use super::destinations::{self, Epochs};
+use super::destinations::{self, Position, members};
 use super::error::{StoreError, cannot_open};
 use super::{DestinationId, Seq, connect, events};
 use gateway_core::event::Event;
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 use std::path::Path;
 
 /// A database opened for reading only.
@@ -47,6 +47,10 @@ impl ReadStore {
         Ok(ReadStore { connection })
     }
 
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// How much there is of everything.
     pub fn counts(&self) -> Result<Counts, StoreError> {
         let view = self.connection.unchecked_transaction()?;
@@ -81,7 +85,7 @@ pub(super) fn counts(connection: &Connection) -> Result<Counts, StoreError> {
             configured,
             cursor: position.cursor,
             ordinal: position.ordinal,
-            undone: (rows - dead).cast_unsigned() + beyond(connection, &id, position.cursor)?,
+            undone: (rows - dead).cast_unsigned() + beyond(connection, &id, &position)?,
             held: held.cast_unsigned(),
             dead: dead.cast_unsigned(),
             attempts: attempts.cast_unsigned(),
@@ -91,16 +95,13 @@ pub(super) fn counts(connection: &Connection) -> Result<Counts, StoreError> {
     Ok(counts)
 }
 
-/// How many events that belong lie beyond the cursor.
-fn beyond(connection: &Connection, id: &DestinationId, cursor: Seq) -> Result<u64, StoreError> {
-    let epochs = Epochs::load(connection, id)?;
-    let mut select = connection.prepare_cached("SELECT seq, name FROM events WHERE seq > ?1")?;
-    let mut rows = select.query(params![cursor.0])?;
-    let mut members = 0;
-    while let Some(row) = rows.next()? {
-        members += u64::from(epochs.admit(Seq(row.get(0)?), row.get_ref(1)?.as_str().unwrap_or_default()));
+/// How many events that belong are yet to be come to.
+fn beyond(connection: &Connection, id: &DestinationId, position: &Position) -> Result<u64, StoreError> {
+    match position.live {
+        None => members(connection, id, position.cursor, Seq(i64::MAX)),
+        Some(live) => Ok(members(connection, id, position.cursor, live.split)?
+            + members(connection, id, live.cursor, Seq(i64::MAX))?),
     }
-    Ok(members)
 }
 
 fn count(connection: &Connection, sql: &str) -> Result<u64, StoreError> {

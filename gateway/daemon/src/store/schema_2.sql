@@ -24,6 +24,11 @@ CREATE TABLE live_parts (
     cursor      INTEGER NOT NULL             -- a seq, from `split` on; never moves backwards
 ) STRICT, WITHOUT ROWID;
 
+-- 1: sent later than newer events, out of a backlog.
+ALTER TABLE deliveries ADD COLUMN historical INTEGER NOT NULL DEFAULT 0;
+-- The event's place in the destination's count, so that a delivered event can be found again by it; null: unknown.
+ALTER TABLE attempts ADD COLUMN ordinal INTEGER;
+
 -- Samples expected or received.
 CREATE TABLE registrations (
     number INTEGER PRIMARY KEY AUTOINCREMENT, -- the integer id

@@ -1,7 +1,7 @@
 //! The values that go into the store and come out of it.
 
 use gateway_core::config::Qc;
-use gateway_core::delivery::{DeliveryState, Reason};
+use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
 use gateway_core::event::{AnalyzerId, EventId, EventKind, Lane, Seq};
 use gateway_core::time::{Now, Timestamp};
 
@@ -58,6 +58,18 @@ pub struct Row {
     pub lane: Lane,
     pub state: DeliveryState,
     pub redriven: bool,
+    /// It is sent later than newer events, out of a backlog.
+    pub historical: bool,
+}
+
+/// The live part of the log while a backlog is sent beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LivePart {
+    /// The backlog's last seq.
+    pub split: Seq,
+    pub cursor: Seq,
+    /// Ordinals given out up to the cursor.
+    pub ordinal: u64,
 }
 
 /// A destination as the store remembers it.
@@ -66,6 +78,7 @@ pub struct Backlog {
     pub cursor: Seq,
     /// Ordinals given out up to the cursor.
     pub ordinal: u64,
+    pub live: Option<LivePart>,
     /// In the order of the log.
     pub rows: Vec<Row>,
 }
@@ -74,6 +87,8 @@ pub struct Backlog {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptNote {
     pub seq: Seq,
+    /// The event's place in the destination's count; `None`: unknown.
+    pub ordinal: Option<u64>,
     /// 1 is the first.
     pub number: u32,
     pub at: Timestamp,
@@ -92,4 +107,74 @@ pub struct Record {
     pub rows: Vec<Row>,
     pub attempts: Vec<AttemptNote>,
     pub cursor: Option<(Seq, u64)>,
+    pub live: Option<LiveMove>,
+}
+
+/// What becomes of the live part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LiveMove {
+    /// It begins, or moves on.
+    At(LivePart),
+    /// The backlog has reached it: the one cursor goes on from where it stands.
+    Merged,
+}
+
+/// Which deliveries of a destination a person means. Every part that is given must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selection {
+    /// These events, dead, held or waiting. Empty: every dead one.
+    pub ids: Vec<EventId>,
+    /// The reason of the last failure.
+    pub reason: Option<ReasonCode>,
+    /// Received at or after that moment.
+    pub from: Option<Timestamp>,
+    /// Received before that moment.
+    pub to: Option<Timestamp>,
+}
+
+/// A piece of a longer list: what follows `after`, at most `limit` of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    pub after: Option<(DestinationId, Seq)>,
+    pub limit: usize,
+}
+
+/// A dead delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    pub destination: DestinationId,
+    pub seq: Seq,
+    pub id: EventId,
+    /// [`EventKind::word`].
+    pub name: String,
+    pub analyzer: AnalyzerId,
+    /// When the event was received.
+    pub at: Timestamp,
+    pub ordinal: u64,
+    pub attempts: u32,
+    pub reason: Reason,
+    /// When the last attempt was made, if the books have it.
+    pub dead_at: Option<Timestamp>,
+    /// Whether a person had sent it again before.
+    pub redriven: bool,
+}
+
+/// What has become of an event at one destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    pub destination: DestinationId,
+    pub seq: Seq,
+    /// `Delivered` with no attempt: it was published, has no form in the destination's dialect, or its attempts are no longer kept.
+    pub state: DeliveryState,
+    pub redriven: bool,
+    /// Oldest first.
+    pub attempts: Vec<AttemptNote>,
+}
+
+/// What a receiver says that it lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Missing {
+    /// Ordinals, both ends included.
+    pub ordinals: Vec<(u64, u64)>,
+    pub ids: Vec<EventId>,
 }
