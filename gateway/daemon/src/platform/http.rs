@@ -1,184 +1,306 @@
-//! Real webhook endpoints, through reqwest.
+//! Real webhook endpoints: HTTP/1.1 through hyper, MLLP by hand, both over the same way ([`dial`](super::dial)).
+//!
+//! Invariant: one exchange, from the name's lookup to the last byte read, ends within the webhook's timeout. No redirect is
+//! followed. Of an answer no more is read than a verdict needs, and a connection with anything left on it is closed.
 
-use super::tls::{Identity, client_config};
-use super::{BoxFuture, HttpClient, SendError};
+use super::dial::{Route, Steps, Wire, find_io, from_io, passed, passing, refused_by_proxy, seconds};
+use super::mllp;
+use super::probe::HopName;
+use super::{BoxFuture, HttpClient, SendError, Trace};
 use gateway_core::config::Webhook;
 use gateway_core::delivery::{Reason, ReasonCode};
-use gateway_core::dialects::{Request, Response};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use gateway_core::dialects::{HttpRequest, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
 use std::collections::HashMap;
-use std::error::Error;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+use url::{Position, Url};
 
 /// How much of an answer is read: enough for a verdict and for a person to see what was said.
-const ANSWER_BYTES_MAX: usize = 4096;
+pub(super) const ANSWER_BYTES_MAX: usize = 4096;
+/// How long a body is waited for once the status is known. What has come by then is the answer.
+const BODY_SECONDS_MAX: u64 = 5;
+/// An open connection is used again within this time; receivers close theirs after a minute or so.
+const IDLE_SECONDS_MAX: u64 = 30;
 
-/// Webhook endpoints, one connection pool for each. A pool is made anew when the endpoint's settings change.
+/// Webhook endpoints, with the open connections of each. They are made anew when the endpoint's settings change.
 #[derive(Default)]
-pub struct ReqwestClient {
-    pools: Mutex<HashMap<String, (Webhook, reqwest::Client)>>,
+pub struct WebhookClient {
+    ways: Arc<Mutex<Ways>>,
 }
 
-impl HttpClient for ReqwestClient {
+type Ways = HashMap<String, Arc<Way>>;
+
+/// How to get to one endpoint, and what is open already.
+struct Way {
+    made_for: Webhook,
+    route: Route,
+    http: Idle<Connection>,
+    mllp: Idle<Wire>,
+}
+
+/// Open connections with nothing on them, the latest used last.
+struct Idle<C>(Mutex<Vec<(C, Instant)>>);
+
+impl<C> Idle<C> {
+    fn new() -> Idle<C> {
+        Idle(Mutex::new(Vec::new()))
+    }
+
+    fn take(&self) -> Option<C> {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|(_, since)| since.elapsed() < Duration::from_secs(IDLE_SECONDS_MAX));
+        open.pop().map(|(connection, _)| connection)
+    }
+
+    fn keep(&self, connection: C) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((connection, Instant::now()));
+    }
+}
+
+/// A connection and the task that drives it, which ends with it.
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    _driver: JoinSet<()>,
+}
+
+impl HttpClient for WebhookClient {
     fn send(&self, webhook: &Webhook, request: Request) -> BoxFuture<'static, Result<Response, SendError>> {
-        let Request::Http(request) = request else {
-            let reason = Reason::new(ReasonCode::CannotRender, "MLLP is not spoken");
-            return Box::pin(std::future::ready(Err(SendError::Configuration(reason))));
-        };
-        let client = self.client(webhook);
-        let webhook = webhook.clone();
+        let way = self.way(webhook);
+        let ways = self.ways.clone();
         Box::pin(async move {
-            let client = client.map_err(SendError::Configuration)?;
-            let mut builder = client.post(&webhook.url).body(request.body);
-            for (name, value) in webhook.headers.iter().chain(&request.headers) {
-                builder = builder.header(name, value);
+            let way = way?;
+            let answer = way.exchange(request, &mut Steps::default()).await;
+            if answer.as_ref().is_err_and(|error| error.reason().code == ReasonCode::Certificate) {
+                // Whoever mends it may write new files in the old places: they are read again.
+                let mut ways = ways.lock().unwrap_or_else(PoisonError::into_inner);
+                ways.retain(|_, other| !Arc::ptr_eq(other, &way));
             }
-            let answer = builder.send().await.map_err(|error| classify(&error, &webhook))?;
-            Ok(read(answer).await)
+            answer
         })
     }
-}
 
-impl ReqwestClient {
-    fn client(&self, webhook: &Webhook) -> Result<reqwest::Client, Reason> {
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((made_for, client)) = pools.get(&webhook.id)
-            && made_for == webhook
-        {
-            return Ok(client.clone());
-        }
-        let identity = Identity { ca_file: webhook.ca_file.as_deref(), ..Identity::default() };
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(client_config(identity)?)
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(webhook.timeout)
-            .connect_timeout(webhook.timeout.min(Duration::from_secs(10)))
-            .pool_max_idle_per_host(webhook.concurrency)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .dns_resolver(SystemResolver)
-            .user_agent(concat!("analyzer-gateway/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| Reason::new(ReasonCode::Certificate, format!("the client cannot be made: {error}")))?;
-        pools.insert(webhook.id.clone(), (webhook.clone(), client.clone()));
-        Ok(client)
-    }
-}
-
-/// Status and headers count; an endless or broken body does not change the verdict.
-async fn read(mut answer: reqwest::Response) -> Response {
-    let headers = answer.headers().iter();
-    let headers =
-        headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
-    let mut response = Response { status: answer.status().as_u16(), headers: headers.collect(), body: Vec::new() };
-    while let Ok(Some(piece)) = answer.chunk().await {
-        let room = ANSWER_BYTES_MAX - response.body.len();
-        response.body.extend_from_slice(&piece[..piece.len().min(room)]);
-        if response.body.len() == ANSWER_BYTES_MAX {
-            break;
-        }
-    }
-    response
-}
-
-/// What an error without an answer means. The library wraps its causes, so the chain is searched for the telling one.
-fn classify(error: &reqwest::Error, webhook: &Webhook) -> SendError {
-    if error.is_timeout() {
-        let detail = format!("no answer within {} s", webhook.timeout.as_secs());
-        return SendError::Passing(Reason::new(ReasonCode::Timeout, detail));
-    }
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(current) = cause {
-        if let Some(found) = current.downcast_ref::<ResolveError>() {
-            return found.0.clone();
-        }
-        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
-            return SendError::Configuration(Reason::new(ReasonCode::Certificate, tls.to_string()));
-        }
-        if let Some(io) = current.downcast_ref::<std::io::Error>() {
-            // rustls' verdict on a certificate arrives inside an io::Error.
-            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                return SendError::Configuration(Reason::new(ReasonCode::Certificate, tls.to_string()));
-            }
-            if let Some(sent) = from_io(io) {
-                return sent;
-            }
-        }
-        cause = current.source();
-    }
-    SendError::Passing(Reason::new(ReasonCode::ConnectionLost, "the connection broke before the answer"))
-}
-
-fn from_io(error: &std::io::Error) -> Option<SendError> {
-    use std::io::ErrorKind;
-    let passing = |code, detail: &str| Some(SendError::Passing(Reason::new(code, detail)));
-    match error.kind() {
-        ErrorKind::ConnectionRefused => passing(ReasonCode::ConnectionRefused, "the connection was refused"),
-        // Somebody on the same network who is switched off looks like this too: then it is their trouble, not ours.
-        ErrorKind::HostUnreachable if has_route() => {
-            passing(ReasonCode::ConnectionRefused, "the receiver's machine does not answer")
-        }
-        ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown | ErrorKind::HostUnreachable => {
-            Some(SendError::NoNetwork(Reason::new(ReasonCode::NoNetwork, "no route to the receiver")))
-        }
-        ErrorKind::TimedOut => passing(ReasonCode::Timeout, "the connection timed out"),
-        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
-            passing(ReasonCode::ConnectionLost, "the receiver closed the connection")
-        }
-        _ => None,
-    }
-}
-
-/// A lookup holds a thread until the system gives up on it, long after the request has: few at once, so that a dead name
-/// server cannot take the threads that the disk needs.
-static LOOKUPS: Semaphore = Semaphore::const_new(2);
-
-/// Name resolution by the system, with the two failures told apart: no such name, or nobody to ask.
-struct SystemResolver;
-
-impl Resolve for SystemResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let name = name.as_str().to_owned();
+    fn trace(&self, webhook: &Webhook, request: Request) -> BoxFuture<'static, Trace> {
+        let way = Way::new(webhook);
         Box::pin(async move {
-            // Never closed, so there is always a turn to wait for.
-            let _turn = LOOKUPS.acquire().await;
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await;
-            let addresses: Vec<_> = match found {
-                Ok(addresses) => addresses.collect(),
-                Err(error) => {
-                    return Err(Box::new(ResolveError(unresolved(&name, &error))) as Box<dyn Error + Send + Sync>);
+            let mut steps = Steps::default();
+            let answer = match way {
+                Ok(way) => way.exchange(request, &mut steps).await,
+                Err(reason) => {
+                    let error = SendError::Configuration(reason);
+                    steps
+                        .hop::<()>(HopName::Settings, std::future::ready(Err(error)))
+                        .await
+                        .map(|()| Response::default())
                 }
             };
-            Ok(Box::new(addresses.into_iter()) as Addrs)
+            Trace { hops: steps.hops, answer }
         })
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("the name cannot be resolved")]
-struct ResolveError(SendError);
-
-fn unresolved(name: &str, error: &std::io::Error) -> SendError {
-    if !has_route() {
-        return SendError::NoNetwork(Reason::new(ReasonCode::NoNetwork, "this box has no network"));
-    }
-    // glibc and musl give the class only in words.
-    let words = error.to_string();
-    let no_such_name = words.contains("not known") || words.contains("does not") || words.contains("No address");
-    if no_such_name {
-        SendError::Configuration(Reason::new(ReasonCode::UnknownHost, format!("there is no host named {name}")))
-    } else {
-        SendError::Passing(Reason::new(ReasonCode::Timeout, format!("the name {name} cannot be looked up just now")))
+impl WebhookClient {
+    fn way(&self, webhook: &Webhook) -> Result<Arc<Way>, SendError> {
+        let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(way) = ways.get(&webhook.id)
+            && way.made_for == *webhook
+        {
+            return Ok(way.clone());
+        }
+        let way = Arc::new(Way::new(webhook).map_err(SendError::Configuration)?);
+        ways.insert(webhook.id.clone(), way.clone());
+        Ok(way)
     }
 }
 
-/// Whether any route leads out of this machine (`/proc/net/route`, `/proc/net/ipv6_route`; loopback does not count).
-fn has_route() -> bool {
-    let table = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
-    let outward = |line: &&str| !line.starts_with("lo\t");
-    let v4 = table.lines().skip(1).any(|line| outward(&line));
-    let table = std::fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
-    let v6 = table.lines().any(|line| line.starts_with(&"0".repeat(32)) && !line.trim_end().ends_with(" lo"));
-    v4 || v6
+impl Way {
+    fn new(webhook: &Webhook) -> Result<Way, Reason> {
+        let route = Route::new(webhook)?;
+        Ok(Way { made_for: webhook.clone(), route, http: Idle::new(), mllp: Idle::new() })
+    }
+
+    /// One request and its answer, within the timeout.
+    async fn exchange(&self, request: Request, steps: &mut Steps) -> Result<Response, SendError> {
+        let patience = self.made_for.timeout;
+        let deadline = Instant::now() + patience;
+        let is_mllp = self.made_for.url.starts_with("mllp");
+        let exchanging = async {
+            match request {
+                Request::Mllp(message) if is_mllp => self.ask(&message, steps).await,
+                Request::Http(request) if !is_mllp => self.post(&request, steps, deadline).await,
+                Request::Http(_) => Err(SendError::Configuration(mismatch("an mllp:// url takes dialect `hl7` only"))),
+                Request::Mllp(_) => Err(SendError::Configuration(mismatch("this message needs an mllp:// url"))),
+            }
+        };
+        match timeout_at(deadline, exchanging).await {
+            Ok(exchanged) => exchanged,
+            Err(_) => {
+                let detail = format!("no answer within {}", seconds(patience));
+                Err(steps.interrupted(passing(ReasonCode::Timeout, detail)))
+            }
+        }
+    }
+}
+
+impl Way {
+    async fn post(&self, request: &HttpRequest, steps: &mut Steps, deadline: Instant) -> Result<Response, SendError> {
+        let mut message = self.message(request)?;
+        // A kept connection that turns out to be closed gives the request back unsent.
+        while let Some(connection) = self.http.take() {
+            match self.post_on(connection, message, deadline).await {
+                Err(Failed::Unsent(back)) => message = back,
+                Err(Failed::Sent(error)) => return Err(error),
+                Ok(response) => return Ok(response),
+            }
+        }
+        let connection = self.connect(steps).await?;
+        let answering = async {
+            let response = self.post_on(connection, message, deadline).await.map_err(|failed| match failed {
+                Failed::Unsent(_) => passing(ReasonCode::ConnectionLost, "the receiver closed the connection"),
+                Failed::Sent(error) => error,
+            })?;
+            let told = format!("HTTP {}, {} bytes read", response.status, response.body.len());
+            Ok((response, passed(HopName::Answer, told)))
+        };
+        steps.hop(HopName::Answer, answering).await
+    }
+
+    async fn connect(&self, steps: &mut Steps) -> Result<Connection, SendError> {
+        let wire = self.route.dial(steps).await?;
+        let shaken = http1::handshake(TokioIo::new(wire)).await;
+        let (sender, connection) = shaken.map_err(|error| unanswered(&error))?;
+        let mut driver = JoinSet::new();
+        driver.spawn(async move {
+            // How it ended is told to whoever waits for the answer.
+            let _ = connection.await;
+        });
+        Ok(Connection { sender, _driver: driver })
+    }
+
+    async fn post_on(
+        &self,
+        mut connection: Connection,
+        message: Message,
+        deadline: Instant,
+    ) -> Result<Response, Failed> {
+        if connection.sender.ready().await.is_err() {
+            return Err(Failed::Unsent(message));
+        }
+        let sent = connection.sender.try_send_request(message).await;
+        let (head, mut body) = match sent {
+            Ok(answer) => answer.into_parts(),
+            Err(mut failed) => {
+                return Err(match failed.take_message() {
+                    Some(message) => Failed::Unsent(message),
+                    None => Failed::Sent(unanswered(failed.error())),
+                });
+            }
+        };
+        if head.status.as_u16() == 407 && self.route.forwards().is_some() {
+            return Err(Failed::Sent(refused_by_proxy(407)));
+        }
+        let headers = head.headers.iter();
+        let headers =
+            headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+        let mut response = Response { status: head.status.as_u16(), headers: headers.collect(), body: Vec::new() };
+        let patience = deadline.min(Instant::now() + Duration::from_secs(BODY_SECONDS_MAX));
+        let read = timeout_at(patience, read_body(&mut body, &mut response.body)).await;
+        if read.is_ok_and(|is_whole| is_whole) {
+            self.http.keep(connection);
+        }
+        Ok(response)
+    }
+
+    fn message(&self, request: &HttpRequest) -> Result<Message, SendError> {
+        let unsendable = |what: &str| SendError::Configuration(mismatch(what));
+        let url = Url::parse(&self.made_for.url).map_err(|_| unsendable("the url is not an address"))?;
+        let forwards = self.route.forwards();
+        let from = if forwards.is_some() { Position::BeforeScheme } else { Position::BeforePath };
+        let mut builder = hyper::Request::post(&url[from..Position::AfterQuery])
+            .header("host", &url[Position::BeforeHost..Position::AfterPort])
+            .header("user-agent", concat!("analyzer-gateway/", env!("CARGO_PKG_VERSION")))
+            .header("accept", "*/*");
+        if let Some(Some(login)) = forwards {
+            builder = builder.header("proxy-authorization", login);
+        }
+        for (name, value) in self.made_for.headers.iter().chain(&request.headers) {
+            builder = builder.header(name, value);
+        }
+        let body = Full::new(Bytes::from(request.body.clone()));
+        builder.body(body).map_err(|_| unsendable("a header holds a character that headers cannot carry"))
+    }
+
+    /// A message over MLLP. A kept connection that breaks before any of its answer is replaced once: an acknowledgement
+    /// names the message that it is for, and a repeat has the same control id.
+    async fn ask(&self, message: &[u8], steps: &mut Steps) -> Result<Response, SendError> {
+        while let Some(mut wire) = self.mllp.take() {
+            if !mllp::is_idle(&mut wire) {
+                continue;
+            }
+            match mllp::exchange(&mut wire, message).await {
+                Ok(answer) => return Ok(self.acknowledged(wire, answer)),
+                Err(mllp::Broken { began: false, .. }) => break,
+                Err(broken) => return Err(broken.error),
+            }
+        }
+        let mut wire = self.route.dial(steps).await?;
+        let asking = async {
+            let answer = mllp::exchange(&mut wire, message).await.map_err(|broken| broken.error)?;
+            let told = format!("an acknowledgement of {} bytes", answer.message.len());
+            Ok((answer, passed(HopName::Answer, told)))
+        };
+        let answer = steps.hop(HopName::Answer, asking).await?;
+        Ok(self.acknowledged(wire, answer))
+    }
+
+    fn acknowledged(&self, wire: Wire, mut answer: mllp::Answer) -> Response {
+        if answer.is_clean {
+            self.mllp.keep(wire);
+        }
+        answer.message.truncate(ANSWER_BYTES_MAX);
+        Response { status: 200, headers: Vec::new(), body: answer.message }
+    }
+}
+
+type Message = hyper::Request<Full<Bytes>>;
+
+/// Why a connection gave no answer.
+enum Failed {
+    /// It was closed before any of the request went out.
+    Unsent(Message),
+    Sent(SendError),
+}
+
+/// Status and headers count; an endless or broken body does not change the verdict. Returns whether it came to its end.
+async fn read_body(body: &mut Incoming, read: &mut Vec<u8>) -> bool {
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return false };
+        let piece = frame.data_ref().map(|data| data.as_ref()).unwrap_or_default();
+        let room = ANSWER_BYTES_MAX - read.len();
+        read.extend_from_slice(&piece[..piece.len().min(room)]);
+        if piece.len() > room {
+            return false;
+        }
+    }
+    true
+}
+
+/// What hyper's error means when there was no answer.
+fn unanswered(error: &hyper::Error) -> SendError {
+    if let Some(io) = find_io(error) {
+        return from_io(io, "the receiver");
+    }
+    if error.is_parse() {
+        return passing(ReasonCode::ServerError, "what comes back is not HTTP");
+    }
+    passing(ReasonCode::ConnectionLost, "the receiver closed the connection before its answer")
+}
+
+fn mismatch(detail: &str) -> Reason {
+    Reason::new(ReasonCode::CannotRender, detail)
 }

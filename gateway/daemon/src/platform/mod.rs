@@ -7,9 +7,12 @@
 pub mod broker;
 pub mod clock;
 pub mod devices;
+mod dial;
 pub mod disk;
 pub mod http;
+mod mllp;
 pub mod mqtt;
+pub mod probe;
 pub mod pty;
 pub mod serial;
 pub mod serve;
@@ -57,7 +60,7 @@ impl Platform {
             clock: Arc::new(clock::SystemClock::new()),
             serial: Arc::new(serial::SystemSerialBus::default()),
             publisher: Arc::new(publisher),
-            http: Arc::new(http::ReqwestClient::default()),
+            http: Arc::new(http::WebhookClient::default()),
             service: Arc::new(systemd::Systemd),
             entropy: Arc::new(clock::SystemEntropy),
             disk: Arc::new(disk::BlockingDisk),
@@ -142,6 +145,21 @@ pub trait HttpClient: Send + Sync {
     /// Sends one request and returns the answer, or what went wrong before there was one. Follows no redirect, reads a few
     /// kilobytes of the answer's body at most, and waits no longer than the webhook's timeout for all of it.
     fn send(&self, webhook: &Webhook, request: Request) -> BoxFuture<'static, Result<Response, SendError>>;
+
+    /// The same on a connection of its own, with an account of every step on the way. Where connections are not made of
+    /// steps (a simulation) there is only the answer.
+    fn trace(&self, webhook: &Webhook, request: Request) -> BoxFuture<'static, Trace> {
+        let sending = self.send(webhook, request);
+        Box::pin(async move { Trace { hops: Vec::new(), answer: sending.await } })
+    }
+}
+
+/// How a request went. When there is no answer, the last hop is the one that failed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trace {
+    /// From the name's lookup to the answer.
+    pub hops: Vec<probe::Hop>,
+    pub answer: Result<Response, SendError>,
 }
 
 /// No answer came back: the class decides what becomes of the delivery.
@@ -168,6 +186,15 @@ pub enum Serving {
 pub trait HttpServer: Send + Sync {
     /// Serves there until the stop; an error says why it cannot begin.
     fn serve(&self, at: &Serving, router: axum::Router, stop: Stop) -> BoxFuture<'static, Result<(), PortError>>;
+}
+
+impl SendError {
+    /// Why, whatever becomes of the delivery.
+    pub fn reason(&self) -> &Reason {
+        match self {
+            SendError::NoNetwork(reason) | SendError::Passing(reason) | SendError::Configuration(reason) => reason,
+        }
+    }
 }
 
 /// systemd, or nobody.
