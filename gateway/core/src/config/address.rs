@@ -2,8 +2,8 @@
 //!
 //! Invariant: no message quotes an address. It may carry a password or a token.
 
-use super::Broker;
 use super::group::{Field, either};
+use super::{Broker, Secret};
 use std::net::{IpAddr, SocketAddr};
 use url::Url;
 
@@ -16,19 +16,91 @@ pub fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Reads `webhooks[].url`.
-pub fn webhook(field: &Field<'_>, allow_plain: bool) -> Option<Url> {
-    let url = parsed(field, &["https", "http"], "https://example.org/hook")?;
+/// Reads `webhooks[].url`; `mllp`: whether the dialect can go without HTTP.
+pub fn webhook(field: &Field<'_>, allow_plain: bool, mllp: bool) -> Option<Url> {
+    let schemes: &[&str] = if mllp { &["https", "http", "mllps", "mllp"] } else { &["https", "http"] };
+    let url = request_url(field, schemes, "https://example.org/hook")?;
+    let tls = matches!(url.scheme(), "https" | "mllps");
+    if url.scheme().starts_with("mllp") && (!matches!(url.path(), "" | "/") || url.query().is_some()) {
+        field.wrong("has something after the host", "write only `mllps://HOST:PORT`");
+        return None;
+    }
+    if !tls && !url.host_str().is_some_and(is_loopback) && !allow_plain {
+        let with_tls = if url.scheme() == "mllp" { "mllps" } else { "https" };
+        field.wrong(PLAIN, &format!("write `{with_tls}://...`, or add `allow_plain: true` to this webhook"));
+        return None;
+    }
+    Some(url)
+}
+
+/// Reads another web address; `place` is where `allow_plain` would stand. Given back without a slash at its end.
+pub fn web(field: &Field<'_>, allow_plain: bool, example: &str, place: &str) -> Option<String> {
+    let url = request_url(field, &["https", "http"], example)?;
+    if url.scheme() == "http" && !url.host_str().is_some_and(is_loopback) && !allow_plain {
+        field.wrong(PLAIN, &format!("write `https://...`, or add `allow_plain: true` under {place}"));
+        return None;
+    }
+    Some(url.to_string().trim_end_matches('/').to_owned())
+}
+
+fn request_url(field: &Field<'_>, schemes: &[&str], example: &str) -> Option<Url> {
+    let url = parsed(field, schemes, example)?;
     if url.fragment().is_some() {
         field.wrong("has a part after `#`, which is never sent", "remove it, from the `#` on");
         return None;
     }
-    let loopback = url.host_str().is_some_and(is_loopback);
-    if url.scheme() == "http" && !loopback && !allow_plain {
-        field.wrong(PLAIN, "write `https://...`, or add `allow_plain: true` to this webhook");
+    Some(url)
+}
+
+/// Reads `webhooks[].proxy`, which may hold a user name and a password.
+pub fn proxy(field: &Field<'_>) -> Option<Secret> {
+    let text = field.text()?;
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let good = url.is_some_and(|url| url.host_str().is_some_and(|host| !host.is_empty()) && url.path() == "/");
+    if !good {
+        field.wrong("is not the address of a proxy", "write `http://HOST:PORT`, with the proxy's name and port");
+    }
+    good.then(|| Secret::new(text))
+}
+
+/// Reads one of `sources[].origins`: what a browser sends as `Origin`.
+pub fn origin(field: &Field<'_>) -> Option<String> {
+    let text = field.text()?;
+    if text == "*" {
+        return Some(text.to_owned());
+    }
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let origin = url.map(|url| url.origin().ascii_serialization());
+    // A path would make it another word than the one that the browser sends.
+    let origin = origin.filter(|origin| text.trim_end_matches('/').eq_ignore_ascii_case(origin));
+    if origin.is_none() {
+        let suggestion = "write `https://app.example`, with the page's host and nothing after it, or `*` for any page";
+        field.wrong("is not the origin of a web page", suggestion);
+    }
+    origin
+}
+
+/// Reads `http.listen`; the inner `None` is `off`.
+pub fn http_listen(field: &Field<'_>, allow_plain: bool) -> Option<Option<String>> {
+    let text = field.text()?;
+    if text == "off" {
+        return Some(None);
+    }
+    let address = text.parse::<SocketAddr>().ok().filter(|address| address.port() != 0);
+    let Some(address) = address else {
+        field.wrong(
+            "must be an IP address of this box and a port, or off",
+            "write `127.0.0.1:8080` for this box alone, or `0.0.0.0:8080` for the network",
+        );
+        return None;
+    };
+    if !address.ip().is_loopback() && !allow_plain {
+        let suggestion =
+            "write `127.0.0.1:8080` and put a web server with https before it, or add `allow_plain: true` under http";
+        field.wrong("would serve results to the network unencrypted", suggestion);
         return None;
     }
-    Some(url)
+    Some(Some(address.to_string()))
 }
 
 /// Reads `mqtt.url`.

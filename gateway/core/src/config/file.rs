@@ -4,14 +4,16 @@
 //! known keys and its ranges from that schema, so what is documented and what is read cannot differ. Doc comments here are
 //! shown to people by their editor.
 
+mod schema;
+
+pub(in crate::config) use schema::{all_audiences, all_events};
+pub use schema::{schema, schema_of};
+
 use crate::delivery::RetryReading;
-use crate::dialects::DIALECTS;
-use crate::drivers::DRIVERS;
-use crate::event::EventName;
+use crate::dialects::{Mode, PersonalData};
 use crate::session::{CommitPoint, Framing};
-use schemars::generate::SchemaSettings;
-use schemars::transform::{RecursiveTransform, Transform};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schema::{audiences, dialect_names, driver_names, event_words, source_dialects, statuses};
+use schemars::JsonSchema;
 use std::collections::BTreeMap;
 
 /// The settings of one analyzer gateway.
@@ -27,8 +29,14 @@ pub struct File {
     pub analyzers: Option<Vec<Analyzer>>,
     /// The MQTT broker that every event is published to.
     pub mqtt: Option<Mqtt>,
-    /// The HTTP endpoints that events are posted to.
+    /// The gateway's own web address: its API, and the webhooks that come in.
+    pub http: Option<Http>,
+    /// The endpoints that events are posted to.
     pub webhooks: Option<Vec<Webhook>>,
+    /// The webhooks that come in, each at /in/ and its id.
+    pub sources: Option<Vec<Source>>,
+    /// The samples that are expected or received.
+    pub registrations: Option<Registrations>,
     /// Bounds on memory and disk.
     pub limits: Option<Limits>,
     /// How long data is kept.
@@ -58,7 +66,7 @@ pub struct Analyzer {
     /// The language that it speaks.
     #[schemars(schema_with = "driver_names")]
     pub driver: String,
-    /// Where it is plugged in: exactly one of path, usb, by_path and tcp.
+    /// Where it is plugged in: exactly one of path, usb, by_path, tcp and input.
     pub port: Port,
     /// Speed of the serial line. Default: 9600.
     pub baud: Option<u32>,
@@ -79,7 +87,8 @@ pub struct Analyzer {
 /// Where an analyzer is plugged in.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields, extend("oneOf" = [
-    { "required": ["path"] }, { "required": ["usb"] }, { "required": ["by_path"] }, { "required": ["tcp"] }
+    { "required": ["path"] }, { "required": ["usb"] }, { "required": ["by_path"] }, { "required": ["tcp"] },
+    { "required": ["input"] }
 ]))]
 pub struct Port {
     /// A device file, such as /dev/ttyUSB0.
@@ -93,6 +102,8 @@ pub struct Port {
     pub by_path: Option<String>,
     /// A network connection: one of listen and connect.
     pub tcp: Option<Tcp>,
+    /// A barcode scanner that types like a keyboard, such as /dev/input/by-id/usb-...-event-kbd (driver scanner only).
+    pub input: Option<String>,
 }
 
 /// An analyzer on the network.
@@ -135,28 +146,81 @@ pub struct Mqtt {
     pub allow_plain: Option<bool>,
 }
 
-/// One HTTP endpoint.
+/// The gateway's own web address.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Http {
+    /// Address and port of this box, such as 0.0.0.0:8080, or off. Default: 127.0.0.1:8080.
+    pub listen: Option<String>,
+    /// How the box is reached from outside, such as https://gateway.clinic.example.
+    pub public_url: Option<String>,
+    /// The programs that may use the API.
+    pub tokens: Option<Vec<Token>>,
+    /// Longest body taken, in bytes. Default: 4194304.
+    #[schemars(range(min = 1024, max = 67_108_864))]
+    pub body_bytes_max: Option<usize>,
+    /// Whether results may go through the network unencrypted. Default: false.
+    pub allow_plain: Option<bool>,
+}
+
+/// A program that may use the API.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Token {
+    /// What you call this program. Small letters, digits and dashes.
+    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9-]{0,31}$"))]
+    pub id: String,
+    /// The SHA-256 of its token, in 64 hexadecimal digits.
+    #[schemars(regex(pattern = r"^[0-9a-fA-F]{64}$"))]
+    pub hash: String,
+    /// What it may do. Default: read.
+    pub scope: Option<super::Scope>,
+}
+
+/// One endpoint.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Webhook {
     /// What you call this endpoint. Small letters, digits and dashes.
     #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9-]{0,31}$"))]
     pub id: String,
-    /// The address that events are posted to.
+    /// The address that events are posted to: https or http, for dialect hl7 also mllps or mllp.
     pub url: String,
     /// The form of the requests. Default: cloudevents.
     #[schemars(schema_with = "dialect_names")]
     pub dialect: Option<String>,
-    /// The secret that signs the requests.
+    /// The secret that signs the requests, or the key that the receiver asks for.
     pub secret: Option<String>,
     /// A file that holds the secret, instead of secret.
     pub secret_file: Option<String>,
     /// Several secrets, newest first, while one is replaced by another.
     #[schemars(length(min = 1))]
-    pub secrets: Option<Vec<String>>,
-    /// Which events are sent. Default: all.
+    pub secrets: Option<Vec<Secret>>,
+    /// Which events are sent: the gateway's names and the dialect's own. Default: all.
+    #[schemars(length(min = 1), schema_with = "event_words")]
+    pub events: Option<Vec<String>>,
+    /// The analyzers whose events are sent. Default: all.
     #[schemars(length(min = 1))]
-    pub events: Option<Vec<EventName>>,
+    pub analyzers: Option<Vec<String>>,
+    /// Whether quality control runs are sent: include, exclude or only. Default: include.
+    pub qc: Option<super::Qc>,
+    /// Which personal data may leave: none, documented (what the receiver's document asks for) or all. Default: the
+    /// dialect's own, none for partner, else documented.
+    pub personal_data: Option<PersonalData>,
+    /// Whose events are sent (partner only), such as labs. Default: everybody's.
+    #[schemars(schema_with = "audiences")]
+    pub audience: Option<String>,
+    /// Where the attributes of an event stand (cloudevents only): structured (in the body) or binary (in headers).
+    /// Default: structured.
+    pub mode: Option<Mode>,
+    /// Signatures beside those of the dialect.
+    #[schemars(length(min = 1))]
+    pub signatures: Option<Vec<Signature>>,
+    /// Headers sent with every request.
+    pub headers: Option<BTreeMap<String, String>>,
+    /// The statuses that mean success, such as [200, 202, 200-299]. Default: the dialect's own.
+    #[schemars(length(min = 1), schema_with = "statuses")]
+    pub success_statuses: Option<Vec<String>>,
     /// The delays of the attempts, such as [0s, 30s, 5m, 2h, 1d]. Default: the dialect's own table.
     #[schemars(length(min = 1), inner(regex(pattern = r"^(0|[0-9]+(ms|s|m|h|d))$")))]
     pub retry: Option<Vec<String>>,
@@ -168,11 +232,125 @@ pub struct Webhook {
     /// Requests on their way at once. Default: 4.
     #[schemars(range(min = 1, max = 64))]
     pub concurrency: Option<usize>,
-    /// Headers sent with every request.
-    pub headers: Option<BTreeMap<String, String>>,
+    /// Events in one request, where the dialect can carry several. Default: 1.
+    #[schemars(range(min = 1, max = 1000))]
+    pub batch: Option<usize>,
+    /// What keeps its order: the events of one test, of one analyzer, or none. Default: test.
+    pub order: Option<super::Order>,
+    /// After an outage: how many old events a second are sent beside the live ones. Default: no bound.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub backfill_per_second_max: Option<u32>,
+    /// The proxy that the requests go through, such as http://proxy.example:3128.
+    pub proxy: Option<String>,
     /// The certificate authority that signed the endpoint's certificate, as a PEM file.
     pub ca_file: Option<String>,
+    /// The gateway's own certificate, as a PEM file.
+    pub certificate_file: Option<String>,
+    /// The key of that certificate, as a PEM file.
+    pub key_file: Option<String>,
+    /// The receiver's public key: sha256/ and the base64 of its hash. No other key is trusted then.
+    #[schemars(regex(pattern = r"^sha256/[A-Za-z0-9+/]{43}=?$"))]
+    pub pinned_key: Option<String>,
+    /// Whether sending rests. Events are kept meanwhile. Default: false.
+    pub paused: Option<bool>,
     /// Whether results may go through the network unencrypted. Default: false.
+    pub allow_plain: Option<bool>,
+    /// Whether other programs' events in other dialects come here too (cloudevents and template only). Default: false.
+    pub posted: Option<bool>,
+    /// Your own body and headers (template only).
+    pub template: Option<Template>,
+    /// The analyzers' codes as LOINC (fhir and hl7 only), such as WBC: 6690-2.
+    pub loinc: Option<BTreeMap<String, String>>,
+    /// MSH-5, the receiving application (hl7 only).
+    pub receiving_application: Option<String>,
+    /// MSH-6, the receiving facility (hl7 only).
+    pub receiving_facility: Option<String>,
+}
+
+/// A secret: as it is, or with the day on which it runs out.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub enum Secret {
+    /// The secret itself.
+    Plain(String),
+    Dated(DatedSecret),
+}
+
+/// A secret and the day on which it runs out.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct DatedSecret {
+    /// The secret itself.
+    pub secret: Option<String>,
+    /// A file that holds the secret, instead of secret.
+    pub secret_file: Option<String>,
+    /// From then on it is not used: a day, which counts to its end in UTC, or a moment such as 2027-01-31T18:00:00Z.
+    pub valid_until: Option<String>,
+}
+
+/// A signature beside those of the dialect: standard_webhooks, or mac with its secret.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Signature {
+    /// Sign by Standard Webhooks with this secret: whsec_ for v1, whsk_ for v1a.
+    pub standard_webhooks: Option<String>,
+    /// A file that holds that secret, instead of standard_webhooks.
+    pub standard_webhooks_file: Option<String>,
+    /// Send hmac-sha256= and the HMAC of the body in a header of this name.
+    pub mac: Option<String>,
+    /// The secret of mac.
+    pub secret: Option<String>,
+    /// A file that holds the secret of mac, instead of secret.
+    pub secret_file: Option<String>,
+}
+
+/// Your own body and headers. What is filled in stands in {{ }}.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Template {
+    /// The body.
+    pub body: Option<String>,
+    /// A file that holds the body, instead of body.
+    pub body_file: Option<String>,
+    /// Headers with places to fill in.
+    pub headers: Option<BTreeMap<String, String>>,
+}
+
+/// Webhooks that come in.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Source {
+    /// What you call this sender, and the end of its address. Small letters, digits and dashes.
+    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9-]{0,31}$"))]
+    pub id: String,
+    /// The form of the requests.
+    #[schemars(schema_with = "source_dialects")]
+    pub dialect: String,
+    /// The secret that the sender signs with, or the key that it sends.
+    pub secret: Option<String>,
+    /// A file that holds the secret, instead of secret.
+    pub secret_file: Option<String>,
+    /// Several secrets, of which any will do.
+    #[schemars(length(min = 1))]
+    pub secrets: Option<Vec<String>>,
+    /// The web pages that may send from a browser, such as https://app.example, or *. Default: none.
+    pub origins: Option<Vec<String>>,
+    /// The name of the analyzer whose tests these are (test-v0 and cloudevents only). Default: the source's id.
+    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9-]{0,31}$"))]
+    pub analyzer: Option<String>,
+}
+
+/// The samples that are expected or received.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Registrations {
+    /// The address that assigns the laboratory's id to a registration.
+    pub lab_id_url: Option<String>,
+    /// The bearer token for that address.
+    pub lab_id_token: Option<String>,
+    /// A file that holds the token, instead of lab_id_token.
+    pub lab_id_token_file: Option<String>,
+    /// Whether ids may go through the network unencrypted. Default: false.
     pub allow_plain: Option<bool>,
 }
 
@@ -210,59 +388,4 @@ pub struct Retention {
     /// Days that events are kept. Default: 365.
     #[schemars(range(max = 36_500))]
     pub events_kept_days: Option<u32>,
-}
-
-/// The JSON Schema of the whole file (draft 2020-12), for editors.
-pub fn schema() -> Schema {
-    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<File>();
-    without_null(&mut schema);
-    schema
-}
-
-/// The same of one part, without references: what the reader asks for its keys.
-pub fn schema_of<T: JsonSchema>() -> serde_json::Value {
-    let inline = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    let mut schema = inline.into_generator().into_root_schema_for::<T>();
-    without_null(&mut schema);
-    schema.to_value()
-}
-
-/// An optional key is left out, not written as null: takes the nulls that `Option` brings out of the schema.
-fn without_null(schema: &mut Schema) {
-    let null = serde_json::json!({ "type": "null" });
-    RecursiveTransform(|schema: &mut Schema| {
-        if let Some(serde_json::Value::Array(types)) = schema.get_mut("type") {
-            types.retain(|word| word != "null");
-            if let [only] = types.as_slice() {
-                let only = only.clone();
-                schema.insert("type".to_owned(), only);
-            }
-        }
-        if let Some(serde_json::Value::Array(words)) = schema.get_mut("enum") {
-            words.retain(|word| !word.is_null());
-        }
-        let choices = schema.get("anyOf").and_then(|choices| choices.as_array()).cloned().unwrap_or_default();
-        if let [only, other] = choices.as_slice()
-            && *other == null
-            && let Some(only) = only.as_object()
-        {
-            schema.remove("anyOf");
-            for (key, value) in only {
-                if schema.get(key).is_none() {
-                    schema.insert(key.clone(), value.clone());
-                }
-            }
-        }
-    })
-    .transform(schema);
-}
-
-fn driver_names(_: &mut SchemaGenerator) -> Schema {
-    let names: Vec<&str> = DRIVERS.iter().map(|driver| driver.name()).collect();
-    json_schema!({ "type": "string", "enum": names })
-}
-
-fn dialect_names(_: &mut SchemaGenerator) -> Schema {
-    let names: Vec<&str> = DIALECTS.iter().map(|dialect| dialect.name()).collect();
-    json_schema!({ "type": "string", "enum": names })
 }

@@ -6,6 +6,7 @@
 use super::duration;
 use super::file::schema_of;
 use super::tree::{Entry, Mistake, Node, Place, Value};
+use crate::time::Timestamp;
 use schemars::JsonSchema;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -21,6 +22,8 @@ pub trait Outside {
     fn is_file(&self, path: &Path) -> bool;
     /// The IANA names that this machine knows.
     fn time_zones(&self) -> Vec<String>;
+    /// The present time; `None` if what has run out shall not be judged. A last good configuration judges nothing.
+    fn now(&self) -> Option<Timestamp>;
 }
 
 /// What a whole reading shares.
@@ -261,7 +264,7 @@ impl<'a> Field<'a> {
     }
 
     /// One of a few words that are the key's own.
-    fn choice<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+    pub fn choice<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
         let text = self.text()?;
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
             return Some(*value);

@@ -36,6 +36,8 @@ impl Mistake {
 pub struct Node {
     pub value: Value,
     pub place: Place,
+    /// Line and column of a text's first character, from 1: after a quote, under a `|`. `None`: not from a file.
+    pub text_at: Option<(usize, usize)>,
 }
 
 #[derive(Clone, PartialEq)]
@@ -64,11 +66,11 @@ impl fmt::Debug for Node {
 
 impl Node {
     pub fn new(value: Value, place: Place) -> Node {
-        Node { value, place }
+        Node { value, place, text_at: None }
     }
 
     pub fn text(text: impl Into<String>, place: Place) -> Node {
-        Node { value: Value::Text(text.into()), place }
+        Node::new(Value::Text(text.into()), place)
     }
 
     /// The value of that key, if this is a group that has it.

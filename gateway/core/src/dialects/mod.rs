@@ -5,6 +5,9 @@
 pub mod catalogue;
 mod cloudevents;
 mod endpoint;
+mod lab;
+mod local;
+mod partner;
 mod session;
 pub mod standard_webhooks;
 mod template;
@@ -17,12 +20,15 @@ pub use session::session_of;
 pub use template::{Template, TemplateError};
 
 use crate::delivery::{Outcome, RetrySchedule};
-use crate::event::{Event, EventId, EventKind, EventName};
+use crate::event::{AnalyzerId, Event, EventId, EventKind, EventName, Id, Seq};
 use crate::time::{Now, Timestamp};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use std::time::Duration;
 
 /// Every dialect there is. A new one is one file here and one line in this list.
-pub const DIALECTS: &[&dyn Dialect] = &[&cloudevents::CloudEvents, &test_v0::TestV0];
+pub const DIALECTS: &[&dyn Dialect] =
+    &[&cloudevents::CloudEvents, &test_v0::TestV0, &partner::Partner, &session::Session, &lab::Lab];
 
 /// The dialect of that name.
 pub fn dialect(name: &str) -> Option<&'static dyn Dialect> {
@@ -46,10 +52,19 @@ pub trait Dialect: Sync {
         &[]
     }
 
+    /// The event of that name that other programs may post.
+    fn entry(&self, word: &str) -> Option<&'static catalogue::Entry> {
+        self.catalogue().iter().find(|entry| entry.event == word)
+    }
+
+    /// Whether a posted event must name its session.
+    fn numbers_sessions(&self) -> bool {
+        false
+    }
+
     /// Whether a filter may name this event.
     fn speaks(&self, word: &str) -> bool {
-        EventName::from_word(word).is_some_and(|name| self.word(name).is_some())
-            || self.catalogue().iter().any(|entry| entry.event == word)
+        EventName::from_word(word).is_some_and(|name| self.word(name).is_some()) || self.entry(word).is_some()
     }
 
     /// Whether this very event has a form at this endpoint, as far as can be told without its history. An event without a
@@ -57,7 +72,7 @@ pub trait Dialect: Sync {
     fn has_form(&self, event: &Event, endpoint: &Endpoint) -> bool {
         let _ = endpoint;
         match &event.kind.posted {
-            Some(posted) => posted.dialect == self.name() && self.speaks(&posted.event),
+            Some(posted) => posted.dialect == self.name() && self.entry(&posted.event).is_some(),
             None => self.word(event.kind.name).is_some(),
         }
     }
@@ -105,6 +120,11 @@ pub trait Dialect: Sync {
     /// The table used where the YAML writes none.
     fn schedule(&self) -> RetrySchedule {
         RetrySchedule::standard()
+    }
+
+    /// Whether requests in this dialect can be received at all ([`Dialect::accept`]).
+    fn receives(&self) -> bool {
+        false
     }
 
     /// Reads a request that somebody else made in this dialect: who sent it is verified, then its events are taken out.
@@ -206,6 +226,23 @@ pub enum Request {
     Mllp(Vec<u8>),
 }
 
+impl Request {
+    /// The same with this (lower-case) header, in place of another of that name. An MLLP request has none.
+    fn with_header(mut self, name: &str, value: impl Into<String>) -> Request {
+        if let Request::Http(request) = &mut self {
+            request.headers.retain(|(other, _)| other != name);
+            let after_content_type = request.headers.len().min(1);
+            request.headers.insert(after_content_type, (name.to_owned(), value.into()));
+        }
+        self
+    }
+
+    /// The same, marked as a probe.
+    fn marked_as_test(self) -> Request {
+        self.with_header("x-gateway-test", "true")
+    }
+}
+
 /// A POST.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpRequest {
@@ -263,6 +300,42 @@ pub fn retry_after(response: &Response, now: Now) -> Option<Duration> {
     Some(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0)))
 }
 
+/// The event that a probe carries: of no analyzer, at the time of the attempt. It is never stored.
+fn probe_event(id: EventId, attempt: &Attempt<'_>, kind: EventKind) -> Event {
+    Event {
+        seq: Seq(0),
+        id,
+        analyzer: AnalyzerId("webhook-test".to_owned()),
+        received_at: attempt.now.wall,
+        clock: attempt.now.quality,
+        boot: Id([0; 16]),
+        mono: attempt.now.mono,
+        sequence: Some(0),
+        kind,
+    }
+}
+
+/// What [`Dialect::check_secret`] says where the secret is a key that both sides have agreed on and that goes into a header
+/// or a MAC.
+fn check_shared_key(secret: Option<&str>, what: &str) -> Result<(), String> {
+    match secret {
+        None => Err(format!("{what} is missing; write the one that the receiver has as `secret:`")),
+        Some(key) if key.trim() != key || key.is_empty() => {
+            Err(format!("{what} is empty or has blanks at its ends; write it as the receiver has it"))
+        }
+        Some(key) if !key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') => {
+            Err(format!("{what} has characters that a header cannot carry; use letters, digits and signs of ASCII"))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// The one secret of an attempt in a dialect that carries one.
+fn one_secret<'a>(attempt: &Attempt<'a>) -> Result<&'a Secret, RenderError> {
+    let none = "no secret of this webhook is valid any more; write a new one into its settings";
+    attempt.secrets.first().ok_or_else(|| RenderError::settings(none))
+}
+
 /// The one event of a request in a dialect that sends them singly.
 fn single(batch: &[Event]) -> Result<&Event, RenderError> {
     match batch {
@@ -271,7 +344,8 @@ fn single(batch: &[Event]) -> Result<&Event, RenderError> {
     }
 }
 
-/// A POST of this body with its headers: Standard Webhooks' own under the id given, if there is one, then ours.
+/// A POST of this body with its headers: Standard Webhooks' own under the id given, if there is one, then ours, then what
+/// `signatures` of the endpoint adds.
 fn post(
     event: &Event,
     attempt: &Attempt<'_>,
@@ -279,13 +353,53 @@ fn post(
     standard: Option<EventId>,
     body: Vec<u8>,
 ) -> Result<Request, RenderError> {
-    let mut headers = vec![("content-type".to_owned(), content_type.to_owned())];
-    if let Some(id) = standard {
-        let standard = standard_webhooks::headers(attempt, id, &body);
+    post_with(event, attempt, vec![("content-type".to_owned(), content_type.to_owned())], standard, body)
+}
+
+/// The same with headers of the dialect's own, which come first (`content-type` among them). No header stands twice: of two
+/// with one name the first is sent.
+fn post_with(
+    event: &Event,
+    attempt: &Attempt<'_>,
+    own: Vec<(String, String)>,
+    standard: Option<EventId>,
+    body: Vec<u8>,
+) -> Result<Request, RenderError> {
+    let mut secrets = standard.map(|_| attempt.secrets.to_vec()).unwrap_or_default();
+    let mut macs = Vec::new();
+    for signature in &attempt.endpoint.signatures {
+        match signature {
+            Signature::StandardWebhooks(secret) if !secrets.contains(secret) => secrets.push(secret.clone()),
+            Signature::StandardWebhooks(_) => {}
+            Signature::Mac { header, secret } => macs.push((header.clone(), body_mac(secret, &body))),
+        }
+    }
+    let mut headers = own;
+    if standard.is_some() || !secrets.is_empty() {
+        let standard = standard_webhooks::headers(attempt, &secrets, standard.unwrap_or(event.id), &body);
         headers.extend(standard.map_err(|problem| RenderError::settings(problem.to_string()))?);
     }
     headers.extend(gateway_headers(event, attempt));
+    headers.extend(macs);
+    let mut names = std::collections::BTreeSet::new();
+    headers.retain(|(name, _)| names.insert(name.clone()));
     Ok(Request::Http(HttpRequest { headers, body }))
+}
+
+/// `hmac-sha256=` and the HMAC-SHA256 of the body in lower-case hexadecimal: seed 002's MAC. The key is the secret's text.
+fn body_mac(secret: &Secret, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes keys of any length");
+    mac.update(body);
+    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("hmac-sha256={hex}")
+}
+
+/// Marks a request as a probe, where there are headers to mark.
+fn marked(mut request: Request) -> Request {
+    if let Request::Http(request) = &mut request {
+        request.headers.push(("x-gateway-test".to_owned(), "true".to_owned()));
+    }
+    request
 }
 
 /// The headers that we add to any webhook (CONTRACT).

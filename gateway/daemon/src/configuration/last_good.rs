@@ -4,7 +4,8 @@
 //! be what has gone missing. So only the owner may read it.
 
 use super::{Failure, Loaded, Source, yaml};
-use gateway_core::config::{self, Config, Node, Outside, Secret, Value};
+use gateway_core::config::{self, Node, Outside, Value};
+use gateway_core::time::Timestamp;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -41,26 +42,41 @@ pub fn keep_last_good(loaded: &Loaded) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
-/// The text to keep: the merged tree, with the secrets in place of the names of their files.
-pub fn text(tree: &Node, config: &Config) -> String {
+/// Keys that name a file, and the key that holds what is in it.
+const IN_FILES: [(&str, &str); 5] = [
+    ("secret_file", "secret"),
+    ("password_file", "password"),
+    ("standard_webhooks_file", "standard_webhooks"),
+    ("lab_id_token_file", "lab_id_token"),
+    ("body_file", "body"),
+];
+
+/// The text to keep: the merged tree, with secrets and templates in place of the names of their files.
+pub fn text(tree: &Node) -> String {
     let mut tree = tree.clone();
-    if let Some(mqtt) = tree.get_mut("mqtt") {
-        inline(mqtt, "password_file", "password", config.mqtt.password.as_ref());
-    }
-    if let Some(Value::List(webhooks)) = tree.get_mut("webhooks").map(|node| &mut node.value) {
-        for (node, webhook) in webhooks.iter_mut().zip(&config.webhooks) {
-            inline(node, "secret_file", "secret", webhook.secrets.first().map(|dated| &dated.secret));
-        }
-    }
+    inline(&mut tree);
     format!("{HEAD}{}", tree.to_yaml())
 }
 
-fn inline(group: &mut Node, key_file: &str, key: &str, secret: Option<&Secret>) {
-    let (Value::Group(entries), Some(secret)) = (&mut group.value, secret) else { return };
-    for entry in entries.iter_mut().filter(|entry| entry.key == key_file) {
-        entry.key = key.to_owned();
-        entry.node.value = Value::Text(secret.expose().to_owned());
+fn inline(node: &mut Node) {
+    match &mut node.value {
+        Value::List(items) => items.iter_mut().for_each(inline),
+        Value::Group(entries) => {
+            for entry in entries {
+                match IN_FILES.iter().find(|(key, _)| *key == entry.key) {
+                    Some((_, key)) => inline_file(&mut entry.key, &mut entry.node, key),
+                    None => inline(&mut entry.node),
+                }
+            }
+        }
+        Value::Nothing | Value::Text(_) => {}
     }
+}
+
+fn inline_file(written: &mut String, node: &mut Node, key: &str) {
+    let Some(Ok(text)) = node.as_text().map(|path| super::Machine.read(Path::new(path))) else { return };
+    node.value = Value::Text(if key == "body" { text } else { text.trim().to_owned() });
+    *written = key.to_owned();
 }
 
 /// Reads the last good settings of the first of these folders that has some.
@@ -96,5 +112,9 @@ impl Outside for Lenient {
 
     fn time_zones(&self) -> Vec<String> {
         super::Machine.time_zones()
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        None
     }
 }

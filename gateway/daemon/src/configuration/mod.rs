@@ -12,7 +12,10 @@ mod yaml;
 
 pub use last_good::keep_last_good;
 
+use crate::platform::Clock;
+use crate::platform::clock::SystemClock;
 use gateway_core::config::{self, Config, Gateway, Mistake, Node, Outside, Place, Value, Variable};
+use gateway_core::time::{ClockQuality, Timestamp};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fmt;
@@ -169,7 +172,7 @@ fn read(source: &Source) -> Result<Loaded, (Failure, Vec<PathBuf>)> {
     mistakes.extend(config::overlay(&mut tree, &state_dir_argument(source)));
     match config::read(&tree, &Machine) {
         Ok(config) if mistakes.is_empty() => {
-            let text = last_good::text(&tree, &config);
+            let text = last_good::text(&tree);
             Ok(Loaded::new(config, path, text))
         }
         Ok(_) => fail(mistakes, Some(&tree), shown),
@@ -229,5 +232,10 @@ impl Outside for Machine {
 
     fn time_zones(&self) -> Vec<String> {
         jiff::tz::db().available().map(|name| name.as_str().to_owned()).collect()
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        let now = SystemClock::new().now();
+        (now.quality != ClockQuality::Unset).then_some(now.wall)
     }
 }

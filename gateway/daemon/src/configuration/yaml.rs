@@ -44,6 +44,19 @@ fn place(span: &Span) -> Place {
     Place::At { line: span.start.line(), column: span.start.col() + 1 }
 }
 
+/// Where the first character of a text stands: quotes come before it; a block's place is its first line that is not blank.
+fn text_at(value: &Value, style: ScalarStyle, place: &Place) -> Option<(usize, usize)> {
+    let (Value::Text(text), Place::At { line, column }) = (value, place) else { return None };
+    match style {
+        ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => Some((*line, column + 1)),
+        ScalarStyle::Literal | ScalarStyle::Folded => {
+            let blank = text.len() - text.trim_start_matches('\n').len();
+            Some((line.saturating_sub(blank), *column))
+        }
+        _ => Some((*line, *column)),
+    }
+}
+
 /// A list or a group that is not at its end yet.
 enum Open {
     List(Vec<Node>, Place),
@@ -82,7 +95,8 @@ impl Builder {
                 self.refuse_marks(anchor, tag.is_some(), &place);
                 let nothing = style == ScalarStyle::Plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
                 let value = if nothing { Value::Nothing } else { Value::Text(text.into_owned()) };
-                self.put(Node::new(value, place));
+                let text_at = text_at(&value, style, &place);
+                self.put(Node { text_at, ..Node::new(value, place) });
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.refuse_marks(anchor, tag.is_some(), &place);

@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 /// The speeds that serial adapters know.
 const BAUDS: [u32; 12] = [300, 600, 1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800];
 
+/// The driver whose device may be a keyboard.
+const SCANNER: &str = "scanner";
+
 pub fn read(root: &Group<'_>, limits: &Limits) -> Vec<Analyzer> {
     // The events that the gateway states about itself bear this id.
     let mut taken = BTreeMap::from([("gateway".to_owned(), Place::Whole)]);
@@ -24,6 +27,10 @@ pub fn read(root: &Group<'_>, limits: &Limits) -> Vec<Analyzer> {
         if let Some(port) = &port {
             used.note(&group, port, id.as_deref());
             refuse_line_settings(&group, port);
+            if matches!(port, Port::Input(_)) && driver.is_some_and(|driver| driver.name() != SCANNER) {
+                let suggestion = format!("write `driver: {SCANNER}`, or the port that the analyzer is plugged into");
+                group.wrong("port", "is a keyboard, which only a barcode scanner types on", &suggestion);
+            }
         }
         let line = line(&group);
         let commits = [("frame", CommitPoint::Frame), ("message", CommitPoint::Message)];
@@ -92,9 +99,13 @@ fn baud(field: &Field<'_>) -> Option<u32> {
 
 /// A speed that nothing uses would be ignored in silence.
 fn refuse_line_settings(group: &Group<'_>, port: &Port) {
-    if matches!(port, Port::TcpListen(_) | Port::TcpConnect(_)) {
-        let keys = ["baud", "data_bits", "parity", "stop_bits"];
-        group.refuse(&keys, "has no meaning for a tcp port", "remove this line; the terminal server sets it");
+    let keys = ["baud", "data_bits", "parity", "stop_bits"];
+    match port {
+        Port::TcpListen(_) | Port::TcpConnect(_) => {
+            group.refuse(&keys, "has no meaning for a tcp port", "remove this line; the terminal server sets it");
+        }
+        Port::Input(_) => group.refuse(&keys, "has no meaning for a keyboard", "remove this line"),
+        _ => {}
     }
 }
 

@@ -1,13 +1,16 @@
 //! From the tree to the settings: all of them, or every mistake at once.
 
 mod analyzers;
-mod destinations;
+mod endpoint;
+mod http;
+mod mqtt;
 mod ports;
 mod secrets;
+mod webhooks;
 
 use super::group::{Context, Group, Outside, instead};
-use super::tree::{Mistake, Node, Place};
-use super::{Config, Gateway, Http, Limits, Registrations, Retention, file};
+use super::tree::{Mistake, Node, Place, Value};
+use super::{Config, Gateway, Limits, Retention, Source, file};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -28,18 +31,38 @@ fn root<'a>(context: &'a Context<'a>, tree: &'a Node) -> Config {
     let root = Group::open::<file::File>(context, Some(tree), "", Place::Whole);
     version(&root);
     let limits = limits(&root);
-    let (gateway, http) = (gateway(&root), Http::default());
+    let (gateway, http) = (gateway(&root), http::read(&root));
+    let ports = written_analyzers(&root);
+    let sources = http::sources(&root, &ports);
+    let analyzers = filter_words(ports, &sources);
+    let around = webhooks::Surroundings { gateway: &gateway, http: &http, analyzers };
     Config {
         analyzers: analyzers::read(&root, &limits),
-        mqtt: destinations::mqtt(&root),
-        webhooks: destinations::webhooks(&root, &gateway, &http),
-        sources: Vec::new(),
-        registrations: Registrations::default(),
+        mqtt: mqtt::read(&root),
+        webhooks: webhooks::read(&root, &around),
+        sources,
+        registrations: http::registrations(&root),
         gateway,
         http,
         limits,
         retention: retention(&root),
     }
+}
+
+/// The ids under `analyzers`, whatever else may be wrong with them: one mistake there is not also one in each filter.
+fn written_analyzers(root: &Group<'_>) -> Vec<String> {
+    let Some(Value::List(items)) = root.get("analyzers").map(|field| &field.node.value) else { return Vec::new() };
+    items.iter().filter_map(|item| item.get("id")?.as_text().map(str::to_owned)).collect()
+}
+
+/// Every analyzer whose events there may be: those with a port, those whose tests come in, the gateway itself.
+fn filter_words(ports: Vec<String>, sources: &[Source]) -> Vec<String> {
+    let mut words = ports;
+    let received = sources.iter().filter_map(|source| source.analyzer.as_ref());
+    words.extend(received.map(|id| id.0.clone()).chain(["gateway".to_owned()]));
+    words.sort();
+    words.dedup();
+    words
 }
 
 fn version(root: &Group<'_>) {

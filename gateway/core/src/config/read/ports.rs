@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 /// Where udev names adapters by their socket.
 const BY_PATH: &str = "/dev/serial/by-path/";
-const WAYS: [&str; 4] = ["path", "usb", "by_path", "tcp"];
+const WAYS: [&str; 5] = ["path", "usb", "by_path", "tcp", "input"];
 const EXAMPLES: &str = "write one of `path: /dev/ttyUSB0`, `usb: 0403:6001`, `by_path: ...` and `tcp: ...` \
      (`analyzer-gateway devices` shows what is plugged in)";
 
@@ -27,8 +27,9 @@ pub fn read(analyzer: &Group<'_>) -> Option<Port> {
     let usb = usb(&group);
     let by_path = group.get("by_path").and_then(|field| by_path(&field));
     let tcp = group.get("tcp").is_some().then(|| tcp(&group)).flatten();
+    let input = group.get("input").and_then(|field| field.path(false)).map(Port::Input);
     match written.as_slice() {
-        [_] => path.or(usb).or(by_path).or(tcp),
+        [_] => path.or(usb).or(by_path).or(tcp).or(input),
         [] if analyzer.context.mistakes.borrow().len() > noted => None,
         [] => {
             analyzer.wrong("port", "does not say where the analyzer is plugged in", EXAMPLES);

@@ -1,0 +1,67 @@
+//! `mqtt:`
+
+use super::secrets;
+use crate::config::group::Group;
+use crate::config::{Broker, Mqtt, address, file};
+
+pub fn read(root: &Group<'_>) -> Mqtt {
+    let group = root.group::<file::Mqtt>("mqtt");
+    let default = Mqtt::default();
+    let allow_plain = group.flag("allow_plain");
+    let broker = group.get("url").map_or(Some(Broker::Embedded), |field| address::broker(&field, allow_plain));
+    let mqtt = Mqtt {
+        broker: broker.clone().unwrap_or(default.broker),
+        topic_prefix: topic_prefix(&group).unwrap_or(default.topic_prefix),
+        packet_bytes_max: group.number("packet_bytes_max", default.packet_bytes_max),
+        window: group.number("window", default.window),
+        user: group.text("user"),
+        password: secrets::one(&group, "password", "password_file"),
+        ca_file: group.path("ca_file", true),
+        certificate_file: group.path("certificate_file", true),
+        key_file: group.path("key_file", true),
+    };
+    let login = ["user", "password", "password_file"];
+    let tls = ["ca_file", "certificate_file", "key_file"];
+    match broker {
+        Some(Broker::Embedded) => {
+            let remove = "remove this line, or write the broker's address as `url`";
+            group.refuse(&login, "has no meaning for the embedded broker", remove);
+            group.refuse(&tls, "has no meaning for the embedded broker", remove);
+        }
+        Some(Broker::Url { tls: false, .. }) => {
+            group.refuse(
+                &tls,
+                "has no meaning without encryption",
+                "write `mqtts://...` as `url`, or remove this line",
+            );
+        }
+        _ => {}
+    }
+    if group.get("user").is_none() {
+        group.refuse(&["password", "password_file"], "belongs to `user`, which is missing", "add `user:`");
+    }
+    certificate_pair(&group);
+    mqtt
+}
+
+fn topic_prefix(group: &Group<'_>) -> Option<String> {
+    let field = group.get("topic_prefix")?;
+    let prefix = field.text()?;
+    let bad = |c: char| matches!(c, '#' | '+') || c.is_control();
+    if prefix.contains(bad) || prefix.starts_with(['/', '$']) || prefix.ends_with('/') || prefix.len() > 200 {
+        field.wrong("is not the beginning of a topic", "write words with `/` between them, without `#` and `+`");
+        return None;
+    }
+    Some(prefix.to_owned())
+}
+
+/// A certificate of the gateway's own is of use only with its key.
+pub fn certificate_pair(group: &Group<'_>) {
+    match (group.get("certificate_file"), group.get("key_file")) {
+        (Some(field), None) => field.wrong("belongs to `key_file`, which is missing", "add `key_file:`"),
+        (None, Some(field)) => {
+            field.wrong("belongs to `certificate_file`, which is missing", "add `certificate_file:`")
+        }
+        _ => {}
+    }
+}
