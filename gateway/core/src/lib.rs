@@ -9,7 +9,9 @@
 //! 4. [`event`]: the domain fact that a message states.
 //! 5. [`dialects`]: an event in the words of one receiver, and what that receiver's answer means.
 //! 6. [`delivery`]: what happens to a delivery after each answer.
-//! 7. [`config`]: all of it, chosen by one YAML file ([`error`]: what is wrong in there); [`health`]: all of it, at a glance.
+//! 7. [`registration`]: a sample expected or received, and the events that follow from it; [`manifest`]: proof of what an
+//!    endpoint was sent.
+//! 8. [`config`]: all of it, chosen by one YAML file ([`error`]: what is wrong in there); [`health`]: all of it, at a glance.
 //!
 //! Invariant: this crate depends on no runtime, no database and no network crate, and reads no clock, file, environment
 //! or randomness. Its `Cargo.toml` shows it and `tests/tidy.rs` holds it.
@@ -22,6 +24,8 @@ pub mod error;
 pub mod event;
 pub mod framing;
 pub mod health;
+pub mod manifest;
 pub mod mutants;
+pub mod registration;
 pub mod session;
 pub mod time;

@@ -415,5 +415,8 @@ fn gateway_headers(event: &Event, attempt: &Attempt<'_>) -> Vec<(String, String)
     if attempt.historical {
         headers.push(("x-gateway-historical".to_owned(), "true".to_owned()));
     }
+    if event.erased {
+        headers.push(("x-gateway-erased".to_owned(), "true".to_owned()));
+    }
     headers
 }

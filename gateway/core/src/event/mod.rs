@@ -336,6 +336,8 @@ pub struct Event {
     /// Its place in its session, from 0, fixed at commit; only where it belongs to one
     /// ([`session_of`](crate::dialects::session_of)).
     pub sequence: Option<u64>,
+    /// Whether a person's data was taken out of it after it was stored.
+    pub erased: bool,
     pub kind: EventKind,
 }
 
@@ -387,6 +389,8 @@ impl Event {
             posted: &'a Option<Posted>,
             #[serde(skip_serializing_if = "Option::is_none")]
             sequence: Option<u64>,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            erased: bool,
             #[serde(skip_serializing_if = "Option::is_none")]
             details: &'a Option<Value>,
         }
@@ -406,6 +410,7 @@ impl Event {
             registration: &kind.registration,
             posted: &kind.posted,
             sequence: self.sequence,
+            erased: self.erased,
             details: &kind.details,
         };
         serde_json::to_string(&data).expect("these types have only string keys")

@@ -244,6 +244,7 @@ fn as_event(place: usize, analyzer: &AnalyzerId, kind: EventKind) -> Event {
         boot: Id([0; 16]),
         mono: Mono(0),
         sequence: None,
+        erased: false,
         kind,
     }
 }

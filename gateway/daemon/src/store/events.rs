@@ -4,7 +4,7 @@
 
 use super::error::StoreError;
 use super::hand::Writer;
-use super::{Committed, NewEntry, captures};
+use super::{Committed, NewEntry, captures, facts, registrations};
 use gateway_core::delivery::{Reason, ReasonCode};
 use gateway_core::event::{AnalyzerId, Event, EventId, EventKind, EventName, Gap, Id, Seq, TestId, TestState};
 use gateway_core::session::RunningTest;
@@ -20,7 +20,9 @@ const CORRECTION_MS_MIN: i64 = 1_000;
 /// Events of one test that are read at once at most; a run of an hour has a few hundred.
 const HISTORY_EVENTS_MAX: i64 = 20_000;
 /// Columns of [`read`].
-pub(super) const COLUMNS: &str = "seq, id, analyzer, received_at, clock, boot, mono, evicted, body";
+pub(super) const COLUMNS: &str = "seq, id, analyzer, received_at, clock, boot, mono, evicted, body,
+     (SELECT sequence FROM facts WHERE facts.seq = events.seq),
+     EXISTS (SELECT 1 FROM facts WHERE facts.seq = events.seq AND facts.erased_at IS NOT NULL)";
 const EVICTED: &str = "data_evicted";
 const UNREADABLE: &str = "unreadable";
 
@@ -35,11 +37,13 @@ pub(super) fn commit(writer: &mut Writer, entry: &NewEntry, boot: Id) -> Result<
             committed.last = committed.last.max(known);
             continue;
         }
-        let seq = insert(&writer.connection, *id, &entry.analyzer, entry.at, boot, capture, kind)?;
+        let origin = Origin { at: entry.at, boot, capture };
+        let seq = registrations::store(&writer.connection, *id, &entry.analyzer, origin, kind)?;
         committed.stored += 1;
         committed.last = seq;
         stored = Some((stored.map_or(seq, |(first, _)| first), seq));
     }
+    committed.sequence = facts::sequence_of(&writer.connection, committed.last)?;
     if let Some(capture) = capture {
         captures::note_events(&writer.connection, capture, stored, committed.repeated > 0)?;
     }
@@ -69,7 +73,15 @@ pub(super) fn abandon_unfinished(
     captures::note_events(connection, last, Some((seq, seq)), false)
 }
 
-/// Appends one event.
+/// Where and when an event comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin {
+    pub at: Now,
+    pub boot: Id,
+    pub capture: Option<i64>,
+}
+
+/// Appends one event of no registration.
 pub(super) fn insert(
     connection: &Connection,
     id: EventId,
@@ -79,7 +91,20 @@ pub(super) fn insert(
     capture: Option<i64>,
     kind: &EventKind,
 ) -> Result<Seq, StoreError> {
-    let body = serde_json::to_string(kind).map_err(|_| StoreError::new("an event cannot be written as JSON"))?;
+    append(connection, id, analyzer, Origin { at, boot, capture }, kind, None)
+}
+
+/// Appends one event and what is remarkable about it; `registration` is the number of the one that it belongs to.
+pub(super) fn append(
+    connection: &Connection,
+    id: EventId,
+    analyzer: &AnalyzerId,
+    origin: Origin,
+    kind: &EventKind,
+    registration: Option<i64>,
+) -> Result<Seq, StoreError> {
+    let Origin { at, boot, capture } = origin;
+    let body = json(kind)?;
     let test = kind.test.as_ref();
     connection
         .prepare_cached(
@@ -100,7 +125,14 @@ pub(super) fn insert(
             capture,
             body,
         ])?;
-    Ok(Seq(connection.last_insert_rowid()))
+    let seq = Seq(connection.last_insert_rowid());
+    facts::note(connection, seq, kind, registration, at)?;
+    Ok(seq)
+}
+
+/// The body of a row.
+pub(super) fn json(kind: &EventKind) -> Result<String, StoreError> {
+    serde_json::to_string(kind).map_err(|_| StoreError::new("an event cannot be written as JSON"))
 }
 
 pub(super) fn seq_of(connection: &Connection, id: EventId) -> Result<Option<Seq>, StoreError> {
@@ -133,7 +165,8 @@ pub(super) fn read(row: &Row<'_>) -> Result<Event, rusqlite::Error> {
         clock: ClockQuality::from_word(&clock),
         boot: Id(row.get(5)?),
         mono: Mono(row.get::<_, i64>(6)?.cast_unsigned()),
-        sequence: None,
+        sequence: row.get::<_, Option<i64>>(9)?.map(i64::cast_unsigned),
+        erased: row.get(10)?,
         kind,
     })
 }
@@ -158,6 +191,12 @@ fn spoilt(event: &Event) -> Option<Reason> {
 pub(super) fn get(connection: &Connection, seq: Seq) -> Result<Option<Event>, StoreError> {
     let mut select = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE seq = ?1"))?;
     Ok(select.query_row([seq.0], read).optional()?)
+}
+
+/// The event of that id.
+pub(super) fn by_id(connection: &Connection, id: EventId) -> Result<Option<Event>, StoreError> {
+    let mut select = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE id = ?1"))?;
+    Ok(select.query_row([id.0], read).optional()?)
 }
 
 /// The next events of the log, whoever they are for.

@@ -19,25 +19,31 @@
 //! which the next start need not check the file.
 
 mod attempts;
+mod audit;
 mod captures;
 mod connect;
 mod deliveries;
 mod destinations;
 mod done;
+mod erase;
 mod error;
 mod events;
 mod evict;
+mod facts;
 mod files;
 mod graft;
 mod hand;
 mod head;
+mod manifests;
 mod migrate;
 mod open;
 pub mod patch;
 mod read_store;
 mod redrive;
+mod registrations;
 mod retention;
 mod salvage;
+mod tokens;
 mod types;
 mod writer;
 
@@ -48,8 +54,8 @@ pub use head::HeadWatch;
 pub use read_store::{Counts, DestinationCounts, ReadStore};
 pub use redrive::RedriveWatch;
 pub use types::{
-    AttemptNote, Backlog, Committed, DeadLetter, Delivery, DestinationId, Filter, LiveMove, LivePart, Missing,
-    NewEntry, Page, PostedFilter, Record, Row, Selection,
+    AttemptNote, AuditEntry, Backlog, Committed, DeadLetter, Delivery, DestinationId, Erased, Filter, LiveMove, LivePart,
+    Missing, NewEntry, Page, PostedFilter, Record, Row, Selection, StoredToken, Subject,
 };
 
 use crate::platform::{Clock, Disk};
@@ -198,6 +204,11 @@ impl Store {
     /// One event.
     pub async fn event(&self, seq: Seq) -> Result<Option<Event>, StoreError> {
         self.read(move |connection| events::get(connection, seq)).await
+    }
+
+    /// The event of that id.
+    pub async fn event_by_id(&self, id: EventId) -> Result<Option<Event>, StoreError> {
+        self.read(move |connection| events::by_id(connection, id)).await
     }
 
     /// The exact bytes of the message that an event was read from; `None` if it came from silence or they are gone.

@@ -14,6 +14,14 @@ CREATE TABLE facts (
 CREATE UNIQUE INDEX facts_by_session ON facts (session, sequence) WHERE session IS NOT NULL;
 CREATE INDEX facts_by_registration ON facts (registration, seq) WHERE registration IS NOT NULL;
 
+-- How far each session has counted. It stays longer than the session's events, so that a session that is still alive never
+-- starts from 0 again.
+CREATE TABLE sessions (
+    session TEXT    PRIMARY KEY,
+    next    INTEGER NOT NULL,                -- the number of its next event
+    last_at INTEGER                          -- when it was last heard of; null: while the clock could not be trusted
+) STRICT, WITHOUT ROWID;
+
 -- While a backlog is sent beside the live events: a second cursor over the live part of the log. Everything that belongs to
 -- the destination after `split` up to `cursor` and has no row in `deliveries` is done. The row goes when the first cursor
 -- reaches `split`, and that cursor then jumps here.
@@ -31,10 +39,12 @@ ALTER TABLE attempts ADD COLUMN ordinal INTEGER;
 
 -- Samples expected or received.
 CREATE TABLE registrations (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, -- the integer id
-    id     TEXT    NOT NULL UNIQUE,           -- the id that outsiders use
-    body   TEXT    NOT NULL                   -- Registration as JSON
+    number        INTEGER PRIMARY KEY AUTOINCREMENT, -- the integer id
+    id            TEXT    NOT NULL UNIQUE,    -- the id that outsiders use
+    awaits_lab_id INTEGER NOT NULL DEFAULT 0, -- 1: it is complete and the laboratory has given it no id
+    body          TEXT    NOT NULL            -- Registration as JSON
 ) STRICT;
+CREATE INDEX registrations_without_lab_id ON registrations (number) WHERE awaits_lab_id = 1;
 
 -- Which sample ids lead to a registration; the newest registration of a sample id counts.
 CREATE TABLE registration_samples (

@@ -1,8 +1,8 @@
 //! The values that go into the store and come out of it.
 
-use gateway_core::config::Qc;
+use gateway_core::config::{Qc, Scope};
 use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
-use gateway_core::event::{AnalyzerId, EventId, EventKind, Lane, Seq};
+use gateway_core::event::{AnalyzerId, EventId, EventKind, Lane, Seq, TestId};
 use gateway_core::time::{Now, Timestamp};
 
 /// How one destination is called: `mqtt`, or `webhook:<id>`.
@@ -46,8 +46,11 @@ pub struct Committed {
     pub stored: usize,
     /// Events whose id was known already.
     pub repeated: usize,
-    /// The newest of the stored events, else of the repeated ones; 0 if the entry had no events.
+    /// The newest of the stored events, else of the repeated ones; 0 if the entry had no events. Events that followed from
+    /// these are not counted.
     pub last: Seq,
+    /// The place of that event in its session, if it belongs to one.
+    pub sequence: Option<u64>,
 }
 
 /// An undone delivery that the cursor has passed.
@@ -177,4 +180,72 @@ pub struct Missing {
     /// Ordinals, both ends included.
     pub ordinals: Vec<(u64, u64)>,
     pub ids: Vec<EventId>,
+}
+
+/// Whose data is to be erased.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// The clinic's id of a patient, as analyzers and registrations have it.
+    Patient(String),
+    /// A sample's id.
+    Sample(String),
+    /// A registration's id; its retests, and what it is a retest of, are the same person's.
+    Registration(String),
+    /// A partner's user (seed 001, `dataDeletionRequest`): whoever has this integer id, this e-mail address or this telephone
+    /// number.
+    User { id: Option<i64>, email: Option<String>, phone: Option<String> },
+}
+
+/// Only which kind it is: the words are about a person.
+impl std::fmt::Debug for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Subject::Patient(_) => "Patient",
+            Subject::Sample(_) => "Sample",
+            Subject::Registration(_) => "Registration",
+            Subject::User { .. } => "User",
+        })
+    }
+}
+
+/// What an erasure has done.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Erased {
+    /// Events that had something of the person in them.
+    pub events: u64,
+    /// Messages whose received bytes are gone.
+    pub captures: u64,
+    /// The registrations that are left as tombstones.
+    pub registrations: Vec<String>,
+    /// The tests whose results stay without a person.
+    pub tests: Vec<TestId>,
+    /// Whether the bytes are gone from the database's files too. If not, a reader was in the way, and the next sweep of the
+    /// store does it.
+    pub wiped: bool,
+    /// Damaged databases that were set aside beside this one, from which nothing is erased: a person should delete them.
+    pub set_aside: Vec<String>,
+}
+
+/// One line of the audit log: who read or did what. Ids only, never what was read, and never a sample's id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    pub at: Timestamp,
+    /// A token's id, `socket`, `mqtt`, `source:<id>` or `gateway`.
+    pub client: String,
+    /// `read`, `redrive`, `erase` ...
+    pub action: String,
+    /// `registration/1234-5678`, `webhook/lims` ...
+    pub object: String,
+    /// `ok`, or why it was refused.
+    pub outcome: String,
+}
+
+/// A client that `token add` has made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredToken {
+    pub id: String,
+    /// SHA-256 of the token in hexadecimal.
+    pub hash: String,
+    pub scope: Scope,
+    pub added_at: Timestamp,
 }

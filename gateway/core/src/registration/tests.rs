@@ -1,0 +1,1 @@
+//! Which events follow from what; written next.

@@ -1,0 +1,53 @@
+//! The tables `facts` and `sessions`: what is remarkable about an event, and how far each session has counted.
+//!
+//! Invariant: the numbers of a session are 0, 1, 2 ... in the order of the log, each given out once, in the transaction that
+//! stores its event. Retention and eviction take events, never the count of a session that may still be alive.
+
+use super::error::StoreError;
+use gateway_core::dialects::session_of;
+use gateway_core::event::{EventKind, Seq};
+use gateway_core::time::{ClockQuality, Now};
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// Notes what is remarkable about an event that was just stored: nothing about most of them. `registration` is the number of
+/// the one that it belongs to.
+pub(super) fn note(
+    connection: &Connection,
+    seq: Seq,
+    kind: &EventKind,
+    registration: Option<i64>,
+    at: Now,
+) -> Result<(), StoreError> {
+    let qc = kind.test.as_ref().is_some_and(|test| test.qc);
+    let posted = kind.posted.as_ref().map(|posted| posted.dialect.as_str());
+    let session = session_of(kind);
+    if !qc && posted.is_none() && session.is_none() && registration.is_none() {
+        return Ok(());
+    }
+    let sequence = session.as_deref().map(|session| next_of(connection, session, at)).transpose()?;
+    connection
+        .prepare_cached(
+            "INSERT INTO facts (seq, qc, posted, session, sequence, registration) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![seq.0, qc, posted, session, sequence, registration])?;
+    Ok(())
+}
+
+/// The next number of a session, taken.
+fn next_of(connection: &Connection, session: &str, at: Now) -> Result<i64, StoreError> {
+    let trusted = matches!(at.quality, ClockQuality::Synchronized | ClockQuality::Corrected);
+    let next = connection
+        .prepare_cached(
+            "INSERT INTO sessions (session, next, last_at) VALUES (?1, 1, ?2)
+             ON CONFLICT (session) DO UPDATE SET next = next + 1, last_at = excluded.last_at RETURNING next - 1",
+        )?
+        .query_row(params![session, trusted.then_some(at.wall.0)], |row| row.get(0))?;
+    Ok(next)
+}
+
+/// The place of an event in its session.
+pub(super) fn sequence_of(connection: &Connection, seq: Seq) -> Result<Option<u64>, StoreError> {
+    let mut select = connection.prepare_cached("SELECT sequence FROM facts WHERE seq = ?1")?;
+    let found: Option<Option<i64>> = select.query_row([seq.0], |row| row.get(0)).optional()?;
+    Ok(found.flatten().map(i64::cast_unsigned))
+}
