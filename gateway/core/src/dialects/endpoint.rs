@@ -83,15 +83,6 @@ pub enum Signature {
 }
 
 impl Endpoint {
-<<<<<<< HEAD
-    /// What a receiver may see of this event: the event itself, or a copy with the personal data left out
-    /// ([`PersonalData::None`] says what that is).
-    pub fn visible<'a>(&self, event: &'a Event) -> Cow<'a, Event> {
-        match self.personal_data {
-            PersonalData::None => Cow::Owned(anonymous(event.clone())),
-            PersonalData::Documented | PersonalData::All => Cow::Borrowed(event),
-        }
-=======
     /// `http.public_url` and these parts of a path, each escaped; an empty last one gives a slash at the end. `None` without
     /// a public URL.
     pub fn link(&self, path: &[&str]) -> Option<String> {
@@ -100,10 +91,13 @@ impl Endpoint {
         Some(url.into())
     }
 
-    /// What a receiver may see of this event: the event itself, or a copy with the personal data left out.
-    pub fn visible<'a>(&self, event: &'a Event) -> std::borrow::Cow<'a, Event> {
-        std::borrow::Cow::Borrowed(event)
->>>>>>> words
+    /// What a receiver may see of this event: the event itself, or a copy with the personal data left out
+    /// ([`PersonalData::None`] says what that is).
+    pub fn visible<'a>(&self, event: &'a Event) -> Cow<'a, Event> {
+        match self.personal_data {
+            PersonalData::None => Cow::Owned(anonymous(event.clone())),
+            PersonalData::Documented | PersonalData::All => Cow::Borrowed(event),
+        }
     }
 }
 

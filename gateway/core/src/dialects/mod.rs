@@ -6,7 +6,6 @@ pub mod catalogue;
 mod cloudevents;
 mod endpoint;
 mod lab;
-mod local;
 mod partner;
 mod session;
 pub mod standard_webhooks;
