@@ -17,6 +17,7 @@ pub use cloudevents::envelope;
 pub use endpoint::{Endpoint, Mode, PersonalData, Signature};
 pub use session::session_of;
 pub use template::{Template, TemplateError};
+pub use test_v0::run_so_far;
 
 use crate::delivery::{Outcome, RetrySchedule};
 use crate::event::{AnalyzerId, Event, EventId, EventKind, EventName, Id, Seq};
@@ -310,6 +311,7 @@ fn probe_event(id: EventId, attempt: &Attempt<'_>, kind: EventKind) -> Event {
         boot: Id([0; 16]),
         mono: attempt.now.mono,
         sequence: Some(0),
+        erased: false,
         kind,
     }
 }

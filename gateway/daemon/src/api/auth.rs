@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 
-/// Refused tokens a minute; those beyond are told to wait.
+/// Refused tokens and signatures a minute; those beyond are told to wait.
 const REFUSED_MAX: u32 = 30;
 const REFUSED_WINDOW: Duration = Duration::from_secs(60);
 /// Random bytes of a token.
@@ -90,7 +90,11 @@ impl Api {
         let Some(token) = bearer(headers) else { return Err(no_token()) };
         match self.holder(&hash(token)).await? {
             Some(client) => Ok(client),
-            None => Err(self.refusals.refuse(self.platform.clock.now().mono)),
+            None => {
+                let detail = "this token is not known here; it may have been removed";
+                let problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
+                Err(self.refusals.count(self.platform.clock.now().mono, problem))
+            }
         }
     }
 
@@ -121,20 +125,21 @@ fn no_token() -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, detail)
 }
 
-/// Counts refused tokens, so that guessing is slow and cannot fill a log.
+/// Counts refused tokens and signatures, so that guessing is slow and cannot fill a log.
 #[derive(Default)]
 pub struct Refusals(Mutex<(Mono, u32)>);
 
 impl Refusals {
-    fn refuse(&self, now: Mono) -> Problem {
+    /// The problem itself, or 429 if there are too many.
+    pub fn count(&self, now: Mono, problem: Problem) -> Problem {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if now.since(counted.0) >= REFUSED_WINDOW {
             *counted = (now, 0);
         }
         counted.1 += 1;
         if counted.1 > REFUSED_MAX {
-            return Problem::slow_down("too many tokens that are not known: wait a minute", 60);
+            return Problem::slow_down("too many requests with a wrong token or signature: wait a minute", 60);
         }
-        Problem::new(StatusCode::UNAUTHORIZED, "this token is not known here; it may have been removed")
+        problem
     }
 }

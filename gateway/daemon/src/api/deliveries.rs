@@ -13,11 +13,13 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use gateway_core::config::{Scope, Webhook};
 use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
-use gateway_core::event::{Id, Seq};
-use gateway_core::manifest::{Manifest, Signed};
+use gateway_core::event::{Event, Id, Seq};
+use gateway_core::dialects::dialect;
+use gateway_core::manifest::Manifest;
 use gateway_core::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const PAGE_LETTERS: u16 = 100;
@@ -444,6 +446,15 @@ struct Manifests {
     manifests: Vec<Signed>,
 }
 
+/// A manifest with its signature: over the manifest's JSON as it stands here, without blanks.
+#[derive(Serialize, JsonSchema)]
+struct Signed {
+    manifest: Manifest,
+    /// Headers as they would stand beside it: Standard Webhooks' where the endpoint's secret is `whsec_...`, else
+    /// `x-gateway-signature: hmac-sha256=...`; empty where the endpoint has no secret.
+    signature: BTreeMap<String, String>,
+}
+
 async fn manifests(
     State(api): State<Arc<Api>>,
     Path(webhook): Path<String>,
@@ -453,10 +464,18 @@ async fn manifests(
     if query.since.as_ref().is_some_and(|day| day.len() != 10 || day.parse::<jiff::civil::Date>().is_err()) {
         return Err(Problem::bad_request("since must be a day such as 2026-11-21"));
     }
-    let since = query.since.as_deref().unwrap_or_default();
-    let manifests: Vec<Manifest> = api.store.manifests(webhook, since).await?;
-    let secrets = webhook.secrets_at(api.platform.clock.now());
-    let signed = manifests.into_iter().map(|manifest| Signed::new(manifest, secrets.first()));
+    let (now, destination) = (api.platform.clock.now(), of_webhook(&webhook.id));
+    if let Some(dialect) = dialect(&webhook.dialect) {
+        let endpoint = webhook.endpoint.clone();
+        let has_form = move |event: &Event| dialect.has_form(event, &endpoint);
+        api.store.count_manifests(&destination, now, has_form).await?;
+    }
+    let manifests = api.store.manifests(&destination, query.since.as_deref()).await?;
+    let secrets = webhook.secrets_at(now);
+    let signed = manifests.into_iter().map(|manifest| Signed {
+        signature: manifest.sign(&secrets, now.wall.as_seconds()).into_iter().collect(),
+        manifest,
+    });
     Ok(axum_json(&Manifests { manifests: signed.collect() }))
 }
 

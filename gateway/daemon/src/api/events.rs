@@ -28,7 +28,6 @@ const PAGE_BYTES_MAX: usize = 4 << 20;
 /// Events read at once.
 const SLICE_EVENTS: usize = 50;
 const WAIT_SECONDS_MAX: u16 = 30;
-const KEY_BYTES_MAX: usize = 255;
 const SESSION_CHARACTERS_MAX: usize = 256;
 const NDJSON: &str = "application/x-ndjson";
 
@@ -225,10 +224,7 @@ async fn add(
     headers: HeaderMap,
     Json(new): Json<NewEvent>,
 ) -> Result<Response, Problem> {
-    let id = match idempotency_key(&headers)? {
-        Some(key) => Id::derived(&[b"posted", client.id.as_bytes(), key.as_bytes()]),
-        None => api.new_id(),
-    };
+    let id = api.cause("posted", &client, &headers)?;
     let posted = check(new)?;
     let kind = EventKind::posted(posted.clone());
     let committed = api.commit(id, kind.clone()).await?;
@@ -247,14 +243,6 @@ async fn add(
     }
     erasures::heed(&api, &client.id, &kind).await?;
     Ok(with_json(StatusCode::ACCEPTED, &Taken { id: id.to_string(), sequence }))
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
-    let key = key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= KEY_BYTES_MAX);
-    key.map(Some).ok_or_else(|| {
-        Problem::bad_request(format!("Idempotency-Key is 1 to {KEY_BYTES_MAX} printable ASCII characters"))
-    })
 }
 
 /// The event as it will be stored, or every fault in it.

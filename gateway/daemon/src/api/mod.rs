@@ -5,12 +5,17 @@
 //! is; the API knows the store, the board and the settings, but no destination and no analyzer's port.
 
 pub mod auth;
+mod clients;
 mod deliveries;
 mod door;
+mod erasures;
 mod events;
 mod extract;
+mod incoming;
 mod over_mqtt;
 mod problem;
+mod registrations;
+mod results;
 mod table;
 
 pub use door::DoorWorker;
@@ -19,9 +24,9 @@ use crate::board::Board;
 use crate::platform::Platform;
 use crate::pulse::Stop;
 use crate::store::{AuditEntry, Store};
-use auth::{Door, Refusals};
+use auth::{Client, Door, Refusals};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -38,6 +43,8 @@ use table::Route;
 /// The longest that any answer takes, a long poll included.
 const ANSWER_SECONDS_MAX: u64 = 60;
 
+const KEY_BYTES_MAX: usize = 255;
+
 /// Everything that a route may use.
 pub struct Api {
     pub config: Config,
@@ -47,11 +54,13 @@ pub struct Api {
     /// What waits ends when the gateway does.
     pub stop: Stop,
     pub refusals: Refusals,
+    /// Held while webhooks that came in are stored, one after the other.
+    pub turn: tokio::sync::Mutex<()>,
 }
 
 impl Api {
     pub fn new(config: Config, platform: Platform, store: Store, board: Arc<Board>, stop: Stop) -> Arc<Api> {
-        Arc::new(Api { config, platform, store, board, stop, refusals: Refusals::default() })
+        Arc::new(Api { config, platform, store, board, stop, refusals: Refusals::default(), turn: Default::default() })
     }
 
     /// The router for requests that come in by this door.
@@ -84,6 +93,16 @@ impl Api {
         format!("{}{path}", self.config.http.public_url.as_deref().unwrap_or_default())
     }
 
+    /// What makes a request the same as an earlier one: its `Idempotency-Key`, else nothing.
+    fn cause(&self, what: &str, client: &Client, headers: &HeaderMap) -> Result<Id, Problem> {
+        let Some(key) = headers.get("idempotency-key") else { return Ok(self.new_id()) };
+        let key = key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= KEY_BYTES_MAX);
+        let key = key.ok_or_else(|| {
+            Problem::bad_request(format!("Idempotency-Key is 1 to {KEY_BYTES_MAX} printable ASCII characters"))
+        })?;
+        Ok(Id::derived(&[what.as_bytes(), client.id.as_bytes(), key.as_bytes()]))
+    }
+
     /// A new id, made from the time and chance.
     fn new_id(&self) -> Id {
         let mut random = [0; 10];
@@ -94,7 +113,16 @@ impl Api {
 
 /// Every operation.
 fn routes() -> Vec<Route> {
-    [events::routes(), deliveries::routes()].into_iter().flatten().collect()
+    let rooms = [
+        events::routes(),
+        results::routes(),
+        registrations::routes(),
+        deliveries::routes(),
+        erasures::routes(),
+        clients::routes(),
+        incoming::routes(),
+    ];
+    rooms.into_iter().flatten().collect()
 }
 
 /// The OpenAPI document of this very program.

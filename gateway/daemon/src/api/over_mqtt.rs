@@ -29,14 +29,14 @@ const PACKET_OVERHEAD_BYTES: usize = 1024;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked<'a> {
+struct Asked {
     id: String,
     token: String,
     method: String,
     /// With its query: `/api/events?after=7`.
     path: String,
-    #[serde(default, borrow)]
-    body: Option<&'a RawValue>,
+    #[serde(default)]
+    body: Option<Box<RawValue>>,
     /// `Idempotency-Key`
     #[serde(default)]
     idempotency_key: Option<String>,
@@ -96,7 +96,7 @@ fn readable_id(payload: &[u8]) -> Option<String> {
 }
 
 fn request(payload: &[u8], has_id: bool) -> Result<Request<Body>, Problem> {
-    let asked: Asked<'_> = from_json(payload)?;
+    let asked: Asked = from_json(payload)?;
     let _ = asked.id;
     if !has_id {
         let problem = format!("must be 1 to {ID_CHARACTERS_MAX} letters, digits, `-` or `_`");

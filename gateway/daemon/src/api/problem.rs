@@ -78,6 +78,10 @@ impl Problem {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// In a word, for the audit log.
     pub fn outcome(&self) -> String {
         format!("refused: {}", self.status)
