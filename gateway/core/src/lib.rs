@@ -6,7 +6,7 @@
 //! 2. [`framing`]: bytes become frames.
 //! 3. [`session`] and [`drivers`]: frames become messages; a session asks for bytes to be sent and for captures to be
 //!    committed, it never does either.
-//! 4. [`event`]: the domain fact that a message states.
+//! 4. [`event`]: the domain fact that a message states; [`run`]: the same of a test that is told while it runs.
 //! 5. [`dialects`]: an event in the words of one receiver, and what that receiver's answer means.
 //! 6. [`delivery`]: what happens to a delivery after each answer.
 //! 7. [`registration`]: a sample expected or received, and the events that follow from it; [`manifest`]: proof of what an
@@ -27,5 +27,6 @@ pub mod health;
 pub mod manifest;
 pub mod mutants;
 pub mod registration;
+pub mod run;
 pub mod session;
 pub mod time;

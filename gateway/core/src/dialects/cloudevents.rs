@@ -10,7 +10,10 @@
 
 use super::standard_webhooks;
 use super::verdict::Statuses;
-use super::{Attempt, Dialect, Endpoint, Mode, RenderError, Request, Response, post, post_with, single};
+use super::{
+    Accepted, Attempt, Dialect, Endpoint, Mode, Received, Refusal, RenderError, Request, Response, incoming, post,
+    post_with, single,
+};
 use crate::delivery::Outcome;
 use crate::event::{AnalyzerId, Event, EventId, EventName, Id, TestId};
 use crate::mutants::{Mutant, planted};
@@ -155,5 +158,13 @@ impl Dialect for CloudEvents {
 
     fn judge(&self, _: &[Event], response: &Response, endpoint: &Endpoint, now: Now) -> Outcome {
         STATUSES.judge(response, endpoint, now)
+    }
+
+    fn receives(&self) -> bool {
+        true
+    }
+
+    fn accept(&self, received: &Received<'_>) -> Result<Vec<Accepted>, Refusal> {
+        incoming::cloudevents(received)
     }
 }

@@ -7,8 +7,8 @@
 use super::catalogue::{Entry, Key, Kind, Severity};
 use super::verdict::Statuses;
 use super::{
-    Attempt, Dialect, Endpoint, EndpointFault, RenderError, Request, Response, post, probe_event, single,
-    standard_webhooks,
+    Accepted, Attempt, Dialect, Endpoint, EndpointFault, Received, Refusal, RenderError, Request, Response, incoming,
+    post, probe_event, single, standard_webhooks,
 };
 use crate::delivery::{Outcome, RetrySchedule};
 use crate::event::{Event, EventId, EventKind, EventName, RegistrationFact};
@@ -130,6 +130,14 @@ impl Dialect for Lab {
             Outcome::Rejected { reason } => Outcome::Retryable { reason, retry_after: None },
             other => other,
         }
+    }
+
+    fn receives(&self) -> bool {
+        true
+    }
+
+    fn accept(&self, received: &Received<'_>) -> Result<Vec<Accepted>, Refusal> {
+        incoming::lab(received)
     }
 
     fn schedule(&self) -> RetrySchedule {

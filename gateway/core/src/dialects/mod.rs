@@ -5,7 +5,9 @@
 pub mod catalogue;
 mod cloudevents;
 mod endpoint;
+mod incoming;
 mod lab;
+mod local;
 mod partner;
 mod session;
 pub mod standard_webhooks;
@@ -27,8 +29,14 @@ use sha2::Sha256;
 use std::time::Duration;
 
 /// Every dialect there is. A new one is one file here and one line in this list.
-pub const DIALECTS: &[&dyn Dialect] =
-    &[&cloudevents::CloudEvents, &test_v0::TestV0, &partner::Partner, &session::Session, &lab::Lab];
+pub const DIALECTS: &[&dyn Dialect] = &[
+    &cloudevents::CloudEvents,
+    &test_v0::TestV0,
+    &partner::Partner,
+    &session::Session,
+    &lab::Lab,
+    &template::Templated,
+];
 
 /// The dialect of that name.
 pub fn dialect(name: &str) -> Option<&'static dyn Dialect> {

@@ -7,7 +7,8 @@
 use super::catalogue::{Entry, Key, Kind, Severity};
 use super::verdict::Statuses;
 use super::{
-    Attempt, Dialect, Endpoint, RenderError, Request, Response, check_shared_key, one_secret, post, probe_event, single,
+    Accepted, Attempt, Dialect, Endpoint, Received, Refusal, RenderError, Request, Response, check_shared_key,
+    incoming, one_secret, post, probe_event, single,
 };
 use crate::delivery::Outcome;
 use crate::event::{Event, EventId, EventKind, EventName, Payload, Personal, Posted};
@@ -181,6 +182,14 @@ impl Dialect for Session {
 
     fn judge(&self, _: &[Event], response: &Response, endpoint: &Endpoint, now: Now) -> Outcome {
         STATUSES.judge(response, endpoint, now)
+    }
+
+    fn receives(&self) -> bool {
+        true
+    }
+
+    fn accept(&self, received: &Received<'_>) -> Result<Vec<Accepted>, Refusal> {
+        incoming::session(received)
     }
 }
 

@@ -10,7 +10,9 @@
 
 use super::standard_webhooks;
 use super::verdict::Statuses;
-use super::{Attempt, Dialect, Endpoint, RenderError, Request, Response, post, single};
+use super::{
+    Accepted, Attempt, Dialect, Endpoint, Received, Refusal, RenderError, Request, Response, incoming, post, single,
+};
 use crate::delivery::{Outcome, RetrySchedule};
 use crate::event::{Device, Event, EventId, EventName, RunDelta, Test, TestState};
 use crate::time::Now;
@@ -105,6 +107,14 @@ impl Dialect for TestV0 {
 
     fn judge(&self, _: &[Event], response: &Response, endpoint: &Endpoint, now: Now) -> Outcome {
         STATUSES.judge(response, endpoint, now)
+    }
+
+    fn receives(&self) -> bool {
+        true
+    }
+
+    fn accept(&self, received: &Received<'_>) -> Result<Vec<Accepted>, Refusal> {
+        incoming::test_v0(received)
     }
 
     fn schedule(&self) -> RetrySchedule {

@@ -1,17 +1,14 @@
 //! `test-v0`: an analyzer's test, live, as JSON lines: one webhook object of seed 000 a line. Nothing is acknowledged.
 //!
-//! `data` is cumulative in every line; each event carries only what is new, with its offsets. A test lasts from
-//! `TEST_STARTED` to `TEST_FINISHED`; a line about a test whose start was not heard begins one too.
-
-mod line;
+//! `data` is cumulative in every line; each event carries only what is new, with its offsets: see [`crate::run`].
 
 use crate::error::ConfigError;
 use crate::event::*;
 use crate::framing::lines::{Line, Lines};
 use crate::mutants::{Mutant, planted};
+use crate::run::{Report, Runs};
 use crate::session::{Action, Commit, Driver, DriverOptions, Input, Resume, RunningTest, Session};
 use crate::time::{Mono, Now};
-use line::Report;
 use std::time::Duration;
 
 /// A running test that says nothing for so long has stalled: it reports a temperature every 2 s.
@@ -36,10 +33,7 @@ impl Driver for TestV0 {
         Ok(Box::new(Conversation {
             lines: Lines::new(options.message_bytes_max),
             bytes_max: options.message_bytes_max,
-            device: None,
-            running: None,
-            testing: false,
-            started: 0,
+            runs: Runs::default(),
             heard: Mono(0),
             pending: None,
             owed: None,
@@ -51,26 +45,13 @@ impl Driver for TestV0 {
 struct Conversation {
     lines: Lines,
     bytes_max: usize,
-    /// The last one heard: some lines leave it out.
-    device: Option<Device>,
-    running: Option<Run>,
-    /// Whether silence would be a stall.
-    testing: bool,
-    /// How many tests began in this session.
-    started: u64,
+    runs: Runs,
     heard: Mono,
     pending: Option<Commit>,
     owed: Option<(Commit, Mono)>,
     /// Bytes received and let go of, not yet stated. Once there are any, all goes until what is held is stored: else the
     /// line that is cut off there would go on with the end of another.
     dropped: usize,
-}
-
-/// The running test, and how much of its data has been passed on.
-struct Run {
-    id: TestId,
-    temperatures: usize,
-    samples: usize,
 }
 
 impl Session for Conversation {
@@ -106,7 +87,7 @@ impl Session for Conversation {
             (Some(_), _) => None,
             (None, Some((_, retry_at))) => Some(*retry_at),
             _ if self.lines.has_rest() => Some(self.heard.after(LINE_END)),
-            _ => self.testing.then(|| self.heard.after(STALL)),
+            _ => self.runs.testing.then(|| self.heard.after(STALL)),
         }
     }
 }
@@ -119,10 +100,8 @@ impl Conversation {
             let reason = "the gateway stopped in the middle of a line";
             events.push(EventKind::rejected("interrupted", reason, resume.unfinished.len()));
         }
-        if let Some(RunningTest { id, device, temperatures, samples }) = resume.running {
-            self.device = device.clone();
-            self.running = Some(Run { id: *id, temperatures: *temperatures, samples: *samples });
-            self.testing = true;
+        if let Some(running @ RunningTest { id, device, .. }) = resume.running {
+            self.runs.resume(running);
             let reason = "the gateway was away while a test was running".to_owned();
             let gap = Gap { reason, from: None, to: Some(now.wall) };
             let details = serde_json::json!({ "test": id });
@@ -143,8 +122,8 @@ impl Conversation {
         let (capture, event) = match line {
             Line::Whole(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => return,
             Line::Whole(bytes) => {
-                let event = match Report::read(&bytes) {
-                    Ok(report) => self.event(now, &bytes, report),
+                let event = match Report::read(&bytes, "line") {
+                    Ok(report) => self.runs.state(now, &bytes, report),
                     Err(fault) => EventKind::rejected(fault.code, fault.reason, bytes.len()),
                 };
                 (bytes, event)
@@ -164,8 +143,10 @@ impl Conversation {
             Some(Line::Whole(rest) | Line::TooLong { head: rest, .. }) => rest,
             None => Vec::new(),
         };
-        let gap =
-            EventKind { device: self.device.clone(), ..super::dropped(std::mem::take(&mut self.dropped), now.wall) };
+        let gap = EventKind {
+            device: self.runs.device.clone(),
+            ..super::dropped(std::mem::take(&mut self.dropped), now.wall)
+        };
         self.commit(rest, vec![gap], actions);
     }
 
@@ -178,68 +159,6 @@ impl Conversation {
         self.pending = Some(commit);
     }
 
-    fn event(&mut self, now: Now, line: &[u8], report: Report) -> EventKind {
-        // An object without a word in it says nothing about who is there.
-        if report.device.as_ref().is_some_and(|device| *device != Device::default()) {
-            // Another serial number on this port: what was running belongs to an analyzer that is not here any more.
-            let serial = |device: &Option<Device>| device.as_ref().and_then(|device| device.sn.clone());
-            if let (Some(before), Some(now)) = (serial(&self.device), serial(&report.device))
-                && before != now
-            {
-                self.running = None;
-            }
-            self.device.clone_from(&report.device);
-        }
-        let device = self.device.clone();
-        if matches!(report.name, EventName::DeviceReady | EventName::AlreadyTesting) {
-            // These are about the analyzer, not about a run: giving them a test would make one up.
-            let details = serde_json::json!({ "state": report.state });
-            return EventKind { device, details: Some(details), ..EventKind::bare(report.name) };
-        }
-        let run = self.run_for(now, line, &report);
-        let id = run.id;
-        let data = run.take_new(&report);
-        let finished = report.name == EventName::TestFinished;
-        self.testing = !finished && report.state == TestState::Testing;
-        if finished {
-            self.running = None;
-        }
-        let test = Test {
-            id,
-            state: report.state,
-            sample_id: None,
-            instrument_sample_id: None,
-            patient_id: None,
-            qc: false,
-            // The protocol has no time of the test itself.
-            started_at: None,
-            finished_at: None,
-            results: if finished { report.results() } else { Vec::new() },
-            comments: Vec::new(),
-            data,
-            result: report.result.filter(|_| finished),
-        };
-        EventKind::about_test(report.name, device, test)
-    }
-
-    /// The run that a line is about: a new one if it starts one, if none is known, or if its data is no longer the
-    /// continuation of what was heard.
-    fn run_for(&mut self, now: Now, line: &[u8], report: &Report) -> &mut Run {
-        let empty = report.temperatures.is_empty() && report.samples.is_empty();
-        // Only NEW_DATA says with empty arrays that there is no data; the others may leave the data out.
-        let silent = empty && report.name != EventName::NewData;
-        let goes_on = |run: &Run| {
-            let grown = report.temperatures.len() >= run.temperatures && report.samples.len() >= run.samples;
-            report.name != EventName::TestStarted && (grown || silent)
-        };
-        if !self.running.as_ref().is_some_and(goes_on) {
-            self.started += 1;
-            let parts = [line, &now.wall.0.to_be_bytes(), &now.mono.0.to_be_bytes(), &self.started.to_be_bytes()];
-            self.running = Some(Run { id: Id::derived(&parts), temperatures: 0, samples: 0 });
-        }
-        self.running.as_mut().expect("a run was put there if there was none")
-    }
-
     fn deadline_reached(&mut self, now: Now, actions: &mut Vec<Action>) {
         if self.deadline().is_none_or(|due| now.mono < due) {
             return;
@@ -249,9 +168,9 @@ impl Conversation {
         } else if self.lines.has_rest() {
             self.unterminated(now, actions);
         } else {
-            self.testing = false;
+            self.runs.testing = false;
             let reason = "a test is running and the analyzer has said nothing for 20 s";
-            let alarm = EventKind { device: self.device.clone(), ..EventKind::alarm("stalled", reason) };
+            let alarm = EventKind { device: self.runs.device.clone(), ..EventKind::alarm("stalled", reason) };
             self.commit(Vec::new(), vec![alarm], actions);
         }
     }
@@ -274,29 +193,14 @@ impl Conversation {
     /// The line end will not come. An object that is whole without it is as good as any; the beginning of one is not.
     fn unterminated(&mut self, now: Now, actions: &mut Vec<Action>) {
         match self.lines.take_rest() {
-            Some(Line::Whole(bytes)) if Report::read(&bytes).is_err() && !bytes.iter().all(u8::is_ascii_whitespace) => {
+            Some(Line::Whole(bytes))
+                if Report::read(&bytes, "line").is_err() && !bytes.iter().all(u8::is_ascii_whitespace) =>
+            {
                 let event = EventKind::rejected("interrupted", "a line began and never ended", bytes.len());
                 self.commit(bytes, vec![event], actions);
             }
             Some(line) => self.line(now, line, actions),
             None => {}
         }
-    }
-}
-
-impl Run {
-    /// The part of the cumulative arrays that has not been passed on; nothing if there is none, but `NEW_DATA` always
-    /// carries its offsets.
-    fn take_new(&mut self, report: &Report) -> Option<RunDelta> {
-        let delta = RunDelta {
-            temperatures_from: self.temperatures,
-            samples_from: self.samples,
-            temperatures: report.temperatures.get(self.temperatures..).unwrap_or_default().to_vec(),
-            samples: report.samples.get(self.samples..).unwrap_or_default().to_vec(),
-        };
-        self.temperatures += delta.temperatures.len();
-        self.samples += delta.samples.len();
-        let empty = delta.temperatures.is_empty() && delta.samples.is_empty();
-        (!empty || report.name == EventName::NewData).then_some(delta)
     }
 }

@@ -3,8 +3,8 @@
 use super::secrets;
 use super::webhooks::Surroundings;
 use crate::config::group::{Field, Group};
-use crate::config::{Endpoint, Mistake, Value, file};
-use crate::dialects::{Dialect, Mode, PersonalData, Signature, standard_webhooks};
+use crate::config::{Endpoint, Mistake, Place, Value, file};
+use crate::dialects::{Dialect, Mode, PersonalData, Signature, Template, TemplateError, standard_webhooks};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
@@ -41,12 +41,12 @@ pub fn read(
         mode: group.choice("mode", &modes, Mode::default()),
         signatures: signatures(group),
         success_statuses: success_statuses(group),
+        template: template(group, dialect),
         loinc: loinc(group),
         receiving_application: group.text("receiving_application"),
         receiving_facility: group.text("receiving_facility"),
         mllp,
         posted: group.flag("posted"),
-        ..Endpoint::default()
     };
     let headers = group.get("headers").map(|field| headers(&field)).unwrap_or_default();
     if let Some(dialect) = dialect {
@@ -64,7 +64,9 @@ fn fitting(group: &Group<'_>, dialect: &'static dyn Dialect, endpoint: &Endpoint
             group.refuse(&[key], &problem, &suggestion);
         }
     }
-    for fault in dialect.check_endpoint(endpoint) {
+    // A template that is written and wrong was told already; that it is missing then is not news.
+    let known = |key: &str| key == "template" && group.get("template").is_some();
+    for fault in dialect.check_endpoint(endpoint).into_iter().filter(|fault| !known(fault.key)) {
         if fault.key.contains('.') {
             // A key elsewhere in the file, which this endpoint cannot do without: told where that is said.
             let place = group.get("dialect").map_or(group.place.clone(), |field| field.node.place.clone());
@@ -160,6 +162,69 @@ fn status_range(item: &Field<'_>) -> Option<RangeInclusive<u16>> {
         item.wrong("is neither a status nor a range of them", "write `200`, or `200-299`, from 200 to 599");
     }
     range.map(|(first, last)| first..=last)
+}
+
+fn template(group: &Group<'_>, dialect: Option<&'static dyn Dialect>) -> Option<Template> {
+    let field = group.get("template")?;
+    // For another dialect the key itself is the mistake, and one is enough.
+    if dialect.is_some_and(|dialect| dialect.name() != "template") {
+        return None;
+    }
+    let template = field.group::<file::Template>();
+    let headers = template.get("headers").map(|field| entries(&field)).unwrap_or_default();
+    let texts: Vec<(String, String)> =
+        headers.iter().filter_map(|(name, value)| Some(((*name).to_owned(), value.text()?.to_owned()))).collect();
+    let (written, in_file) = (template.get("body"), template.get("body_file"));
+    let body = match (&written, &in_file) {
+        (Some(_), Some(file)) => {
+            file.wrong("`body` is written as well", "keep one of `body` and `body_file`");
+            None
+        }
+        (Some(field), None) => field.text().map(str::to_owned),
+        (None, Some(field)) => secrets::file_text(field, "put the body into it"),
+        (None, None) => {
+            template.wrong("body", "is missing", "write `body: |` with the body below it, or `body_file:`");
+            None
+        }
+    }?;
+    let told = |error: &TemplateError| match &error.header {
+        Some(name) => {
+            let header = headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+            let field = header.map_or(&field, |(_, field)| field);
+            template_fault(field, error);
+        }
+        None => match (&written, &in_file) {
+            (None, Some(field)) => field.wrong(
+                &format!("line {}, column {} of this file: {}", error.line, error.column, error.problem),
+                TEMPLATE_ADVICE,
+            ),
+            (Some(field), _) => template_fault(field, error),
+            (None, None) => {}
+        },
+    };
+    let compiled = Template::compile(&body, &texts);
+    if let Err(error) = &compiled {
+        told(error);
+        // The headers are looked at only after a good body.
+        if error.header.is_none()
+            && let Err(error) = Template::compile("-", &texts)
+        {
+            told(&error);
+        }
+    }
+    compiled.ok()
+}
+
+const TEMPLATE_ADVICE: &str =
+    "write what is filled in as `{{ event.test.sample_id | tojson }}`; docs/dialects.md has the names there are";
+
+/// Notes a fault at its own line and column of the file. Every line of a block begins at the column of its first.
+fn template_fault(field: &Field<'_>, error: &TemplateError) {
+    let place = field.node.text_at.map_or(field.node.place.clone(), |(line, column)| Place::At {
+        line: line + error.line - 1,
+        column: column + error.column - 1,
+    });
+    field.context.note(Mistake::new(place, field.path.clone(), &error.problem, TEMPLATE_ADVICE));
 }
 
 /// `loinc`: a LOINC code is digits, a dash and the check digit.

@@ -1,4 +1,4 @@
-//! One line of `test-v0`: the object of seed 000, read as widely as its writers write it.
+//! The object of seed 000, read as widely as its writers write it. Invariant: no fault quotes any of it.
 
 use crate::event::*;
 use serde_json::{Map, Value};
@@ -22,8 +22,9 @@ const STATES: [TestState; 6] = [
     TestState::BlockedNotReady,
 ];
 
-/// What a line says.
-pub(super) struct Report {
+/// What a message says.
+#[derive(Clone)]
+pub struct Report {
     pub name: EventName,
     pub device: Option<Device>,
     pub state: TestState,
@@ -34,17 +35,21 @@ pub(super) struct Report {
     pub result: Option<Value>,
 }
 
-/// Why a line cannot be read. Never holds any of it.
+/// Why a message cannot be read. Never holds any of it.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub struct Fault {
+    /// `bad_json` or `not_test_v0`.
     pub code: &'static str,
     pub reason: String,
 }
 
 impl Report {
-    pub fn read(line: &[u8]) -> Result<Report, Fault> {
+    /// Reads a message; `what` names it in a fault: `line`, `body`.
+    pub fn read(bytes: &[u8], what: &str) -> Result<Report, Fault> {
         let wrong = |reason: &str| Fault { code: "not_test_v0", reason: reason.to_owned() };
-        let Value::Object(mut object) = parse(line)? else { return Err(wrong("the line is JSON, but not an object")) };
+        let Value::Object(mut object) = parse(bytes, what)? else {
+            return Err(wrong(&format!("the {what} is JSON, but not an object")));
+        };
         let word = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
         if object.get("version").is_some_and(|version| version.as_u64() != Some(0)) {
             return Err(wrong("`version` is not 0"));
@@ -77,6 +82,57 @@ impl Report {
         };
         let result = test.remove("result").filter(|result| !result.is_null());
         Ok(Report { name, device, state, temperatures, samples, result })
+    }
+
+    /// Whether it is about the analyzer and not about a test: giving such a message a test would make one up.
+    pub fn is_about_device(&self) -> bool {
+        matches!(self.name, EventName::DeviceReady | EventName::AlreadyTesting)
+    }
+
+    /// The event of this message, of that test and with that part of its data.
+    pub fn into_kind(self, id: TestId, data: Option<RunDelta>) -> EventKind {
+        if self.is_about_device() {
+            let details = serde_json::json!({ "state": self.state });
+            return EventKind { device: self.device, details: Some(details), ..EventKind::bare(self.name) };
+        }
+        let finished = self.name == EventName::TestFinished;
+        let test = Test {
+            id,
+            state: self.state,
+            sample_id: None,
+            instrument_sample_id: None,
+            patient_id: None,
+            qc: false,
+            // The protocol has no time of the test itself.
+            started_at: None,
+            finished_at: None,
+            results: if finished { self.results() } else { Vec::new() },
+            comments: Vec::new(),
+            data,
+            result: self.result.filter(|_| finished),
+        };
+        EventKind::about_test(self.name, self.device, test)
+    }
+
+    /// The event with all of its data, of a test that has no id yet: what [`super::take_new`] takes.
+    pub fn into_cumulative(mut self) -> EventKind {
+        let (temperatures, samples) = (std::mem::take(&mut self.temperatures), std::mem::take(&mut self.samples));
+        let data = RunDelta { temperatures_from: 0, samples_from: 0, temperatures, samples };
+        self.into_kind(Id([0; 16]), Some(data))
+    }
+
+    /// The reverse of [`Report::into_cumulative`]; another kind of event is given back.
+    pub(super) fn of_kind(kind: EventKind) -> Result<Report, Box<EventKind>> {
+        let state = kind.details.as_ref().and_then(|details| details.get("state")).and_then(Value::as_str);
+        let state = state.and_then(|state| STATES.into_iter().find(|known| known.as_str() == state));
+        let (state, test) = match (state, kind.test) {
+            (_, Some(test)) if TRIGGERS.contains(&kind.name) => (test.state, Some(test)),
+            (Some(state), None) if TRIGGERS.contains(&kind.name) => (state, None),
+            (_, test) => return Err(Box::new(EventKind { test, ..kind })),
+        };
+        let (data, result) = test.map(|test| (test.data.unwrap_or_default(), test.result)).unwrap_or_default();
+        let RunDelta { temperatures, samples, .. } = data;
+        Ok(Report { name: kind.name, device: kind.device, state, temperatures, samples, result })
     }
 
     /// The result of each subgroup (code = its name), then the overall one (code = `detectionResult`).
@@ -121,8 +177,8 @@ fn as_text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The line as JSON; if it is none because of numbers like `0000000000`, as what was meant.
-fn parse(line: &[u8]) -> Result<Value, Fault> {
+/// The message as JSON; if it is none because of numbers like `0000000000`, as what was meant.
+fn parse(line: &[u8], what: &str) -> Result<Value, Fault> {
     // The parser counts columns from the last line feed.
     let line = line.trim_ascii_end();
     if let Ok(value) = serde_json::from_slice(line) {
@@ -132,8 +188,8 @@ fn parse(line: &[u8]) -> Result<Value, Fault> {
     serde_json::from_slice(&mended).map_err(|error| {
         let place = error.column().saturating_sub(1);
         let place = place - added.iter().filter(|quote| **quote < place).count();
-        let what = if error.is_eof() { "it ends too early" } else { "it is not JSON" };
-        Fault { code: "bad_json", reason: format!("the line cannot be read: {what}, at byte {place}") }
+        let problem = if error.is_eof() { "it ends too early" } else { "it is not JSON" };
+        Fault { code: "bad_json", reason: format!("the {what} cannot be read: {problem}, at byte {place}") }
     })
 }
 
@@ -200,11 +256,11 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Report {
-        Report::read(line.as_bytes()).expect("a good line")
+        Report::read(line.as_bytes(), "line").expect("a good line")
     }
 
     fn fault(line: &str) -> Fault {
-        Report::read(line.as_bytes()).err().expect("a bad line")
+        Report::read(line.as_bytes(), "line").err().expect("a bad line")
     }
 
     #[test]

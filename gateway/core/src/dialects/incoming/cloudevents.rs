@@ -1,0 +1,74 @@
+//! `cloudevents` comes in: the events of another gateway, structured, in a batch or in binary mode.
+//!
+//! `id` and `source` together name an event (CloudEvents 1.0 section 3.1), so they are its identity.
+
+use super::{Accepted, Received, Refusal, accepted, identity, refusal, text, verify_standard};
+use crate::event::{EventKind, EventName};
+use serde_json::{Map, Value};
+
+/// What an event type of ours begins with.
+const TYPE: &str = "analyzer-gateway.";
+/// As many as one request of ours can hold.
+const BATCH_MAX: usize = 1000;
+
+pub fn accept(received: &Received<'_>) -> Result<Vec<Accepted>, Refusal> {
+    verify_standard(received)?;
+    let content_type = received.header("content-type").unwrap_or_default().trim().to_ascii_lowercase();
+    let body: Value = serde_json::from_slice(received.body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        refusal(400, format!("the body is not JSON: line {line}, column {column}"))
+    })?;
+    let events = match body {
+        Value::Array(events) if content_type.starts_with("application/cloudevents-batch") => events,
+        _ if content_type.starts_with("application/cloudevents-batch") => {
+            return Err(refusal(422, "the body is not the array that its content type says"));
+        }
+        Value::Object(event) if content_type.starts_with("application/cloudevents") => vec![Value::Object(event)],
+        data if received.header("ce-id").is_some() => vec![binary(received, data)?],
+        _ => return Err(refusal(422, "is no CloudEvent: content-type and ce-id both say nothing of one")),
+    };
+    if events.len() > BATCH_MAX {
+        return Err(refusal(422, format!("the batch has more than {BATCH_MAX} events")));
+    }
+    let mut taken = Vec::with_capacity(events.len());
+    for event in events {
+        taken.extend(one(event)?);
+    }
+    Ok(taken)
+}
+
+/// The attributes from the headers, as the structured mode has them. Only those that are read here: they are ASCII.
+fn binary(received: &Received<'_>, data: Value) -> Result<Value, Refusal> {
+    let mut event = Map::from_iter([("data".to_owned(), data)]);
+    for name in ["specversion", "id", "type", "source"] {
+        let value = received.header(&format!("ce-{name}"));
+        let value = value.ok_or_else(|| refusal(422, format!("the header ce-{name} is missing")))?;
+        event.insert(name.to_owned(), value.into());
+    }
+    Ok(Value::Object(event))
+}
+
+/// The event, or nothing if it only tries the address out.
+fn one(event: Value) -> Result<Option<Accepted>, Refusal> {
+    let Value::Object(mut event) = event else { return Err(refusal(422, "an event is not an object")) };
+    if text(&event, "specversion")? != "1.0" {
+        return Err(refusal(422, "/specversion is not 1.0"));
+    }
+    let foreign = || refusal(422, format!("/type does not begin with `{TYPE}`: only a gateway's events are received"));
+    let word = text(&event, "type")?.strip_prefix(TYPE).ok_or_else(foreign)?;
+    if word == EventName::WebhookTest.as_str() {
+        return Ok(None);
+    }
+    let identity = identity(&[b"cloudevents", text(&event, "source")?.as_bytes(), text(&event, "id")?.as_bytes()]);
+    let Some(Value::Object(mut data)) = event.remove("data") else {
+        return Err(refusal(422, "/data must be an object"));
+    };
+    // A posted event bears its own name outside, and that of its kind here.
+    if data.get("posted").is_some_and(Value::is_object) {
+        data.insert("event".to_owned(), EventName::Posted.as_str().into());
+    }
+    let kind: EventKind = serde_json::from_value(Value::Object(data))
+        // The parser's own words would quote values.
+        .map_err(|_| refusal(422, "/data is not the data object of a gateway's event"))?;
+    Ok(Some(accepted(Some(identity), kind)))
+}
