@@ -276,6 +276,7 @@ fn probe_event(id: EventId) -> Event {
         boot: id,
         mono: crate::time::Mono(0),
         sequence: None,
+        erased: false,
         kind: EventKind::about_test(EventName::WebhookTest, None, test),
     }
 }
