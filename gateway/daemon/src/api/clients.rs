@@ -81,11 +81,7 @@ async fn list(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
     Ok(axum_json(&Tokens { tokens }))
 }
 
-async fn add(
-    State(api): State<Arc<Api>>,
-    client: Client,
-    Json(new): Json<NewToken>,
-) -> Result<Response, Problem> {
+async fn add(State(api): State<Arc<Api>>, client: Client, Json(new): Json<NewToken>) -> Result<Response, Problem> {
     let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let fits = new.id.len() <= ID_CHARACTERS_MAX && !new.id.starts_with('-') && new.id.bytes().all(is_inner);
     if new.id.is_empty() || !fits {
@@ -108,11 +104,7 @@ async fn add(
     Ok(with_json(StatusCode::CREATED, &MadeToken { id: new.id, scope: new.scope, token }))
 }
 
-async fn remove(
-    State(api): State<Arc<Api>>,
-    client: Client,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
+async fn remove(State(api): State<Arc<Api>>, client: Client, Path(id): Path<String>) -> Result<Response, Problem> {
     if api.config.http.tokens.iter().any(|token| token.id == id) {
         return Err(Problem::conflict("this token stands in the settings (http.tokens): remove it there"));
     }

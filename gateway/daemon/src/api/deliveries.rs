@@ -13,8 +13,8 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use gateway_core::config::{Scope, Webhook};
 use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
-use gateway_core::event::{Event, Id, Seq};
 use gateway_core::dialects::dialect;
+use gateway_core::event::{Event, Id, Seq};
 use gateway_core::manifest::Manifest;
 use gateway_core::time::Timestamp;
 use schemars::JsonSchema;
@@ -43,7 +43,8 @@ pub fn routes() -> Vec<Route> {
     let redrive = Route::new(Method::POST, "/api/redrive", operate, about, post(redrive))
         .body::<Redrive>()
         .answer::<Redriven>(200, "What goes where, or would go with `dry_run`");
-    let about = ("test_webhook", "Try an endpoint out, hop by hop, with an event that no receiver can take for a result");
+    let about =
+        ("test_webhook", "Try an endpoint out, hop by hop, with an event that no receiver can take for a result");
     let test = Route::new(Method::POST, "/api/webhooks/{id}/test", operate, about, post(test))
         .answer::<probe::Report>(200, "Each hop; `ok` says whether all were good");
     let about = ("manifests", "What an endpoint was sent, a row a day, chained and signed");
@@ -247,12 +248,7 @@ impl Api {
     }
 }
 
-fn selection(
-    ids: &[String],
-    reason: Option<&str>,
-    from: Option<&str>,
-    to: Option<&str>,
-) -> Result<Selection, Problem> {
+fn selection(ids: &[String], reason: Option<&str>, from: Option<&str>, to: Option<&str>) -> Result<Selection, Problem> {
     let moment = |path, text: Option<&str>| match text {
         Some(text) => {
             let read: Result<jiff::Timestamp, _> = text.parse();
@@ -276,7 +272,8 @@ fn read_ids(ids: &[String]) -> Result<Vec<Id>, Problem> {
         return Err(Problem::fault("/ids", format!("at most {NAMED_MAX} at once")));
     }
     let read = |(index, id): (usize, &String)| {
-        id.parse().map_err(|error: gateway_core::event::BadId| Problem::fault(&format!("/ids/{index}"), error.to_string()))
+        id.parse()
+            .map_err(|error: gateway_core::event::BadId| Problem::fault(&format!("/ids/{index}"), error.to_string()))
     };
     ids.iter().enumerate().map(read).collect()
 }
@@ -387,17 +384,12 @@ impl Going {
     }
 }
 
-async fn redrive(
-    State(api): State<Arc<Api>>,
-    client: Client,
-    Json(asked): Json<Redrive>,
-) -> Result<Response, Problem> {
+async fn redrive(State(api): State<Arc<Api>>, client: Client, Json(asked): Json<Redrive>) -> Result<Response, Problem> {
     let given = [&asked.destination, &asked.reason, &asked.from, &asked.to];
     if asked.ids.is_empty() && given.iter().all(|part| part.is_none()) {
         return Err(Problem::fault("", "say what to send again: ids, destination, reason, from or to"));
     }
-    let selection =
-        selection(&asked.ids, asked.reason.as_deref(), asked.from.as_deref(), asked.to.as_deref())?;
+    let selection = selection(&asked.ids, asked.reason.as_deref(), asked.from.as_deref(), asked.to.as_deref())?;
     let destinations = match &asked.destination {
         Some(named) => {
             vec![api.destination(named).await?.ok_or_else(|| Problem::fault("/destination", NO_DESTINATION))?]
@@ -422,11 +414,7 @@ fn redriven(dry_run: bool, destinations: Vec<Going>) -> Redriven {
     Redriven { dry_run, count: destinations.iter().map(|going| going.events.len()).sum(), destinations }
 }
 
-async fn test(
-    State(api): State<Arc<Api>>,
-    client: Client,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
+async fn test(State(api): State<Arc<Api>>, client: Client, Path(id): Path<String>) -> Result<Response, Problem> {
     let webhook = api.webhook(&id)?;
     let report = probe::run(&api.platform, webhook, &api.config.gateway.id).await;
     let outcome = if report.ok { "ok" } else { "a hop failed" };

@@ -76,11 +76,7 @@ impl From<Erased> for ErasedView {
     }
 }
 
-async fn erase(
-    State(api): State<Arc<Api>>,
-    client: Client,
-    Json(asked): Json<Erasure>,
-) -> Result<Response, Problem> {
+async fn erase(State(api): State<Arc<Api>>, client: Client, Json(asked): Json<Erasure>) -> Result<Response, Problem> {
     let Erasure { patient_id, sample_id, registration_id, user_id, email, phone } = asked;
     let has_user = user_id.is_some() || email.is_some() || phone.is_some();
     let texts = [

@@ -182,11 +182,7 @@ impl Api {
     }
 }
 
-async fn event(
-    State(api): State<Arc<Api>>,
-    client: Client,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
+async fn event(State(api): State<Arc<Api>>, client: Client, Path(id): Path<String>) -> Result<Response, Problem> {
     let event = api.event(&id).await?;
     api.audit(&client.id, "read", &format!("event/{}", event.id), "ok").await?;
     Ok(axum_json(&Item::of(&event)))
@@ -255,10 +251,13 @@ fn check(new: NewEvent) -> Result<Posted, Problem> {
     };
     let Some(entry) = named.catalogue().iter().find(|entry| entry.event == new.event) else {
         let known: Vec<&str> = named.catalogue().iter().map(|entry| entry.event).collect();
-        return Err(Problem::fault("/event", match known.is_empty() {
-            true => "this dialect has no events of other programs".to_owned(),
-            false => format!("must be one of {}", known.join(", ")),
-        }));
+        return Err(Problem::fault(
+            "/event",
+            match known.is_empty() {
+                true => "this dialect has no events of other programs".to_owned(),
+                false => format!("must be one of {}", known.join(", ")),
+            },
+        ));
     };
     let mut faults = Vec::new();
     let posted = |session| Posted {

@@ -87,11 +87,9 @@ pub fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
             serde_json::error::Category::Data => {
                 Problem::faults(vec![Fault { path, problem: wanted(&error.to_string()) }])
             }
-            _ => Problem::bad_request(format!(
-                "the body is not JSON: line {}, column {}",
-                error.line(),
-                error.column()
-            )),
+            _ => {
+                Problem::bad_request(format!("the body is not JSON: line {}, column {}", error.line(), error.column()))
+            }
         }
     })?;
     reader.end().map_err(|_| Problem::bad_request("the body goes on after the JSON value"))?;

@@ -23,7 +23,8 @@ use serde::Serialize;
 use std::sync::Arc;
 
 /// Headers that a web page may send beside the usual ones: those of the dialects.
-const PAGE_HEADERS: &str = "content-type, x-api-key, x-wms-content-mac, webhook-id, webhook-timestamp, webhook-signature";
+const PAGE_HEADERS: &str =
+    "content-type, x-api-key, x-wms-content-mac, webhook-id, webhook-timestamp, webhook-signature";
 /// How long a browser may remember a preflight's answer, in seconds.
 const PREFLIGHT_SECONDS: u32 = 600;
 const PRIVATE_NETWORK_ASKED: HeaderName = HeaderName::from_static("access-control-request-private-network");
@@ -157,8 +158,7 @@ impl Api {
     ) -> Result<(), Problem> {
         let client = format!("source:{}", source.id);
         let analyzer = source.analyzer.clone().unwrap_or_else(|| AnalyzerId(GATEWAY.to_owned()));
-        let derived =
-            accepted.identity.map(|identity| Id::derived(&[b"in", source.id.as_bytes(), &identity.0]));
+        let derived = accepted.identity.map(|identity| Id::derived(&[b"in", source.id.as_bytes(), &identity.0]));
         let id = derived.unwrap_or_else(|| self.new_id());
         let known = derived.is_some() && self.store.event_by_id(id).await?.is_some();
         if known {

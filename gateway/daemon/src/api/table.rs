@@ -113,9 +113,7 @@ pub fn router(routes: Vec<Route>, api: &Arc<Api>) -> Router<Arc<Api>> {
     let mut router = Router::new();
     for route in routes {
         let service = match route.scope {
-            Some(scope) => {
-                route.service.route_layer(from_fn_with_state((Arc::clone(api), scope), auth::authorize))
-            }
+            Some(scope) => route.service.route_layer(from_fn_with_state((Arc::clone(api), scope), auth::authorize)),
             None => route.service,
         };
         router = router.route(route.path, service);

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "embedded-broker")]
 pub mod broker;
+pub mod call;
 pub mod clock;
 pub mod devices;
 mod dial;

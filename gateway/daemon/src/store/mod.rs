@@ -54,8 +54,8 @@ pub use head::HeadWatch;
 pub use read_store::{Counts, DestinationCounts, ReadStore};
 pub use redrive::RedriveWatch;
 pub use types::{
-    AttemptNote, AuditEntry, Backlog, Committed, DeadLetter, Delivery, DestinationId, Erased, Filter, LiveMove, LivePart,
-    Missing, NewEntry, Page, PostedFilter, Record, Row, Selection, StoredToken, Subject,
+    AttemptNote, AuditEntry, Backlog, Committed, DeadLetter, Delivery, DestinationId, Erased, Filter, LiveMove,
+    LivePart, Missing, NewEntry, Page, PostedFilter, Record, Row, Selection, StoredToken, Subject,
 };
 
 use crate::platform::{Clock, Disk};
