@@ -2,6 +2,10 @@
 //!
 //! The cases are described in `gateway_tests::cases`. `UPDATE=1` writes what is expected; read the diff.
 
+#[path = "dialects/catalogues.rs"]
+mod catalogues;
+#[path = "dialects/page.rs"]
+mod page;
 #[path = "dialects/test_v0.rs"]
 mod test_v0;
 
@@ -96,7 +100,7 @@ fn a_cloudevent_has_its_attributes_and_the_data_that_decode_prints() {
         assert_eq!(header(&request, "webhook-id"), Some(event.id.to_string().as_str()));
         assert_eq!(body["specversion"], "1.0");
         assert_eq!(body["id"], event.id.to_string());
-        assert_eq!(body["type"], format!("analyzer-gateway.{}", event.kind.name));
+        assert_eq!(body["type"], format!("analyzer-gateway.{}", event.kind.word()));
         assert_eq!(body["source"], format!("/clinic-7/{}", event.analyzer));
         assert_eq!(body["data"], serde_json::from_str::<Value>(&event.data_json()).expect("JSON"));
     }

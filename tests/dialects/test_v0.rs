@@ -77,6 +77,7 @@ pub fn whole_run() -> Vec<Event> {
             boot: Id([1; 16]),
             mono: Mono(0),
             sequence: None,
+            erased: false,
             kind: EventKind::about_test(name, Some(device.clone()), test),
         }
     };

@@ -34,13 +34,15 @@ struct Stored {
     mono: u64,
     #[serde(default)]
     sequence: Option<u64>,
+    #[serde(default)]
+    erased: bool,
     kind: EventKind,
 }
 
 impl From<Stored> for Event {
     fn from(stored: Stored) -> Event {
-        let Stored { seq, id, analyzer, received_at, clock, boot, mono, sequence, kind } = stored;
-        Event { seq, id, analyzer, received_at, clock, boot, mono: Mono(mono), sequence, kind }
+        let Stored { seq, id, analyzer, received_at, clock, boot, mono, sequence, erased, kind } = stored;
+        Event { seq, id, analyzer, received_at, clock, boot, mono: Mono(mono), sequence, erased, kind }
     }
 }
 
@@ -266,7 +268,8 @@ fn response(text: &str) -> Response {
     }
 }
 
-fn written(request: &HttpRequest) -> Vec<u8> {
+/// A request as the files have it.
+pub fn written(request: &HttpRequest) -> Vec<u8> {
     let headers: String = request.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
     [headers.as_bytes(), b"\n", &request.body].concat()
 }

@@ -9,8 +9,8 @@
 //! 4. [`event`]: the domain fact that a message states; [`run`]: the same of a test that is told while it runs.
 //! 5. [`dialects`]: an event in the words of one receiver, and what that receiver's answer means.
 //! 6. [`delivery`]: what happens to a delivery after each answer.
-//! 7. [`registration`]: a sample expected or received, and the events that follow from it; [`manifest`]: proof of what an
-//!    endpoint was sent.
+//! 7. [`registration`]: a sample expected or received, and the events that follow from it; [`erasure`]: a person's data
+//!    taken out of all that; [`manifest`]: proof of what an endpoint was sent.
 //! 8. [`config`]: all of it, chosen by one YAML file ([`error`]: what is wrong in there); [`health`]: all of it, at a glance.
 //!
 //! Invariant: this crate depends on no runtime, no database and no network crate, and reads no clock, file, environment
@@ -20,6 +20,7 @@ pub mod config;
 pub mod delivery;
 pub mod dialects;
 pub mod drivers;
+pub mod erasure;
 pub mod error;
 pub mod event;
 pub mod framing;

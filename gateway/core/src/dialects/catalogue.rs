@@ -1,5 +1,7 @@
 //! What a dialect knows of the events that other programs may post: names, severity, audience, payload shape, personal data.
 
+use super::RenderError;
+use crate::event::Posted;
 use serde_json::{Map, Value, json};
 
 /// One event of a dialect.
@@ -134,9 +136,18 @@ impl Entry {
         }
     }
 
-    /// The payload as JSON, in the order of the catalogue's keys and with no others; `{}` if there is none.
+    /// The payload of a posted event as JSON, in the order of the catalogue's keys and with no others; `{}` if there is none.
+    pub(super) fn posted(&self, posted: &Posted) -> Result<String, RenderError> {
+        let payload = posted.payload.expose();
+        if payload.is_null() && self.payload.iter().any(|key| key.required) {
+            return Err(RenderError::ours("its payload was erased, so that there is nothing left to send"));
+        }
+        Ok(self.write(payload))
+    }
+
+    /// The same for a payload of our own making.
     pub(super) fn write(&self, payload: &Value) -> String {
-        write_object(payload, self.payload)
+        payload.as_object().map_or_else(|| "{}".to_owned(), |fields| write_object(fields, self.payload))
     }
 }
 
@@ -258,20 +269,22 @@ fn object_schema(keys: &[Key]) -> Value {
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
 }
 
-fn write_object(value: &Value, keys: &[Key]) -> String {
-    let field = |key: &Key| {
-        let value = value.get(key.name)?;
-        let text = match (key.kind, value) {
-            (Kind::Object(keys), Value::Object(_)) => write_object(value, keys),
-            (Kind::Objects(keys), Value::Array(values)) => {
-                let objects: Vec<String> = values.iter().map(|value| write_object(value, keys)).collect();
-                format!("[{}]", objects.join(","))
-            }
-            _ => value.to_string(),
-        };
-        Some(format!(r#""{}":{text}"#, key.name))
-    };
+/// An object with these keys alone, in their order, and so down to the objects in it. What is no object where the keys
+/// want one is written as it is.
+pub(super) fn write_object(fields: &Map<String, Value>, keys: &[Key]) -> String {
+    let field = |key: &Key| Some(format!(r#""{}":{}"#, key.name, write(fields.get(key.name)?, key.kind)));
     format!("{{{}}}", keys.iter().filter_map(field).collect::<Vec<_>>().join(","))
+}
+
+fn write(value: &Value, kind: Kind) -> String {
+    match (kind, value) {
+        (Kind::Object(keys), Value::Object(fields)) => write_object(fields, keys),
+        (Kind::Objects(keys), Value::Array(values)) => {
+            let each: Vec<String> = values.iter().map(|value| write(value, Kind::Object(keys))).collect();
+            format!("[{}]", each.join(","))
+        }
+        _ => value.to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -12,10 +12,10 @@ use super::standard_webhooks;
 use super::verdict::Statuses;
 use super::{
     Accepted, Attempt, Dialect, Endpoint, Mode, Received, Refusal, RenderError, Request, Response, incoming, post,
-    post_with, single,
+    post_with, probe_event, single,
 };
 use crate::delivery::Outcome;
-use crate::event::{AnalyzerId, Event, EventId, EventName, Id, TestId};
+use crate::event::{AnalyzerId, Event, EventId, EventKind, EventName, Id, TestId};
 use crate::mutants::{Mutant, planted};
 use crate::time::{Now, Timestamp};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -152,8 +152,9 @@ impl Dialect for CloudEvents {
     }
 
     fn probe(&self, id: EventId, attempt: &Attempt<'_>) -> Result<Request, RenderError> {
-        let _ = (id, attempt);
-        Err(RenderError::ours("no probe"))
+        let event = probe_event(id, attempt, EventKind::bare(EventName::WebhookTest));
+        let request = self.render(&[event], attempt)?.ok_or_else(|| RenderError::ours("a probe has a form"))?;
+        Ok(request.marked_as_test())
     }
 
     fn judge(&self, _: &[Event], response: &Response, endpoint: &Endpoint, now: Now) -> Outcome {

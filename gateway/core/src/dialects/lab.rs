@@ -111,13 +111,14 @@ impl Dialect for Lab {
             return Ok(None);
         }
         let kind = &event.kind;
-        let (word, payload) = match (&kind.posted, &kind.registration) {
-            (Some(posted), _) => (Some(posted.event.as_str()), posted.payload.expose().clone()),
-            (None, Some(fact)) => (self.word(kind.name), data(kind.name, fact, event.received_at, attempt.endpoint)?),
+        let word = kind.posted.as_ref().map_or_else(|| self.word(kind.name), |posted| Some(posted.event.as_str()));
+        let Some(entry) = word.and_then(|word| self.entry(word)) else { return Ok(None) };
+        let payload = match (&kind.posted, &kind.registration) {
+            (Some(posted), _) => entry.posted(posted)?,
+            (None, Some(fact)) => entry.write(&data(kind.name, fact, event.received_at, attempt.endpoint)?),
             (None, None) => return Ok(None),
         };
-        let Some(entry) = word.and_then(|word| self.entry(word)) else { return Ok(None) };
-        request(event, attempt, entry.event, &entry.write(&payload)).map(Some)
+        request(event, attempt, entry.event, &payload).map(Some)
     }
 
     fn probe(&self, id: EventId, attempt: &Attempt<'_>) -> Result<Request, RenderError> {
@@ -184,4 +185,19 @@ fn local(at: Timestamp, zone: &str) -> Result<String, RenderError> {
     let at = jiff::Timestamp::from_second(at.as_seconds())
         .map_err(|_| RenderError::ours("the time at which the sample came in is in no calendar"))?;
     Ok(at.to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counted as gaps the page's table lasts 8 days, 5 hours and 45 minutes.
+    #[test]
+    fn there_are_eleven_attempts_at_the_pages_delays() {
+        let schedule = Lab.schedule();
+        assert_eq!(schedule.attempts_max(), 11);
+        assert!(!schedule.jittered);
+        let all: Duration = schedule.delays.iter().sum();
+        assert_eq!(all, Duration::from_secs(((8 * 24 + 5) * 60 + 45) * 60));
+    }
 }

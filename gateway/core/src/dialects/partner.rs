@@ -145,7 +145,14 @@ impl Dialect for Partner {
     }
 
     fn check_secret(&self, secret: Option<&str>) -> Result<(), String> {
-        check_shared_key(secret, "the key that the receiver expects in `x-api-key`")
+        check_shared_key(secret, "the key that the receiver expects in `x-api-key`")?;
+        match secret {
+            Some(key) if !key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') => {
+                Err("the key has characters that a header cannot carry; use letters, digits and signs of ASCII"
+                    .to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_endpoint(&self, endpoint: &Endpoint) -> Vec<EndpointFault> {
@@ -172,7 +179,7 @@ impl Dialect for Partner {
             return Ok(None);
         };
         let payload = match (&event.kind.posted, &event.kind.registration) {
-            (Some(posted), _) => entry.write(posted.payload.expose()),
+            (Some(posted), _) => entry.posted(posted)?,
             (None, Some(fact)) => entry.write(&sample(fact, attempt.endpoint)),
             (None, None) => return Ok(None),
         };

@@ -152,7 +152,7 @@ impl Dialect for Session {
             RenderError::ours("the event has no place in its session: it was stored before sessions were numbered")
         })?;
         let payload = match &kind.posted {
-            Some(posted) => entry.write(posted.payload.expose()),
+            Some(posted) => entry.posted(posted)?,
             None => entry.write(&json!({MEASUREMENT.name: session})),
         };
         let payload = if payload == "{}" { String::new() } else { format!(r#","payload":{payload}"#) };

@@ -5,18 +5,20 @@
 //! text in which they were received. `data` is cumulative: the deltas of the test so far, laid at their offsets.
 //!
 //! What has no form here: every event but the six triggers; DEVICE_READY and ALREADY_TESTING without a device (their
-//! document leaves it out, a receiver demands it, and drivers give them the last one known); and a finished test that is no amplification run, such as an
-//! ASTM order with its results.
+//! document leaves it out, a receiver demands it, and drivers give them the last one known, so who posts them must give it);
+//! and a finished test that is no amplification run, such as an ASTM order with its results.
 
+use super::catalogue::{Entry, Key, Kind, Severity, write_object};
 use super::standard_webhooks;
 use super::verdict::Statuses;
 use super::{
-    Accepted, Attempt, Dialect, Endpoint, Received, Refusal, RenderError, Request, Response, incoming, post, single,
+    Accepted, Attempt, Dialect, Endpoint, Received, Refusal, RenderError, Request, Response, incoming, post,
+    probe_event, single,
 };
 use crate::delivery::{Outcome, RetrySchedule};
-use crate::event::{Device, Event, EventId, EventName, RunDelta, Test, TestState};
+use crate::event::{Device, Event, EventId, EventKind, EventName, RunDelta, Test, TestState};
 use crate::time::Now;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// See the module.
@@ -25,29 +27,69 @@ pub struct TestV0;
 /// 400 and 404 answer events that come at the wrong moment of a test, 422 a body: all three mean this event alone.
 const STATUSES: Statuses = Statuses { refuse_one_event: &[400, 404, 422], success: 200..=299 };
 
-const TEMPERATURE_KEYS: &[&str] = &["time", "temp"];
-const SAMPLE_KEYS: &[&str] = &[
-    "sampleType",
-    "sampleStreamNumber",
-    "currentDataIndex",
-    "totalNumberOfSamples",
-    "startingChannel",
-    "numberOfChannels",
-    "samplingTime",
-    "samplingTemperature",
-    "firstChannelResult",
+const DEVICE: &[Key] = &[
+    Key::required("hwVersion", Kind::Text),
+    Key::required("swVersion", Kind::Text),
+    Key::required("deviceModel", Kind::Text),
+    Key::required("sn", Kind::Integer),
+    Key::required("configuration", Kind::Text),
 ];
-const RESULT_KEYS: &[&str] = &[
-    "detectionType",
-    "detectionFlowNumber",
-    "detectionResult",
-    "numberOfChannels",
-    "startingChannel",
-    "channelResults",
-    "numberOfSubGroups",
-    "subGroupResults",
+const STATE: Key = Key::required(
+    "state",
+    Kind::OneOf(&["UNINITIALIZED", "IDLE", "TESTING", "DONE", "BLOCKED_ALREADY_TESTING", "BLOCKED_NOT_READY"]),
+);
+const RESULT: &[Key] = &[
+    Key::required("detectionType", Kind::Integer),
+    Key::required("detectionFlowNumber", Kind::Integer),
+    Key::required("detectionResult", Kind::OneOf(&["NEGATIVE", "POSITIVE", "INVALID"])),
+    Key::required("numberOfChannels", Kind::Integer),
+    Key::required("startingChannel", Kind::Integer),
+    Key::required("channelResults", Kind::TextList),
+    Key::required("numberOfSubGroups", Kind::Integer),
+    Key::required(
+        "subGroupResults",
+        Kind::Objects(&[Key::required("result", Kind::Text), Key::required("name", Kind::Text)]),
+    ),
 ];
-const SUB_GROUP_KEYS: &[&str] = &["result", "name"];
+const TEMPERATURE: &[Key] = &[Key::required("time", Kind::Moment), Key::required("temp", Kind::Number)];
+const SAMPLE: &[Key] = &[
+    Key::required("sampleType", Kind::Integer),
+    Key::required("sampleStreamNumber", Kind::Integer),
+    Key::required("currentDataIndex", Kind::Integer),
+    Key::required("totalNumberOfSamples", Kind::Integer),
+    Key::required("startingChannel", Kind::Integer),
+    Key::required("numberOfChannels", Kind::Integer),
+    Key::required("samplingTime", Kind::Number),
+    Key::required("samplingTemperature", Kind::Number),
+    Key::required("firstChannelResult", Kind::Number),
+];
+const DATA: Key = Key::required(
+    "data",
+    Kind::Object(&[
+        Key::required("temperatureSamples", Kind::Objects(TEMPERATURE)),
+        Key::required("samples", Kind::Objects(SAMPLE)),
+    ]),
+);
+const RUNNING: &[Key] =
+    &[Key::required("device", Kind::Object(DEVICE)), Key::required("test", Kind::Object(&[STATE, DATA]))];
+const FINISHED: &[Key] = &[
+    Key::required("device", Kind::Object(DEVICE)),
+    Key::required("test", Kind::Object(&[STATE, Key::required("result", Kind::Object(RESULT)), DATA])),
+];
+
+const fn entry(event: &'static str, payload: &'static [Key], about: &'static str) -> Entry {
+    Entry { event, about, severity: Severity::Info, audiences: &[], payload, documented: true }
+}
+
+/// The six triggers.
+const CATALOGUE: &[Entry] = &[
+    entry("TEST_STARTED", RUNNING, "A test was started."),
+    entry("CONTINUE_TEST", RUNNING, "A test goes on."),
+    entry("TEST_FINISHED", FINISHED, "A test has finished; only here `test` holds a `result`."),
+    entry("NEW_DATA", RUNNING, "New channel data of a running test."),
+    entry("DEVICE_READY", RUNNING, "The device is warm and ready for a test."),
+    entry("ALREADY_TESTING", RUNNING, "The device runs a test already."),
+];
 
 impl Dialect for TestV0 {
     fn name(&self) -> &'static str {
@@ -71,7 +113,14 @@ impl Dialect for TestV0 {
         speaks.then_some(name.as_str())
     }
 
+    fn catalogue(&self) -> &'static [Entry] {
+        CATALOGUE
+    }
+
     fn has_form(&self, event: &Event, _: &Endpoint) -> bool {
+        if let Some(posted) = &event.kind.posted {
+            return posted.dialect == self.name() && self.entry(&posted.event).is_some();
+        }
         let run = |test: &Test| test.data.is_some() || test.result.is_some();
         match event.kind.name {
             EventName::DeviceReady | EventName::AlreadyTesting => event.kind.device.is_some(),
@@ -93,16 +142,33 @@ impl Dialect for TestV0 {
         if !self.has_form(event, attempt.endpoint) {
             return Ok(None);
         }
-        let device = last_known_device(event, attempt.history);
-        let body = body(event, device, attempt.history).into_bytes();
+        let body = match &event.kind.posted {
+            Some(posted) => {
+                let Some(entry) = self.entry(&posted.event) else { return Ok(None) };
+                // Its two objects stand beside version and event.
+                let payload = entry.posted(posted)?;
+                let fields = payload.strip_prefix('{').unwrap_or(&payload);
+                format!(r#"{{"version":0,"event":"{}",{fields}"#, entry.event)
+            }
+            None => body(event, last_known_device(event, attempt.history), attempt.history),
+        };
         // To a receiver of the document alone our headers mean nothing: they come with the signature that they are for.
         let standard = (!attempt.secrets.is_empty()).then_some(event.id);
-        post(event, attempt, "application/json", standard, body).map(Some)
+        post(event, attempt, "application/json", standard, body.into_bytes()).map(Some)
     }
 
     fn probe(&self, id: EventId, attempt: &Attempt<'_>) -> Result<Request, RenderError> {
-        let _ = (id, attempt);
-        Err(RenderError::ours("no probe"))
+        let versions =
+            json!({"hwVersion": "WEBHOOK-TEST", "swVersion": "WEBHOOK-TEST", "configuration": "WEBHOOK-TEST"});
+        let device = Device {
+            model: Some("WEBHOOK-TEST".to_owned()),
+            sn: Some("0".to_owned()),
+            details: versions.as_object().cloned().unwrap_or_default(),
+        };
+        let kind = EventKind { device: Some(device), ..EventKind::bare(EventName::DeviceReady) };
+        let event = probe_event(id, attempt, kind);
+        let request = self.render(&[event], attempt)?.ok_or_else(|| RenderError::ours("a probe has a form"))?;
+        Ok(request.marked_as_test())
     }
 
     fn judge(&self, _: &[Event], response: &Response, endpoint: &Endpoint, now: Now) -> Outcome {
@@ -135,11 +201,11 @@ fn body(event: &Event, device: Option<&Device>, history: &[Event]) -> String {
     if let Some(Value::Object(result)) = event.kind.test.as_ref().and_then(|test| test.result.as_ref())
         && finished
     {
-        test.push_str(&format!(r#","result":{}"#, result_object(result)));
+        test.push_str(&format!(r#","result":{}"#, write_object(result, RESULT)));
     }
     let (temperatures, samples) = run_so_far(event, history);
-    let temperatures = array(&temperatures, TEMPERATURE_KEYS);
-    let samples = array(&samples, SAMPLE_KEYS);
+    let temperatures = array(&temperatures, TEMPERATURE);
+    let samples = array(&samples, SAMPLE);
     test.push_str(&format!(r#","data":{{"temperatureSamples":{temperatures},"samples":{samples}}}}}"#));
     let device = device.map_or_else(String::new, |device| format!(r#""device":{},"#, device_object(device)));
     format!(r#"{{"version":0,"event":"{name}",{device}"test":{test}}}"#)
@@ -184,7 +250,7 @@ fn device_object(device: &Device) -> String {
     if let Some(number) = device.sn.as_deref().and_then(serial_number) {
         fields.insert("sn".to_owned(), Value::Number(number));
     }
-    object(&fields, &["hwVersion", "swVersion", "deviceModel", "sn", "configuration"])
+    write_object(&fields, DEVICE)
 }
 
 /// The serial number as a JSON integer. The document prints ten noughts, which JSON does not allow: leading ones go. Text
@@ -198,26 +264,8 @@ fn serial_number(text: &str) -> Option<serde_json::Number> {
     serde_json::from_str(if significant.is_empty() { "0" } else { significant }).ok()
 }
 
-fn result_object(result: &Map<String, Value>) -> String {
-    let mut result = result.clone();
-    if let Some(Value::Array(groups)) = result.get_mut("subGroupResults") {
-        for group in groups {
-            if let Value::Object(group) = group {
-                group.retain(|key, _| SUB_GROUP_KEYS.contains(&key.as_str()));
-            }
-        }
-    }
-    object(&result, RESULT_KEYS)
-}
-
-fn array(laid: &Laid<'_>, keys: &[&str]) -> String {
+fn array(laid: &Laid<'_>, keys: &[Key]) -> String {
     let objects: Vec<String> =
-        laid.values().filter_map(|value| value.as_object()).map(|fields| object(fields, keys)).collect();
+        laid.values().filter_map(|value| value.as_object()).map(|fields| write_object(fields, keys)).collect();
     format!("[{}]", objects.join(","))
-}
-
-/// The fields of these names, in this order; nothing else.
-fn object(fields: &Map<String, Value>, keys: &[&str]) -> String {
-    let known = keys.iter().filter_map(|key| fields.get(*key).map(|value| format!(r#""{key}":{value}"#)));
-    format!("{{{}}}", known.collect::<Vec<_>>().join(","))
 }

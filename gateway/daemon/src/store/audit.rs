@@ -2,6 +2,7 @@
 //!
 //! Invariant: an entry is on disk before the one who asked has an answer.
 
+use super::done::STEP_ROWS_MAX;
 use super::error::StoreError;
 use super::{AuditEntry, Store};
 use gateway_core::time::Timestamp;
@@ -42,4 +43,12 @@ fn entries(connection: &Connection, after: i64, limit: usize) -> Result<Vec<(i64
         Ok((row.get(0)?, entry))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Deletes a bounded number of the entries of before then.
+pub(super) fn forget(connection: &Connection, before: Timestamp) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ?1 ORDER BY id LIMIT ?2)")?
+        .execute(params![before.0, STEP_ROWS_MAX as i64])?;
+    Ok(())
 }

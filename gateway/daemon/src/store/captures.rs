@@ -9,6 +9,7 @@ use super::patch;
 use gateway_core::event::{AnalyzerId, Seq};
 use gateway_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::HashSet;
 
 /// Every capture behind so many patches is stored whole.
 const DEPTH_MAX: i64 = 64;
@@ -145,11 +146,16 @@ pub(super) fn of_event(connection: &Connection, seq: Seq) -> Result<Option<Vec<u
     match found {
         None => Ok(None),
         Some((_, Some(message))) => {
-            joined(connection, ids(connection, "SELECT id FROM captures WHERE message = ?1 ORDER BY id", message)?)
-                .map(Some)
+            // Bytes that were erased are as good as none.
+            Ok(Some(of_message(connection, message)?).filter(|bytes| !bytes.is_empty()))
         }
         Some((analyzer, None)) => unfinished(connection, &AnalyzerId(analyzer)).map(Some),
     }
+}
+
+/// The bytes of a closed message, by the id of its last capture; empty if they were erased.
+pub(super) fn of_message(connection: &Connection, message: i64) -> Result<Vec<u8>, StoreError> {
+    joined(connection, ids(connection, "SELECT id FROM captures WHERE message = ?1 ORDER BY id", message)?)
 }
 
 /// The bytes of the analyzer's open message, empty if there is none.
@@ -181,7 +187,35 @@ pub(super) fn abandon(writer: &mut Writer, analyzer: &AnalyzerId, at: Timestamp)
 /// Deletes captures. One that stays and was a patch against a deleted one is stored whole first; if it cannot be read, it
 /// stays as it is without its base, and its length goes on telling that these are not the received bytes.
 pub(super) fn delete(connection: &Connection, ids: &[i64]) -> Result<usize, StoreError> {
-    let going: std::collections::HashSet<i64> = ids.iter().copied().collect();
+    let going = free_dependents(connection, ids)?;
+    // Newest first: a row that is still the base of another cannot be deleted.
+    let mut sorted: Vec<i64> = going.into_iter().collect();
+    sorted.sort_unstable_by(|a, b| b.cmp(a));
+    let mut delete = connection.prepare_cached("DELETE FROM captures WHERE id = ?1")?;
+    let mut deleted = 0;
+    for id in sorted {
+        deleted += delete.execute([id])?;
+    }
+    Ok(deleted)
+}
+
+/// Empties captures: their rows stay, their bytes are gone. Those that stay and were patches against them are stored whole.
+pub(super) fn empty(writer: &mut Writer, ids: &[i64]) -> Result<(), StoreError> {
+    // The bytes remembered for the next patch are theirs too.
+    writer.last_captures.clear();
+    let going = free_dependents(&writer.connection, ids)?;
+    let mut empty = writer
+        .connection
+        .prepare_cached("UPDATE captures SET base = NULL, depth = 0, bytes = 0, content = x'' WHERE id = ?1")?;
+    for id in going {
+        empty.execute([id])?;
+    }
+    Ok(())
+}
+
+/// Makes whole what stays and is a patch against one of these. Returns these, each once.
+fn free_dependents(connection: &Connection, ids: &[i64]) -> Result<HashSet<i64>, StoreError> {
+    let going: HashSet<i64> = ids.iter().copied().collect();
     let mut dependents = connection.prepare_cached("SELECT id FROM captures WHERE base = ?1")?;
     for id in ids {
         let staying: Vec<i64> = dependents.query_map([id], |row| row.get(0))?.collect::<Result<_, _>>()?;
@@ -194,15 +228,7 @@ pub(super) fn delete(connection: &Connection, ids: &[i64]) -> Result<usize, Stor
                 .execute(params![id, bytes])?;
         }
     }
-    // Newest first: a row that is still the base of another cannot be deleted.
-    let mut sorted: Vec<i64> = going.into_iter().collect();
-    sorted.sort_unstable_by(|a, b| b.cmp(a));
-    let mut delete = connection.prepare_cached("DELETE FROM captures WHERE id = ?1")?;
-    let mut deleted = 0;
-    for id in sorted {
-        deleted += delete.execute([id])?;
-    }
-    Ok(deleted)
+    Ok(going)
 }
 
 fn length(bytes: &[u8]) -> i64 {

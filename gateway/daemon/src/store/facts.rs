@@ -3,10 +3,11 @@
 //! Invariant: the numbers of a session are 0, 1, 2 ... in the order of the log, each given out once, in the transaction that
 //! stores its event. Retention and eviction take events, never the count of a session that may still be alive.
 
+use super::done::STEP_ROWS_MAX;
 use super::error::StoreError;
 use gateway_core::dialects::session_of;
 use gateway_core::event::{EventKind, Seq};
-use gateway_core::time::{ClockQuality, Now};
+use gateway_core::time::{ClockQuality, Now, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Notes what is remarkable about an event that was just stored: nothing about most of them. `registration` is the number of
@@ -50,4 +51,25 @@ pub(super) fn sequence_of(connection: &Connection, seq: Seq) -> Result<Option<u6
     let mut select = connection.prepare_cached("SELECT sequence FROM facts WHERE seq = ?1")?;
     let found: Option<Option<i64>> = select.query_row([seq.0], |row| row.get(0)).optional()?;
     Ok(found.flatten().map(i64::cast_unsigned))
+}
+
+/// A session that nobody has heard of for this long is over, however short events are kept.
+const SILENT_MS_MIN: i64 = 30 * 86_400_000;
+
+/// Forgets the counts of sessions whose events are gone by age (`before`; `None`: events are kept for ever) and which have been
+/// silent for 30 days. Silence whose beginning no clock has told begins now.
+pub(super) fn forget_sessions(
+    connection: &Connection,
+    before: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    connection.prepare_cached("UPDATE sessions SET last_at = ?1 WHERE last_at IS NULL")?.execute([now.0])?;
+    let Some(before) = before else { return Ok(()) };
+    connection
+        .prepare_cached(
+            "DELETE FROM sessions WHERE session IN (SELECT session FROM sessions WHERE last_at < ?1 LIMIT ?2)
+             AND NOT EXISTS (SELECT 1 FROM facts WHERE facts.session = sessions.session)",
+        )?
+        .execute(params![before.0.min(now.shifted(-SILENT_MS_MIN).0), STEP_ROWS_MAX as i64])?;
+    Ok(())
 }

@@ -64,7 +64,7 @@ use gateway_core::session::RunningTest;
 use gateway_core::time::Now;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -91,6 +91,10 @@ struct Shared {
     redrives: redrive::Redrives,
     /// A read has failed: an orderly stop is then not marked clean, so that the next start checks the file.
     suspect: Arc<AtomicBool>,
+    /// How often a person's data was erased since the start.
+    erasures: AtomicU64,
+    /// Something erased may still be in the WAL.
+    unwiped: AtomicBool,
     /// Released last, after the connections are closed.
     _lock: std::fs::File,
 }
@@ -116,6 +120,8 @@ impl Store {
                 head: head::Head::new(head),
                 redrives: redrive::Redrives::default(),
                 suspect: Arc::default(),
+                erasures: AtomicU64::new(0),
+                unwiped: AtomicBool::new(false),
                 _lock: lock,
             })
         });
@@ -274,17 +280,20 @@ impl Store {
             Ok(())
         };
         self.shared.write(Duration::ZERO, work).await?;
-        self.checkpoint().await
+        self.checkpoint().await.map(|_| ())
     }
 
-    /// Moves the WAL into the file and truncates it, so that deleted data is gone from the disk.
-    async fn checkpoint(&self) -> Result<(), StoreError> {
+    /// Moves the WAL into the file and truncates it, so that deleted data is gone from the disk. Returns whether that is done;
+    /// it is not while a reader is in the way.
+    async fn checkpoint(&self) -> Result<bool, StoreError> {
         let shared = Arc::clone(&self.shared);
         on_disk(&*self.shared.disk, move || {
             let writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
             // A reader in the way is not waited for long: commits wait meanwhile, and the next checkpoint does the same.
             writer.connection.busy_timeout(CHECKPOINT_TIMEOUT)?;
-            let done = writer.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            let done = writer
+                .connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0));
             writer.connection.busy_timeout(connect::BUSY_TIMEOUT)?;
             Ok(done?)
         })

@@ -5,6 +5,7 @@
 //! stores nothing twice.
 
 use super::Store;
+use super::done::STEP_ROWS_MAX;
 use super::error::StoreError;
 use super::events::{self, Origin};
 use super::hand::Writer;
@@ -353,10 +354,10 @@ pub(super) fn save(connection: &Connection, registration: &Registration) -> Resu
     let number = registration.number;
     connection
         .prepare_cached(
-            "INSERT INTO registrations (number, id, awaits_lab_id, body) VALUES (?1, ?2, ?3, ?4)
+            "INSERT INTO registrations (number, id, awaits_lab_id, body, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (number) DO UPDATE SET awaits_lab_id = excluded.awaits_lab_id, body = excluded.body",
         )?
-        .execute(params![number, registration.id, registration.awaits_lab_id(), body])?;
+        .execute(params![number, registration.id, registration.awaits_lab_id(), body, registration.created_at.0])?;
     connection.prepare_cached("DELETE FROM registration_samples WHERE registration = ?1")?.execute([number])?;
     let mut add = connection
         .prepare_cached("INSERT OR IGNORE INTO registration_samples (sample_id, registration) VALUES (?1, ?2)")?;
@@ -416,4 +417,16 @@ fn results(connection: &Connection, number: i64) -> Result<Vec<Event>, StoreErro
     let mut select = connection.prepare_cached(&sql)?;
     let events = select.query_map(params![number, TESTS_READ_MAX], events::read)?.collect::<Result<_, _>>()?;
     Ok(events)
+}
+
+/// Deletes a bounded number of registrations that were made before then and of which no event is left.
+pub(super) fn forget(connection: &Connection, before: Timestamp) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "DELETE FROM registrations WHERE number IN
+                 (SELECT number FROM registrations WHERE created_at < ?1 AND NOT EXISTS
+                      (SELECT 1 FROM facts WHERE facts.registration = registrations.number) LIMIT ?2)",
+        )?
+        .execute(params![before.0, STEP_ROWS_MAX as i64])?;
+    Ok(())
 }

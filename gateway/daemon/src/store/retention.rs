@@ -9,12 +9,13 @@
 use super::done::{Done, Known, STEP_ROWS_MAX, Step, Swept};
 use super::error::StoreError;
 use super::evict::{self, Stage};
-use super::{Store, captures, events};
+use super::{Store, audit, captures, erase, events, facts, manifests, registrations};
 use gateway_core::config::{Limits, Retention};
 use gateway_core::event::{AnalyzerId, EventId, EventKind, EventName, Id, Seq};
 use gateway_core::time::{ClockQuality, Now};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::json;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Events without a trusted clock that are skipped when looking for the age of one.
@@ -51,10 +52,37 @@ impl Store {
         if let Some(bytes_max) = limits.store_bytes_max {
             swept += self.evict(bytes_max, at, id, &go_on).await?;
         }
-        if swept != Swept::default() && go_on() {
-            self.checkpoint().await?;
+        self.forget(retention, at).await?;
+        let unwiped = self.shared.unwiped.load(Ordering::Acquire);
+        if (swept != Swept::default() || unwiped) && go_on() && self.checkpoint().await? {
+            self.shared.unwiped.store(false, Ordering::Release);
         }
         Ok(swept)
+    }
+
+    /// What goes by age beside the log, and what nobody has to hear any more. Small enough for one transaction.
+    async fn forget(&self, retention: &Retention, at: Now) -> Result<(), StoreError> {
+        let trusted = matches!(at.quality, ClockQuality::Synchronized | ClockQuality::Corrected);
+        let kept_days = retention.events_kept_days;
+        let work = move |writer: &mut super::hand::Writer| {
+            let connection = &writer.connection;
+            let done = Done::load(connection)?;
+            erase::forget_requests(connection, at.wall, |seq| {
+                done.is_done(connection, Seq(seq), gateway_core::erasure::DELETION_REQUEST)
+            })?;
+            if trusted {
+                // 0 days keep for ever.
+                let before = (kept_days > 0).then(|| at.wall.shifted(-(i64::from(kept_days) * MS_A_DAY)));
+                facts::forget_sessions(connection, before, at.wall)?;
+                if let Some(before) = before {
+                    manifests::forget(connection, before)?;
+                    registrations::forget(connection, before)?;
+                    audit::forget(connection, before)?;
+                }
+            }
+            Ok(())
+        };
+        self.shared.write(Duration::ZERO, work).await
     }
 
     async fn steps(

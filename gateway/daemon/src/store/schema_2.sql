@@ -12,6 +12,7 @@ CREATE TABLE facts (
     erased_at    INTEGER                     -- a person's data was taken out of the body then
 ) STRICT;
 CREATE UNIQUE INDEX facts_by_session ON facts (session, sequence) WHERE session IS NOT NULL;
+CREATE INDEX facts_by_posted ON facts (posted, seq) WHERE posted IS NOT NULL;
 CREATE INDEX facts_by_registration ON facts (registration, seq) WHERE registration IS NOT NULL;
 
 -- How far each session has counted. It stays longer than the session's events, so that a session that is still alive never
@@ -41,9 +42,11 @@ ALTER TABLE attempts ADD COLUMN ordinal INTEGER;
 CREATE TABLE registrations (
     number        INTEGER PRIMARY KEY AUTOINCREMENT, -- the integer id
     id            TEXT    NOT NULL UNIQUE,    -- the id that outsiders use
+    created_at    INTEGER NOT NULL,
     awaits_lab_id INTEGER NOT NULL DEFAULT 0, -- 1: it is complete and the laboratory has given it no id
     body          TEXT    NOT NULL            -- Registration as JSON
 ) STRICT;
+CREATE INDEX registrations_by_age ON registrations (created_at);
 CREATE INDEX registrations_without_lab_id ON registrations (number) WHERE awaits_lab_id = 1;
 
 -- Which sample ids lead to a registration; the newest registration of a sample id counts.
