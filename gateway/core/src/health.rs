@@ -60,10 +60,10 @@ pub enum Fact {
         destination: String,
         trouble: Option<Reason>,
     },
-    /// So many more events of this destination are dead.
+    /// So many events of this destination are dead.
     DeadLetters {
         destination: String,
-        more: usize,
+        dead: usize,
     },
     ConfigAccepted,
     ConfigRefused {
@@ -101,8 +101,17 @@ struct AnalyzerHealth {
 #[derive(Debug, Clone, PartialEq, Default)]
 struct DestinationHealth {
     trouble: Option<Reason>,
+    /// Since when there has been trouble without a break.
+    since: Option<Timestamp>,
     dead: usize,
     held: usize,
+    older_key: bool,
+}
+
+impl DestinationHealth {
+    fn since_with(&self, trouble: Option<&Reason>, now: Now) -> Option<Timestamp> {
+        trouble.map(|_| self.since.unwrap_or(now.wall))
+    }
 }
 
 /// Everything at a glance.
@@ -168,16 +177,19 @@ impl Health {
             Fact::ConfigRefused { reason } => replace(&mut self.config_refused, Some(reason)),
             Fact::DoorTried { trouble } => replace(&mut self.door_trouble, trouble),
             Fact::DestinationChanged { destination, view } => {
-                let health = DestinationHealth { trouble: view.breaker, dead: view.dead, held: view.held };
-                self.destinations.get_mut(&destination).is_some_and(|known| replace(known, health))
-            }
-            Fact::DeadLetters { destination, more } => {
                 let Some(known) = self.destinations.get_mut(&destination) else { return false };
-                known.dead += more;
-                more > 0
+                let trouble = view.breaker.or(view.held_for);
+                let since = known.since_with(trouble.as_ref(), now);
+                let (dead, held, older_key) = (view.dead, view.held, view.older_key);
+                replace(known, DestinationHealth { trouble, since, dead, held, older_key })
+            }
+            Fact::DeadLetters { destination, dead } => {
+                self.destinations.get_mut(&destination).is_some_and(|known| replace(&mut known.dead, dead))
             }
             Fact::DestinationReached { destination, trouble } => {
-                self.destinations.get_mut(&destination).is_some_and(|known| replace(&mut known.trouble, trouble))
+                let Some(known) = self.destinations.get_mut(&destination) else { return false };
+                known.since = known.since_with(trouble.as_ref(), now);
+                replace(&mut known.trouble, trouble)
             }
         }
     }
@@ -269,8 +281,12 @@ impl Health {
             return Some(format!("the API is not served: {reason}"));
         }
         self.destinations.iter().find_map(|(id, known)| match &known.trouble {
-            Some(trouble) => Some(format!("{id}: {trouble}")),
+            Some(trouble) => {
+                let since = known.since.map(|since| format!(", since {since}")).unwrap_or_default();
+                Some(format!("{id}: {trouble}{since}"))
+            }
             None if known.dead > 0 => Some(format!("{id}: {} dead letters", known.dead)),
+            None if known.older_key => Some(format!("{id}: the receiver still accepts only the older key")),
             None => None,
         })
     }

@@ -30,6 +30,10 @@ pub enum Mutant {
     CaptureWithoutEvents,
     /// After a restart the frames already acknowledged are forgotten.
     UnfinishedForgotten,
+    /// A live event goes before an earlier one of its lane that still stands in the backlog.
+    LiveOvertakesBacklog,
+    /// The backlog counts as sent as soon as its last event was looked at.
+    BacklogForgotten,
 }
 
 /// All of them, for the test that tries each.
@@ -46,6 +50,8 @@ pub const ALL: &[Mutant] = &[
     Mutant::RetryTooEarly,
     Mutant::CaptureWithoutEvents,
     Mutant::UnfinishedForgotten,
+    Mutant::LiveOvertakesBacklog,
+    Mutant::BacklogForgotten,
 ];
 
 #[cfg(feature = "mutants")]

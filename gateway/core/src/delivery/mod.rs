@@ -13,7 +13,7 @@ mod queue;
 mod queue_tests;
 mod schedule;
 
-pub use plan::{Changes, DestinationView, Entry, Limits, Start};
+pub use plan::{Changes, DestinationView, Entry, Limits, LiveMove, LivePart, Start};
 pub use queue::Queue;
 pub use schedule::{Jitter, RetryReading, RetrySchedule};
 
@@ -101,6 +101,10 @@ reason_codes! {
     TooLarge = "too_large", "The event is larger than this destination accepts. Raise its limit, then redrive it.";
     /// The retry table is used up.
     AttemptsExhausted = "attempts_exhausted", "Every attempt of the retry table failed. Mend the receiver, then redrive.";
+    /// The event cannot be written with these settings: a template, a key that does not fit.
+    BadSettings = "bad_settings", "The gateway cannot write this event with the webhook's settings. Mend them; it is then sent by itself.";
+    /// The settings pause the webhook.
+    Paused = "paused", "The webhook is paused in the settings. Everything is kept; take `paused` away and it is sent.";
     /// The event cannot be written in this dialect.
     CannotRender = "cannot_render", "The gateway cannot write this event in the webhook's dialect. Tell the makers of the gateway.";
     /// The broker dropped the connection again and again at this very message.

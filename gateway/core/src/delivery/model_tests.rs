@@ -2,7 +2,7 @@
 //!
 //! The model knows nothing of cursors: an event is done when the world saw it settled and that was written.
 
-use super::queue_tests::{Bench, held, no_network, rejected, retryable, seconds};
+use super::queue_tests::{Bench, held, limits, no_network, rejected, retryable, seconds};
 use super::*;
 use crate::event::{Lane, Seq};
 use proptest::prelude::*;
@@ -84,7 +84,7 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let limits = Limits { concurrency: 3, ahead_events_max: AHEAD_EVENTS_MAX };
+        let limits = limits(3, AHEAD_EVENTS_MAX);
         World {
             bench: Bench::with(RetrySchedule::table(seconds(&[0, 5, 60, 300])), limits),
             log: Vec::new(),
@@ -187,7 +187,7 @@ impl World {
                 let Some(seq) = self.bench.rows.iter().filter(dead).map(|(seq, _)| *seq).nth(at) else { return };
                 self.settled.remove(&seq);
                 self.settled_written.remove(&seq);
-                let changes = self.bench.queue.redrive(seq);
+                let changes = self.bench.queue.redrive(seq).expect("it is dead here");
                 self.bench.write(changes);
             }
             Step::NewSettings => {

@@ -10,6 +10,29 @@ pub struct Limits {
     pub concurrency: usize,
     /// Undone events known at once, at least 1.
     pub ahead_events_max: usize,
+    /// Events in one request, at least 1.
+    pub batch: usize,
+    /// Events a second out of a backlog, while live ones go first; `None`: no bound.
+    pub backfill_per_second_max: Option<u32>,
+}
+
+/// The live part of the log while a backlog is sent beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LivePart {
+    /// The backlog's last seq.
+    pub split: Seq,
+    pub cursor: Seq,
+    /// Ordinals given out up to the cursor.
+    pub ordinal: u64,
+}
+
+/// What becomes of the live part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LiveMove {
+    /// It begins, or moves on.
+    At(LivePart),
+    /// The backlog has reached it: the one cursor goes on from where it stands.
+    Merged,
 }
 
 /// One event on its way to this destination, as its row says it.
@@ -20,6 +43,8 @@ pub struct Entry {
     pub lane: Lane,
     pub state: DeliveryState,
     pub redriven: bool,
+    /// It is sent later than newer events, out of a backlog.
+    pub historical: bool,
 }
 
 /// An attempt to begin now.
@@ -30,6 +55,7 @@ pub struct Start {
     /// 1 for the first. Repeated after an attempt that did not count.
     pub attempt: u32,
     pub redriven: bool,
+    pub historical: bool,
 }
 
 /// What to write in one transaction.
@@ -39,6 +65,7 @@ pub struct Changes {
     pub rows: Vec<(Seq, Entry)>,
     /// The new cursor, and how many ordinals are given out up to it.
     pub cursor: Option<(Seq, u64)>,
+    pub live: Option<LiveMove>,
     /// Whether an attempt was counted. A failed probe and a missing network are not.
     pub counted: bool,
 }
@@ -46,7 +73,7 @@ pub struct Changes {
 impl Changes {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.cursor.is_none()
+        self.rows.is_empty() && self.cursor.is_none() && self.live.is_none()
     }
 }
 
@@ -59,5 +86,9 @@ pub struct DestinationView {
     pub held: usize,
     /// Why the endpoint as a whole is left alone, if it is.
     pub breaker: Option<Reason>,
+    /// Why single events are held while the others go on, if some are.
+    pub held_for: Option<Reason>,
     pub oldest_undone: Option<Seq>,
+    /// The receiver has been seen to accept only an older one of its secrets.
+    pub older_key: bool,
 }

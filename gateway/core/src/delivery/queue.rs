@@ -8,45 +8,53 @@
 //! - Everything at or below the cursor without a row is done. Only a finished attempt moves the cursor past a member, with
 //!   a row for every undone event that it passes, in the same [`Changes`].
 //! - A lost [`Changes`] (a crash, a failed write) costs at most a repeated attempt: build the queue anew from the store.
-//! - One attempt of a lane at a time, and a lane's later event only after the earlier one is delivered or dead.
+//! - One attempt of a lane at a time, and a lane's later event only after the earlier one is delivered or dead, or with it in
+//!   one request.
 //! - No more than `ahead_events_max` undone events are known here, so no more than that many rows exist besides the dead.
 //! - A first-try success in order costs a cursor move and no row. While the breaker is open the cursor stands still.
 //! - An attempt that says nothing about its event is none: a failed probe and a missing network leave event, count and
 //!   table untouched. So an endpoint may be wrong for a week without using up the attempts of what waits for it.
 //! - Without network the due times are moved once, when it is back; writing them every five seconds would wear the disk.
 //!   So a crash during that time may cost one early retry, never a lost one.
+//! - After an outage the log has two parts ([`parts`]), each with a cursor that keeps the first rule; live events go first.
+
+mod batch;
+mod parts;
+mod turn;
 
 use super::breaker::{Breaker, LANES_FAILED_MAX};
-use super::plan::{Changes, DestinationView, Entry, Limits, Start};
+use super::plan::{Changes, DestinationView, Entry, Limits, LivePart, Start};
 use super::{DeliveryState, Jitter, Outcome, Reason, ReasonCode, RetrySchedule, advance};
 use crate::event::{Lane, Seq};
-use crate::mutants::{Mutant, planted};
 use crate::time::{Mono, Now};
+use batch::BatchSize;
+use parts::{Live, Part};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
+use turn::Offline;
 
 /// The pause between two tries while there is no network.
 const NO_NETWORK_PAUSE: Duration = Duration::from_secs(5);
-/// So many events that are none of ours may be looked through before it is worth a write.
-const SKIPPED_SEQS_MAX: i64 = 1024;
 
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct Queue {
     schedule: RetrySchedule,
     limits: Limits,
-    /// As written.
-    cursor: Seq,
-    /// The last ordinal given out, to the newest event offered.
-    ordinal: u64,
-    /// Up to here the log was looked through; every member between the cursor and this is in `undone`.
-    looked: Seq,
+    /// The log, or its older part while there are two.
+    back: Part,
+    live: Option<Live>,
     undone: BTreeMap<Seq, Slot>,
     dead: BTreeMap<Seq, Entry>,
-    in_flight: usize,
+    /// Requests under way: the events of each, by the one that was chosen first.
+    flights: BTreeMap<Seq, Vec<Seq>>,
+    batch: BatchSize,
+    /// The backlog's next event is not due before.
+    backfill_at: Mono,
     breaker: Breaker,
     offline: Option<Offline>,
+    /// The endpoint has just become well, or nobody has looked yet: a backlog may be set apart.
+    recovered: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -54,7 +62,15 @@ struct Slot {
     entry: Entry,
     /// The first delay of the table, where it is not zero.
     not_before: Mono,
+    /// A live event: the newest earlier one of its lane in the backlog, which has to be known here first.
+    waits_for: Option<Seq>,
     flight: Option<Flight>,
+}
+
+impl Slot {
+    fn new(entry: Entry, not_before: Mono) -> Slot {
+        Slot { entry, not_before, waits_for: None, flight: None }
+    }
 }
 
 /// An attempt under way.
@@ -66,114 +82,73 @@ struct Flight {
     opening: u64,
 }
 
-#[derive(Debug, Clone)]
-struct Offline {
-    since: Mono,
-    try_at: Mono,
-    reason: Reason,
-}
-
-/// An event that could be started, and from when on.
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    seq: Seq,
-    at: Mono,
-    retry: bool,
-    probe: bool,
-}
-
 impl Queue {
-    /// A destination as the store remembers it: `ordinal` is the count at the cursor, `rows` are the undone events up to
-    /// it. An attempt that was under way at a crash is simply made again.
+    /// A destination as the store remembers it: `ordinal` is the count at the cursor, `rows` are the undone events that were
+    /// passed. An attempt that was under way at a crash is simply made again; what the settings held is tried with the present ones.
     pub fn new(
         schedule: RetrySchedule,
         limits: Limits,
-        cursor: Seq,
-        ordinal: u64,
+        (cursor, ordinal): (Seq, u64),
+        live: Option<LivePart>,
         rows: impl IntoIterator<Item = (Seq, Entry)>,
         now: Now,
     ) -> Queue {
         let mut queue = Queue {
             schedule,
             limits,
-            cursor,
-            ordinal,
-            looked: cursor,
+            back: Part::at(cursor, ordinal),
+            live: live.map(|live| Live { split: live.split, part: Part::at(live.cursor, live.ordinal) }),
             undone: BTreeMap::new(),
             dead: BTreeMap::new(),
-            in_flight: 0,
+            flights: BTreeMap::new(),
+            batch: BatchSize::new(limits.batch),
+            backfill_at: Mono(0),
             breaker: Breaker::default(),
             offline: None,
+            recovered: true,
         };
-        for (seq, entry) in rows {
+        for (seq, mut entry) in rows {
+            entry.historical |= live.is_some_and(|live| seq <= live.split);
             match entry.state {
-                DeliveryState::Delivered { .. } => {}
-                DeliveryState::Dead { .. } => drop(queue.dead.insert(seq, entry)),
-                _ => drop(queue.undone.insert(seq, Slot { entry, not_before: now.mono, flight: None })),
+                DeliveryState::Delivered { .. } => continue,
+                DeliveryState::Dead { .. } => {
+                    queue.dead.insert(seq, entry);
+                    continue;
+                }
+                DeliveryState::Held { attempts, ref reason } if is_settings(reason) => {
+                    entry.state = DeliveryState::Queued { attempts };
+                }
+                _ => {}
             }
+            queue.undone.insert(seq, Slot::new(entry, now.mono));
         }
         queue.reopen_breaker(now);
         queue
     }
 
-    /// How many further events of the log it would like to be offered, from [`Queue::looked`] on; `None` if none. With an
-    /// open breaker or without network one event is enough to try with, and there usually is one.
-    pub fn wants_events(&self) -> Option<usize> {
-        let room = self.limits.ahead_events_max.max(1).saturating_sub(self.undone.len());
-        let stands_still = self.breaker.probe_at().is_some() || self.offline.is_some();
-        let has_trial = || {
-            let idle = |candidate: &Candidate| candidate.probe || !candidate.retry;
-            self.in_flight > 0 || self.candidates().iter().any(idle)
-        };
-        (room > 0 && !(stands_still && has_trial())).then_some(room)
-    }
-
-    /// Up to here the log was looked through: where to read on.
-    pub fn looked(&self) -> Seq {
-        self.looked
-    }
-
-    /// Takes the next member event of the log and gives it the next ordinal. In the order of seq; one that was offered
-    /// before is ignored.
+    /// Takes the next member event of the log, or of the backlog, and gives it the next ordinal. In the order of seq; one that was
+    /// offered before is ignored.
     pub fn offer(&mut self, seq: Seq, lane: Lane, now: Now) {
-        if seq <= self.looked {
+        let historical = self.live.is_some() && !self.is_live(seq);
+        let part = self.part_mut(seq);
+        if seq <= part.looked {
             return;
         }
-        self.looked = seq;
-        self.ordinal += 1;
-        let state = DeliveryState::Queued { attempts: 0 };
-        let entry = Entry { ordinal: self.ordinal, lane, state, redriven: false };
+        part.looked = seq;
+        part.ordinal += 1;
+        let (ordinal, state) = (part.ordinal, DeliveryState::Queued { attempts: 0 });
+        let entry = Entry { ordinal, lane, state, redriven: false, historical };
         let not_before = now.mono.after(self.schedule.delay_after(0).unwrap_or_default());
-        self.undone.insert(seq, Slot { entry, not_before, flight: None });
+        self.undone.insert(seq, Slot::new(entry, not_before));
     }
 
-    /// The log was looked through to `seq` and everything offered that belongs here. A write is asked for only once a
-    /// thousand events of others were passed, so that a restart does not read them all again.
-    pub fn skip_to(&mut self, seq: Seq) -> Changes {
-        self.looked = self.looked.max(seq);
-        let mut changes = Changes::default();
-        let nothing_ahead = self.undone.range((Excluded(self.cursor), Unbounded)).next().is_none();
-        if nothing_ahead && self.looked.0 - self.cursor.0 >= SKIPPED_SEQS_MAX {
-            self.move_cursor(self.cursor, &mut changes);
-        }
-        changes
-    }
-
-    /// The next attempt to begin now: retries by their due time first, then the oldest of the others. Call it until it
-    /// gives none.
+    /// The next attempt to begin now: live events before the backlog, retries by their due time first, then the oldest of the
+    /// others. Call it until it gives none; [`Queue::company`] says what else goes into the same request.
     pub fn next(&mut self, now: Now) -> Option<Start> {
-        let order = |candidate: &Candidate| match candidate.retry {
-            true => (0, candidate.at, candidate.seq),
-            false => (1, Mono(0), candidate.seq),
-        };
         let ready = self.candidates().into_iter().filter(|candidate| candidate.at <= now.mono);
-        let chosen = ready.min_by_key(order)?;
-        let slot = self.undone.get_mut(&chosen.seq)?;
-        slot.flight = Some(Flight { probe: chosen.probe, opening: self.breaker.openings });
-        self.in_flight += 1;
-        let entry = &slot.entry;
-        let attempt = entry.state.attempts().saturating_add(1);
-        Some(Start { seq: chosen.seq, ordinal: entry.ordinal, attempt, redriven: entry.redriven })
+        let chosen = ready.min_by_key(turn::Candidate::order)?;
+        self.flights.insert(chosen.seq, Vec::new());
+        self.take_off(chosen.seq, chosen.seq, chosen.probe, now)
     }
 
     /// When [`Queue::next`] should be asked again if nothing else happens; `None` if only an answer or an offer can help.
@@ -181,51 +156,63 @@ impl Queue {
         self.candidates().iter().map(|candidate| candidate.at.max(now.mono)).min()
     }
 
-    /// An attempt has ended.
-    pub fn finish(&mut self, seq: Seq, outcome: &Outcome, now: Now, jitter: Jitter) -> Changes {
+    /// The request that began with `leader` has ended: so has the attempt of every event in it.
+    pub fn finish(&mut self, leader: Seq, outcome: &Outcome, now: Now, jitter: Jitter) -> Changes {
         let mut changes = Changes::default();
-        let Some(slot) = self.undone.get_mut(&seq) else { return changes };
-        let Some(flight) = slot.flight.take() else { return changes };
-        let (lane, before) = (slot.entry.lane.clone(), slot.entry.state.clone());
-        self.in_flight -= 1;
+        let members = self.flights.remove(&leader).unwrap_or_default();
+        let flights: Vec<Flight> = members.iter().filter_map(|seq| self.undone.get_mut(seq)?.flight.take()).collect();
+        let (Some(first), Some(flight)) = (members.first(), flights.first().copied()) else { return changes };
         if let Outcome::NoNetwork { reason } = outcome {
             let since = self.offline.as_ref().map_or(now.mono, |offline| offline.since);
             let try_at = now.mono.after(NO_NETWORK_PAUSE);
             self.offline = Some(Offline { since, try_at, reason: reason.clone() });
             return changes;
         }
-        if is_ours(outcome) {
-            // The request was never made, so it says nothing about the endpoint.
-            changes.counted = true;
-            self.settle(seq, advance(&before, outcome, &self.schedule, now, jitter), &mut changes);
+        let ours = is_ours(outcome);
+        if !ours {
+            self.back_online(now, &mut changes);
+        }
+        if members.len() > 1 && (ours || matches!(outcome, Outcome::Rejected { .. })) {
+            // One of them is at fault, or only their number: nobody knows which. Fewer go at once.
+            self.batch.halve(members.len());
             return changes;
         }
-        self.back_online(now, &mut changes);
         let mut closed = false;
         let mut outcome = outcome.clone();
-        match &outcome {
-            Outcome::Delivered => closed = self.breaker.delivered(flight.opening),
-            Outcome::Rejected { reason } => {
-                let (hold, closes) = self.breaker.refused(&lane, reason, flight.opening, now);
-                closed = closes;
-                if let Some(reason) = hold {
-                    outcome = Outcome::Held { reason };
+        if !ours {
+            let Some(lane) = self.undone.get(first).map(|slot| slot.entry.lane.clone()) else { return changes };
+            match &outcome {
+                Outcome::Delivered => {
+                    self.batch.delivered();
+                    closed = self.breaker.delivered(flight.opening);
                 }
+                Outcome::Rejected { reason } => {
+                    let (hold, closes) = self.breaker.refused(&lane, reason, flight.opening, now);
+                    closed = closes;
+                    if let Some(reason) = hold {
+                        outcome = Outcome::Held { reason };
+                    }
+                }
+                Outcome::Retryable { reason, .. } => self.breaker.failed(&lane, reason, now),
+                Outcome::Held { reason } => self.breaker.held(reason, now),
+                Outcome::NoNetwork { .. } => {}
             }
-            Outcome::Retryable { reason, .. } => self.breaker.failed(&lane, reason, now),
-            Outcome::Held { reason } => self.breaker.held(reason, now),
-            Outcome::NoNetwork { .. } => {}
-        }
-        if flight.probe
-            && let Some((reason, asked)) = failure(&outcome)
-        {
-            self.breaker.probe_failed(reason, asked.min(self.schedule.retry_after_max), now);
-            return changes;
+            if flight.probe
+                && let Some((reason, asked)) = failure(&outcome)
+            {
+                self.breaker.probe_failed(reason, asked.min(self.schedule.retry_after_max), now);
+                return changes;
+            }
         }
         changes.counted = true;
-        self.settle(seq, advance(&before, &outcome, &self.schedule, now, jitter), &mut changes);
+        for seq in members {
+            let Some(slot) = self.undone.get(&seq) else { continue };
+            let after = advance(&slot.entry.state, &outcome, &self.schedule, now, jitter);
+            self.settle(seq, after, &mut changes);
+        }
         if closed {
-            self.release_held(now, &mut changes);
+            self.recovered = true;
+            self.release_held(false, now, &mut changes);
         }
         changes
     }
@@ -234,29 +221,46 @@ impl Queue {
     pub fn pass(&mut self, seq: Seq) -> Changes {
         let mut changes = Changes::default();
         if let Some(slot) = self.undone.get_mut(&seq) {
-            self.in_flight -= usize::from(slot.flight.take().is_some());
+            slot.flight = None;
             let attempts = slot.entry.state.attempts();
+            for members in self.flights.values_mut() {
+                members.retain(|member| *member != seq);
+            }
+            self.flights.retain(|_, members| !members.is_empty());
             self.settle(seq, DeliveryState::Delivered { attempts }, &mut changes);
         }
         changes
     }
 
-    /// A person sends an event again that is dead, held or waiting: at once, marked, with the whole table before it.
-    pub fn redrive(&mut self, seq: Seq) -> Changes {
-        let mut changes = Changes::default();
+    /// A person sends an event again that is dead, held or waiting: at once, marked, with the whole table before it. One that is
+    /// under way is marked, and its table begins anew with this attempt. `None`: the event is not known here.
+    pub fn redrive(&mut self, seq: Seq) -> Option<Changes> {
         if let Some(entry) = self.dead.remove(&seq) {
-            self.undone.insert(seq, Slot { entry, not_before: Mono(0), flight: None });
+            self.undone.insert(seq, Slot::new(entry, Mono(0)));
         }
-        if let Some(slot) = self.undone.get_mut(&seq)
-            && slot.flight.is_none()
-            && seq <= self.cursor
-        {
+        let passed = self.has_passed(seq);
+        let slot = self.undone.get_mut(&seq)?;
+        let mut changes = Changes::default();
+        if passed {
             slot.entry.state = DeliveryState::Queued { attempts: 0 };
             slot.entry.redriven = true;
             slot.not_before = Mono(0);
             changes.rows.push((seq, slot.entry.clone()));
         }
-        changes
+        Some(changes)
+    }
+
+    /// Takes in an undone row that the store has got beside this queue: a delivered event that is to be sent again.
+    pub fn adopt(&mut self, seq: Seq, entry: Entry) {
+        let known = self.undone.contains_key(&seq) || self.dead.contains_key(&seq);
+        if !known && !entry.state.is_settled() && self.has_passed(seq) {
+            self.undone.insert(seq, Slot::new(entry, Mono(0)));
+        }
+    }
+
+    /// How many undone events are known here.
+    pub fn undone(&self) -> usize {
+        self.undone.len()
     }
 
     /// The settings of this destination have changed: whatever was held may go now.
@@ -264,109 +268,39 @@ impl Queue {
         let mut changes = Changes::default();
         self.schedule = schedule;
         self.breaker.reset();
-        self.release_held(now, &mut changes);
+        self.release_held(true, now, &mut changes);
         changes
     }
 
     /// The state at a glance.
     pub fn view(&self) -> DestinationView {
-        let held = |slot: &&Slot| matches!(slot.entry.state, DeliveryState::Held { .. });
+        let reason = |slot: &'_ Slot| match &slot.entry.state {
+            DeliveryState::Held { reason, .. } => Some(reason.clone()),
+            _ => None,
+        };
+        let held: Vec<Reason> = self.undone.values().filter_map(reason).collect();
         let offline = self.offline.as_ref().map(|offline| &offline.reason);
         DestinationView {
             undone: self.undone.len(),
             dead: self.dead.len(),
-            held: self.undone.values().filter(held).count(),
+            held: held.len(),
             breaker: offline.or(self.breaker.reason()).cloned(),
+            held_for: held.into_iter().find(is_settings),
             oldest_undone: self.undone.keys().next().copied(),
+            older_key: false,
         }
     }
 
-    /// What could be started, each with its moment: the first undone event of each lane that has nothing under way.
-    fn candidates(&self) -> Vec<Candidate> {
-        let busy_max = if self.offline.is_some() { 1 } else { self.limits.concurrency.max(1) };
-        if self.in_flight >= busy_max {
-            return Vec::new();
-        }
-        let mut probe_at = self.breaker.probe_at();
-        let closed = probe_at.is_none();
-        if self.undone.values().any(|slot| slot.flight.is_some_and(|flight| flight.probe)) {
-            probe_at = None;
-        }
-        // A redriven event may stand before one that is already under way.
-        let under_way = self.undone.values().filter(|slot| slot.flight.is_some());
-        let mut lanes: BTreeSet<&Lane> = under_way.map(|slot| &slot.entry.lane).collect();
-        let mut candidates = Vec::new();
-        for (seq, slot) in &self.undone {
-            let waiting = matches!(slot.entry.state, DeliveryState::Waiting { .. });
-            let first = !lanes.contains(&slot.entry.lane);
-            if !(planted(Mutant::LaneOvertakes) && waiting) {
-                lanes.insert(&slot.entry.lane);
-            }
-            if !first {
-                continue;
-            }
-            let redriven = slot.entry.redriven && matches!(slot.entry.state, DeliveryState::Queued { .. });
-            let (at, probe) = match &slot.entry.state {
-                DeliveryState::Waiting { due, .. } => (*due, false),
-                _ if closed || redriven => (slot.not_before, false),
-                // One probe at a time, and the oldest.
-                _ => match probe_at.take() {
-                    Some(at) => (at.max(slot.not_before), true),
-                    None => continue,
-                },
-            };
-            candidates.push(Candidate { seq: *seq, at, retry: waiting, probe });
-        }
-        match &self.offline {
-            Some(offline) => offline.thinned(candidates),
-            None => candidates,
-        }
-    }
-
-    /// Gives an undone event its new state, and moves the cursor to it if it stood before it.
-    fn settle(&mut self, seq: Seq, state: DeliveryState, changes: &mut Changes) {
-        let Some(slot) = self.undone.get_mut(&seq) else { return };
-        slot.entry.state = state;
-        let entry = slot.entry.clone();
-        if entry.state.is_settled() {
-            self.undone.remove(&seq);
-        }
-        if let DeliveryState::Dead { .. } = entry.state {
-            self.dead.insert(seq, entry.clone());
-        }
-        let delivered = matches!(entry.state, DeliveryState::Delivered { .. });
-        if seq <= self.cursor || !delivered {
-            changes.rows.push((seq, entry));
-        }
-        if seq > self.cursor {
-            self.move_cursor(seq, changes);
-        }
-    }
-
-    /// Moves the cursor over `through` and what follows it that is none of ours, with a row for each undone event passed.
-    fn move_cursor(&mut self, through: Seq, changes: &mut Changes) {
-        for (seq, slot) in self.undone.range((Excluded(self.cursor), Excluded(Seq(through.0.saturating_add(1))))) {
-            if !changes.rows.iter().any(|(known, _)| known == seq) {
-                changes.rows.push((*seq, slot.entry.clone()));
-            }
-        }
-        let next = self.undone.range((Excluded(through), Unbounded)).next();
-        let (cursor, ordinal) = match next {
-            Some((seq, slot)) => (Seq(seq.0 - 1), slot.entry.ordinal - 1),
-            None => (self.looked, self.ordinal),
-        };
-        self.cursor = cursor;
-        changes.cursor = Some((cursor, ordinal));
-    }
-
-    /// Makes every held event due.
-    fn release_held(&mut self, now: Now, changes: &mut Changes) {
+    /// Makes every held event due; those that the settings hold only if the settings are others now.
+    fn release_held(&mut self, settings_too: bool, now: Now, changes: &mut Changes) {
         for (seq, slot) in &mut self.undone {
             if let DeliveryState::Held { attempts, reason } = &slot.entry.state
                 && slot.flight.is_none()
+                && (settings_too || !is_settings(reason))
             {
                 let (attempts, reason) = (*attempts, reason.clone());
                 slot.entry.state = DeliveryState::Waiting { attempts, due: now.mono, reason };
+                // An earlier row of the same event in these changes is older than this one.
                 changes.rows.push((*seq, slot.entry.clone()));
             }
         }
@@ -375,6 +309,7 @@ impl Queue {
     /// An answer of whatever kind came: the schedule goes on where it stood when the network was lost.
     fn back_online(&mut self, now: Now, changes: &mut Changes) {
         let Some(offline) = self.offline.take() else { return };
+        self.recovered = true;
         let lost = now.mono.since(offline.since);
         for (seq, slot) in &mut self.undone {
             if slot.not_before > offline.since {
@@ -409,19 +344,18 @@ impl Queue {
     }
 }
 
-impl Offline {
-    /// Without network one event is tried, the oldest of those whose turn it was. Time stands still for the others.
-    fn thinned(&self, candidates: Vec<Candidate>) -> Vec<Candidate> {
-        let was_due = candidates.iter().find(|candidate| candidate.at <= self.since).copied();
-        let chosen = was_due.or_else(|| candidates.into_iter().min_by_key(|candidate| candidate.at));
-        chosen.map(|chosen| Candidate { at: chosen.at.max(self.try_at), ..chosen }).into_iter().collect()
+/// Whether the outcome is the gateway's own doing, so that no request was made.
+fn is_ours(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Rejected { reason } => matches!(reason.code, ReasonCode::CannotRender | ReasonCode::DataEvicted),
+        Outcome::Held { reason } => is_settings(reason),
+        _ => false,
     }
 }
 
-/// Whether the outcome is the gateway's own doing, so that no request was made.
-fn is_ours(outcome: &Outcome) -> bool {
-    let Outcome::Rejected { reason } = outcome else { return false };
-    matches!(reason.code, ReasonCode::CannotRender | ReasonCode::DataEvicted)
+/// Whether this holds one event, and not the endpoint.
+fn is_settings(reason: &Reason) -> bool {
+    reason.code == ReasonCode::BadSettings
 }
 
 /// Why the endpoint is not well, and how long it asks to be left alone.

@@ -12,9 +12,14 @@ pub(super) struct Bench {
     pub limits: Limits,
     pub cursor: Seq,
     pub ordinal: u64,
+    pub live: Option<LivePart>,
     pub rows: BTreeMap<Seq, Entry>,
     /// Rows put or removed so far.
     pub row_writes: usize,
+}
+
+pub(super) fn limits(concurrency: usize, ahead_events_max: usize) -> Limits {
+    Limits { concurrency, ahead_events_max, batch: 1, backfill_per_second_max: None }
 }
 
 pub(super) fn seconds(list: &[u64]) -> Vec<Duration> {
@@ -23,20 +28,21 @@ pub(super) fn seconds(list: &[u64]) -> Vec<Duration> {
 
 impl Bench {
     pub fn new(delays: &[u64], concurrency: usize) -> Bench {
-        Bench::with(RetrySchedule::table(seconds(delays)), Limits { concurrency, ahead_events_max: 16 })
+        Bench::with(RetrySchedule::table(seconds(delays)), limits(concurrency, 16))
     }
 
     pub fn with(schedule: RetrySchedule, limits: Limits) -> Bench {
         let now = Now { mono: Mono(1_000_000_000_000), ..Now::default() };
-        let queue = Queue::new(schedule.clone(), limits, Seq(0), 0, [], now);
+        let queue = Queue::new(schedule.clone(), limits, (Seq(0), 0), None, [], now);
         let (cursor, ordinal, rows) = (Seq(0), 0, BTreeMap::new());
-        Bench { queue, now, schedule, limits, cursor, ordinal, rows, row_writes: 0 }
+        Bench { queue, now, schedule, limits, cursor, ordinal, live: None, rows, row_writes: 0 }
     }
 
     /// The power goes: only what was written is left.
     pub fn crash(&mut self) {
         let rows = self.rows.clone();
-        self.queue = Queue::new(self.schedule.clone(), self.limits, self.cursor, self.ordinal, rows, self.now);
+        let position = (self.cursor, self.ordinal);
+        self.queue = Queue::new(self.schedule.clone(), self.limits, position, self.live, rows, self.now);
     }
 
     pub fn write(&mut self, changes: Changes) {
@@ -50,6 +56,17 @@ impl Bench {
         if let Some((cursor, ordinal)) = changes.cursor {
             assert!(cursor >= self.cursor && ordinal >= self.ordinal, "the cursor never goes back");
             (self.cursor, self.ordinal) = (cursor, ordinal);
+        }
+        match changes.live {
+            Some(LiveMove::At(live)) => {
+                let before = self.live.replace(live).unwrap_or(live);
+                assert!(before.split == live.split && live.cursor >= before.cursor, "nor does the live part's");
+            }
+            Some(LiveMove::Merged) => {
+                let live = self.live.take().expect("two parts are made one");
+                assert!(self.cursor >= live.cursor && self.ordinal >= live.ordinal, "{live:?} is forgotten");
+            }
+            None => {}
         }
     }
 
@@ -286,8 +303,7 @@ fn a_refusal_shows_that_the_endpoint_answers() {
 
 #[test]
 fn the_twenty_first_refusal_in_a_row_is_kept() {
-    let mut bench =
-        Bench::with(RetrySchedule::table(seconds(&[0, 5])), Limits { concurrency: 1, ahead_events_max: 64 });
+    let mut bench = Bench::with(RetrySchedule::table(seconds(&[0, 5])), limits(1, 64));
     (1..=30).for_each(|seq| bench.offer(&[(seq, &format!("lane {}", seq % 6))]));
     for seq in 1..=21 {
         assert_eq!(bench.started(), [seq]);
@@ -313,8 +329,7 @@ fn the_twenty_first_refusal_in_a_row_is_kept() {
 
 #[test]
 fn refusals_of_one_test_hold_nothing() {
-    let mut bench =
-        Bench::with(RetrySchedule::table(seconds(&[0, 5])), Limits { concurrency: 1, ahead_events_max: 64 });
+    let mut bench = Bench::with(RetrySchedule::table(seconds(&[0, 5])), limits(1, 64));
     (1..=30).for_each(|seq| bench.offer(&[(seq, "a")]));
     for seq in 1..=30 {
         assert_eq!(bench.started(), [seq]);
@@ -352,11 +367,11 @@ fn a_redriven_event_keeps_its_ordinal_is_marked_and_gets_its_whole_table() {
     bench.offer(&[(1, "a"), (2, "a")]);
     bench.started();
     bench.finish(1, rejected());
-    let changes = bench.queue.redrive(Seq(1));
+    let changes = bench.queue.redrive(Seq(1)).expect("it is dead here");
     bench.write(changes);
     bench.crash();
     let start = bench.queue.next(bench.now).expect("at once");
-    assert_eq!(start, Start { seq: Seq(1), ordinal: 1, attempt: 1, redriven: true });
+    assert_eq!(start, Start { seq: Seq(1), ordinal: 1, attempt: 1, redriven: true, historical: false });
     bench.finish(1, retryable());
     assert_eq!(bench.wait(), Some(5));
 }

@@ -57,6 +57,8 @@ pub struct BrokerWorker {
 struct Position {
     cursor: Seq,
     ordinal: u64,
+    /// How many events are dead.
+    dead: usize,
 }
 
 /// The event at which connections keep breaking.
@@ -93,8 +95,9 @@ impl BrokerWorker {
     pub async fn run(&self, mut stop: Stop) -> Result<(), StoreError> {
         let destination = DestinationId(MQTT.to_owned());
         let backlog = self.store.backlog(&destination).await?;
-        let position = Position { cursor: backlog.cursor, ordinal: backlog.ordinal };
-        self.tell_dead(backlog.rows.len());
+        let dead = backlog.rows.iter().filter(|row| row.state.is_settled()).count();
+        let position = Position { cursor: backlog.cursor, ordinal: backlog.ordinal, dead };
+        self.tell_dead(dead);
         let mut recorder = Recorder::new(&self.platform, &self.store, &destination);
         let ended = self.keep_publishing(&mut stop, position, &mut recorder).await;
         recorder.flush().await?;
@@ -168,10 +171,16 @@ impl BrokerWorker {
     /// The event that breaks every connection becomes a dead letter, and publishing goes on past it.
     async fn bury(&self, position: Position, seq: Seq, recorder: &mut Recorder) -> Result<Position, StoreError> {
         let destination = DestinationId(MQTT.to_owned());
-        let (next, _) = self.store.next_events(&destination, position.cursor, 1).await?;
-        let Some(event) = next.into_iter().next().filter(|event| event.seq == seq) else { return Ok(position) };
         let detail = "the broker closed the connection each time it was given this message";
         let reason = Reason::new(ReasonCode::PoisonMessage, detail);
+        if seq <= position.cursor {
+            // It was dead before, and a person had sent it again.
+            let Some(row) = self.store.delivery(&destination, seq).await? else { return Ok(position) };
+            tracing::error!(destination = MQTT, seq = seq.0, %reason, "dead letter again");
+            return Ok(self.record_dead_again(position, row, reason, CONVICTED_AFTER, recorder));
+        }
+        let (next, _) = self.store.next_events(&destination, position.cursor, 1).await?;
+        let Some(event) = next.into_iter().next().filter(|event| event.seq == seq) else { return Ok(position) };
         tracing::error!(destination = MQTT, event = %event.id, %reason, "dead letter");
         Ok(self.record_dead(position, &event, reason, CONVICTED_AFTER, recorder))
     }
@@ -184,7 +193,7 @@ impl BrokerWorker {
         attempts: u32,
         recorder: &mut Recorder,
     ) -> Position {
-        let reached = Position { cursor: event.seq, ordinal: position.ordinal + 1 };
+        let reached = Position { cursor: event.seq, ordinal: position.ordinal + 1, dead: position.dead + 1 };
         let note = attempt_note(self.platform.clock.now(), event.seq, attempts, Some(&reason));
         let state = DeliveryState::Dead { attempts, reason };
         let row = Row {
@@ -197,12 +206,29 @@ impl BrokerWorker {
         };
         let cursor = Some((reached.cursor, reached.ordinal));
         recorder.add(Record { rows: vec![row], attempts: vec![note], cursor, live: None }, 1);
-        self.tell_dead(1);
+        self.tell_dead(reached.dead);
         reached
     }
 
-    fn tell_dead(&self, more: usize) {
-        let fact = Fact::DeadLetters { destination: MQTT.to_owned(), more };
+    /// The same for an event that the cursor had passed long ago.
+    fn record_dead_again(
+        &self,
+        position: Position,
+        row: Row,
+        reason: Reason,
+        attempts: u32,
+        recorder: &mut Recorder,
+    ) -> Position {
+        let note = attempt_note(self.platform.clock.now(), row.seq, attempts, Some(&reason));
+        let row = Row { state: DeliveryState::Dead { attempts, reason }, ..row };
+        recorder.add(Record { rows: vec![row], attempts: vec![note], ..Record::default() }, 1);
+        let reached = Position { dead: position.dead + 1, ..position };
+        self.tell_dead(reached.dead);
+        reached
+    }
+
+    fn tell_dead(&self, dead: usize) {
+        let fact = Fact::DeadLetters { destination: MQTT.to_owned(), dead };
         self.board.tell(self.platform.clock.now(), fact);
     }
 
@@ -219,10 +245,15 @@ impl BrokerWorker {
         format!("{}/{}/{rest}", self.mqtt.topic_prefix, self.gateway)
     }
 
-    fn event_message(&self, event: &Event) -> Message {
+    fn event_message(&self, event: &Event, redriven: bool) -> Message {
+        let mut payload = envelope(event, &self.gateway);
+        if redriven {
+            // An extension attribute of CloudEvents, at the front of the object.
+            payload.insert_str(1, r#""redriven":true,"#);
+        }
         Message {
             topic: self.topic(&format!("analyzers/{}/events/{}", event.analyzer, event.kind.name)),
-            payload: envelope(event, &self.gateway).into_bytes(),
+            payload: payload.into_bytes(),
             retain: false,
         }
     }

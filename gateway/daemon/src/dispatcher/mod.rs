@@ -7,7 +7,7 @@ pub mod broker;
 pub mod webhook;
 
 use crate::platform::{BoxFuture, Platform};
-use crate::store::{AttemptNote, DestinationId, Record, Row, Store, StoreError};
+use crate::store::{AttemptNote, DestinationId, LiveMove, Record, Row, Store, StoreError};
 use gateway_core::delivery::Reason;
 use gateway_core::event::Seq;
 use gateway_core::time::Now;
@@ -48,6 +48,7 @@ struct Recorder {
     rows: BTreeMap<Seq, Row>,
     attempts: Vec<AttemptNote>,
     cursor: Option<(Seq, u64)>,
+    live: Option<LiveMove>,
     /// How many outcomes wait.
     unwritten: usize,
     writing: Option<BoxFuture<'static, Result<(), StoreError>>>,
@@ -62,6 +63,7 @@ impl Recorder {
             rows: BTreeMap::new(),
             attempts: Vec::new(),
             cursor: None,
+            live: None,
             unwritten: 0,
             writing: None,
         }
@@ -72,6 +74,7 @@ impl Recorder {
         self.rows.extend(record.rows.into_iter().map(|row| (row.seq, row)));
         self.attempts.extend(record.attempts);
         self.cursor = record.cursor.or(self.cursor);
+        self.live = record.live.or(self.live);
         self.unwritten += outcomes.max(1);
         self.begin();
     }
@@ -85,8 +88,8 @@ impl Recorder {
         if self.writing.is_none() && self.unwritten > 0 {
             self.unwritten = 0;
             let rows = std::mem::take(&mut self.rows).into_values().collect();
-            let record =
-                Record { rows, attempts: std::mem::take(&mut self.attempts), cursor: self.cursor.take(), live: None };
+            let attempts = std::mem::take(&mut self.attempts);
+            let record = Record { rows, attempts, cursor: self.cursor.take(), live: self.live.take() };
             let (platform, store) = (self.platform.clone(), self.store.clone());
             let destination = self.destination.clone();
             self.writing = Some(Box::pin(async move { write(&platform, &store, &destination, record).await }));

@@ -34,6 +34,7 @@ mod files;
 mod graft;
 mod hand;
 mod head;
+mod lanes;
 mod manifests;
 mod migrate;
 mod open;

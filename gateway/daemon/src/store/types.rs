@@ -2,6 +2,7 @@
 
 use gateway_core::config::{Qc, Scope};
 use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
+pub use gateway_core::delivery::{LiveMove, LivePart};
 use gateway_core::event::{AnalyzerId, EventId, EventKind, Lane, Seq, TestId};
 use gateway_core::time::{Now, Timestamp};
 
@@ -65,16 +66,6 @@ pub struct Row {
     pub historical: bool,
 }
 
-/// The live part of the log while a backlog is sent beside it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LivePart {
-    /// The backlog's last seq.
-    pub split: Seq,
-    pub cursor: Seq,
-    /// Ordinals given out up to the cursor.
-    pub ordinal: u64,
-}
-
 /// A destination as the store remembers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backlog {
@@ -111,15 +102,6 @@ pub struct Record {
     pub attempts: Vec<AttemptNote>,
     pub cursor: Option<(Seq, u64)>,
     pub live: Option<LiveMove>,
-}
-
-/// What becomes of the live part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LiveMove {
-    /// It begins, or moves on.
-    At(LivePart),
-    /// The backlog has reached it: the one cursor goes on from where it stands.
-    Merged,
 }
 
 /// Which deliveries of a destination a person means. Every part that is given must hold.

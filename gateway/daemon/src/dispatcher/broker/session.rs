@@ -5,10 +5,10 @@ use crate::calls::{Answer, Call};
 use crate::dispatcher::Recorder;
 use crate::platform::{BoxFuture, Message, MqttConnection};
 use crate::pulse::{BEAT_SECONDS, Stop};
-use crate::store::{DestinationId, HeadWatch, Record, StoreError, unsendable};
+use crate::store::{DestinationId, HeadWatch, Record, RedriveWatch, Row, StoreError, unsendable};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
-use gateway_core::delivery::{Reason, ReasonCode};
+use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
 use gateway_core::event::{Event, Seq};
 use gateway_core::mutants::{Mutant, planted};
 use gateway_core::time::Mono;
@@ -32,7 +32,15 @@ pub(super) struct Lost {
 /// Requests to the API that are answered at once; the next ones wait.
 const ANSWERS_MAX: usize = 8;
 
-type Ack = (Seq, u64, Result<(), Reason>);
+type Ack = (Published, Result<(), Reason>);
+
+/// What was published.
+enum Published {
+    /// The next event of the log, and its ordinal.
+    Next(Seq, u64),
+    /// One that a person has sent again.
+    Again(Row),
+}
 
 /// One connection's life.
 pub(super) struct Session<'a> {
@@ -42,6 +50,9 @@ pub(super) struct Session<'a> {
     position: Position,
     /// Read from the log, not yet published.
     waiting: VecDeque<Event>,
+    /// Sent again by a person, not yet published.
+    again: VecDeque<(Row, Event)>,
+    redrives: RedriveWatch,
     looked_to: Seq,
     next_ordinal: u64,
     window: usize,
@@ -74,6 +85,8 @@ impl<'a> Session<'a> {
             connection,
             position,
             waiting: VecDeque::new(),
+            again: VecDeque::new(),
+            redrives: worker.store.redrives(&DestinationId(MQTT.to_owned())),
             looked_to: position.cursor,
             next_ordinal: position.ordinal,
             window: if alone { 1 } else { worker.mqtt.window.max(1) },
@@ -93,7 +106,11 @@ impl<'a> Session<'a> {
     pub(super) async fn run(mut self, stop: &mut Stop) -> Result<Option<Lost>, StoreError> {
         self.clear_retained().await?;
         self.publish_states();
+        self.take_redriven().await?;
         let reason = loop {
+            if !self.redrives.take().is_empty() {
+                self.take_redriven().await?;
+            }
             self.fill().await?;
             if let Some(overdue) = self.overdue() {
                 break overdue;
@@ -122,6 +139,7 @@ impl<'a> Session<'a> {
                 }
                 Some(answer) = self.answers.next(), if !self.answers.is_empty() => self.publish_answer(answer),
                 Some(request) = self.requests.recv(), if self.answers.len() < ANSWERS_MAX => self.hand_in(request),
+                () = self.redrives.asked() => {}
                 () = self.head.changed(), if caught_up && self.acks.len() < self.window => {}
                 _ = self.changes.changed() => self.publish_states(),
                 () = self.worker.platform.clock.sleep_until(beat) => {}
@@ -140,6 +158,10 @@ impl<'a> Session<'a> {
     /// Publishes from the log until the window is full or the log is read.
     async fn fill(&mut self) -> Result<(), StoreError> {
         while self.acks.len() < self.window && self.recorder.keeps_up() {
+            if let Some((row, event)) = self.again.pop_front() {
+                self.publish_again(row, &event);
+                continue;
+            }
             if self.waiting.is_empty() {
                 let head = self.head.borrow_and_update();
                 if self.looked_to >= head {
@@ -158,7 +180,7 @@ impl<'a> Session<'a> {
                 }
             }
             let Some(event) = self.waiting.pop_front() else { return Ok(()) };
-            let message = self.worker.event_message(&event);
+            let message = self.worker.event_message(&event, false);
             if let Some(reason) = unsendable(&event, &[]).or_else(|| self.worker.too_large(&message)) {
                 if !self.acks.is_empty() {
                     // What is ahead of it must be done first: the cursor is about to pass it.
@@ -171,22 +193,55 @@ impl<'a> Session<'a> {
                 continue;
             }
             self.next_ordinal += 1;
-            let (seq, ordinal) = (event.seq, self.next_ordinal);
-            if self.in_flight.is_empty() {
-                self.progress = self.worker.now();
-            }
-            self.in_flight.push_back(seq);
-            let publishing = self.connection.publish(message);
-            self.acks.push_back(if planted(Mutant::DeliveredBeforePuback) {
-                Box::pin(async move {
-                    drop(publishing);
-                    (seq, ordinal, Ok(()))
-                })
-            } else {
-                Box::pin(async move { (seq, ordinal, publishing.await) })
-            });
+            self.publish(event.seq, Published::Next(event.seq, self.next_ordinal), message);
         }
         Ok(())
+    }
+
+    fn publish(&mut self, seq: Seq, published: Published, message: Message) {
+        if self.in_flight.is_empty() {
+            self.progress = self.worker.now();
+        }
+        self.in_flight.push_back(seq);
+        let publishing = self.connection.publish(message);
+        self.acks.push_back(if planted(Mutant::DeliveredBeforePuback) {
+            Box::pin(async move {
+                drop(publishing);
+                (published, Ok(()))
+            })
+        } else {
+            Box::pin(async move { (published, publishing.await) })
+        });
+    }
+
+    /// Reads what a person has sent again and nobody has published yet. One whose PUBACK is not written down yet is published
+    /// twice.
+    async fn take_redriven(&mut self) -> Result<(), StoreError> {
+        let backlog = self.worker.store.backlog(&DestinationId(MQTT.to_owned())).await?;
+        self.position.dead = backlog.rows.iter().filter(|row| row.state.is_settled()).count();
+        self.worker.tell_dead(self.position.dead);
+        self.again.clear();
+        let queued = |row: &Row| matches!(row.state, DeliveryState::Queued { .. });
+        for row in backlog.rows.into_iter().filter(queued) {
+            if self.in_flight.contains(&row.seq) {
+                continue;
+            }
+            if let Some(event) = self.worker.store.event(row.seq).await? {
+                self.again.push_back((row, event));
+            }
+        }
+        Ok(())
+    }
+
+    fn publish_again(&mut self, row: Row, event: &Event) {
+        let message = self.worker.event_message(event, true);
+        match unsendable(event, &[]).or_else(|| self.worker.too_large(&message)) {
+            Some(reason) => {
+                tracing::error!(destination = MQTT, event = %event.id, %reason, "dead letter again");
+                self.position = self.worker.record_dead_again(self.position, row, reason, 0, self.recorder);
+            }
+            None => self.publish(row.seq, Published::Again(row), message),
+        }
     }
 
     /// Moves the cursor over this acknowledgement and all that are ready behind it.
@@ -195,12 +250,18 @@ impl<'a> Session<'a> {
         let mut failure = None;
         let before = self.position.cursor;
         let mut count = 0;
-        while let Some((seq, ordinal, result)) = next.take() {
+        while let Some((published, result)) = next.take() {
             if let Err(reason) = result {
                 failure = Some(reason);
                 break;
             }
-            self.position = Position { cursor: seq, ordinal };
+            match published {
+                Published::Next(cursor, ordinal) => self.position = Position { cursor, ordinal, ..self.position },
+                Published::Again(row) => {
+                    let row = Row { state: DeliveryState::Delivered { attempts: 1 }, ..row };
+                    self.recorder.add(Record { rows: vec![row], ..Record::default() }, 1);
+                }
+            }
             self.in_flight.pop_front();
             self.progress = self.worker.now();
             count += 1;
