@@ -1,8 +1,13 @@
 //! A webhook receiver that verifies everything and misbehaves on request.
 //!
-//! It speaks HTTP/1.1 by hand, as far as a webhook needs it, because it must do what no framework lets it do: read a
+//! It speaks HTTP/1.1 and MLLP by hand, as far as a webhook needs them, because it must do what no framework lets it do: read a
 //! request, write it down, and hang up without an answer; or be gone from one moment to the next, port closed and
 //! connections cut, and come back on the same port.
+
+mod hl7;
+mod script;
+
+pub use script::{accept_all, in_turn, steps};
 
 use super::ledger::SharedLedger;
 use base64::Engine;
@@ -32,9 +37,9 @@ pub struct Posted {
 }
 
 impl Posted {
-    /// The event's id, from whichever header the dialect gives it in.
+    /// The event's id, from whichever header the dialect gives it in; of an MLLP message its control id.
     pub fn event_id(&self) -> Option<&str> {
-        self.header("webhook-id").or_else(|| self.header("x-gateway-event-id"))
+        ["webhook-id", "x-gateway-event-id", hl7::CONTROL_ID].iter().find_map(|name| self.header(name))
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -46,8 +51,22 @@ impl Posted {
     }
 }
 
-/// Whether a request is signed as it should be; the sentence says what is wrong.
-pub type Verify = Arc<dyn Fn(&Posted, Timestamp) -> Result<(), String> + Send + Sync>;
+/// Whether a request is as it should be.
+pub type Verify = Arc<dyn Fn(&Posted, Timestamp) -> Result<(), Complaint> + Send + Sync>;
+
+/// Why a request is refused. The sentence is the answer's body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint {
+    pub status: u16,
+    pub problem: String,
+}
+
+/// A fault of the signature.
+impl From<String> for Complaint {
+    fn from(problem: String) -> Complaint {
+        Complaint { status: 401, problem }
+    }
+}
 
 /// What to do with the request of that number (from 1): the receiver's moods, in the judge's hands.
 pub type Script = Arc<dyn Fn(u64, &Posted) -> Answer + Send + Sync>;
@@ -86,7 +105,7 @@ pub struct Counts {
     pub differing: u64,
     /// Ordinals that never came.
     pub holes: u64,
-    /// Requests whose signature was refused.
+    /// Requests that were refused for their signature or their form.
     pub wrong_signatures: u64,
     /// Requests that did not get 200 because the script said so.
     pub refused: u64,
@@ -118,12 +137,21 @@ impl Shared {
 impl Receiver {
     /// Listens on a free port of 127.0.0.1.
     pub async fn start(options: Options) -> io::Result<Receiver> {
-        let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        Receiver::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), options).await
+    }
+
+    /// Listens there; port 0 is any free one.
+    pub async fn start_at(address: SocketAddr, options: Options) -> io::Result<Receiver> {
+        let listener = listen(address)?;
         let address = listener.local_addr()?;
         let shared = Shared { options, ledger: SharedLedger::default(), counts: Mutex::default() };
         let mut receiver = Receiver { address, shared: Arc::new(shared), tasks: JoinSet::new() };
         receiver.tasks.spawn(accept(listener, receiver.shared.clone()));
         Ok(receiver)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// `http://127.0.0.1:PORT/hook`
@@ -166,7 +194,7 @@ impl Receiver {
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = TcpSocket::new_v4()?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // The cut connections of the time before may still linger on this port.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -196,25 +224,48 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::new();
-    while let Some(posted) = read_request(&mut stream, &mut buffer).await? {
-        let (status, extra) = match shared.take(&posted) {
-            Taken::Answer(status, extra) => (status, extra),
+    if stream.read_buf(&mut buffer).await? == 0 {
+        return Ok(());
+    }
+    // The first byte tells the two apart: no HTTP method begins with a start of block.
+    let is_mllp = buffer.first() == Some(&hl7::START_OF_BLOCK);
+    loop {
+        let posted = match is_mllp {
+            true => hl7::read_message(&mut stream, &mut buffer).await?,
+            false => read_request(&mut stream, &mut buffer).await?,
+        };
+        let Some(posted) = posted else { return Ok(()) };
+        let taken = match shared.take(&posted) {
+            Taken::Answer(taken) => taken,
             Taken::HangUp => return Ok(()),
             Taken::Hang(silence) => {
                 tokio::time::sleep(silence).await;
                 return Ok(());
             }
         };
-        let answer = format!("HTTP/1.1 {status} \r\ncontent-length: 0\r\n{extra}\r\n");
-        stream.write_all(answer.as_bytes()).await?;
+        let answer = if is_mllp { hl7::framed(&posted, &taken) } else { over_http(&posted, &taken) };
+        stream.write_all(&answer).await?;
     }
-    Ok(())
+}
+
+fn over_http(posted: &Posted, taken: &Given) -> Vec<u8> {
+    let is_hl7 = posted.header("content-type").is_some_and(|kind| kind.starts_with("application/hl7-v2"));
+    let body = if is_hl7 { hl7::acknowledgement(posted, taken) } else { taken.problem.clone() };
+    let retry = taken.retry_after_seconds.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
+    format!("HTTP/1.1 {} \r\ncontent-length: {}\r\n{retry}\r\n{body}", taken.status, body.len()).into_bytes()
 }
 
 enum Taken {
-    Answer(u16, String),
+    Answer(Given),
     HangUp,
     Hang(Duration),
+}
+
+/// An answer before it has a form.
+struct Given {
+    status: u16,
+    retry_after_seconds: Option<u32>,
+    problem: String,
 }
 
 impl Shared {
@@ -229,8 +280,9 @@ impl Shared {
         if let Err(complaint) = (self.options.verify)(posted, (self.options.wall)()) {
             let mut counts = self.counts();
             counts.wrong_signatures += 1;
-            counts.first_complaint.get_or_insert(complaint);
-            return Taken::Answer(401, String::new());
+            counts.first_complaint.get_or_insert_with(|| complaint.problem.clone());
+            let Complaint { status, problem } = complaint;
+            return Taken::Answer(Given { status, retry_after_seconds: None, problem });
         }
         let answer = (self.options.script)(number, posted);
         match answer {
@@ -240,14 +292,14 @@ impl Shared {
             }
             Answer::Refuse { .. } | Answer::Hang(_) => self.counts().refused += 1,
         }
+        let given = |status, retry_after_seconds| {
+            Taken::Answer(Given { status, retry_after_seconds, problem: String::new() })
+        };
         match answer {
-            Answer::Accept => Taken::Answer(200, String::new()),
+            Answer::Accept => given(200, None),
             Answer::LoseAnswer => Taken::HangUp,
             Answer::Hang(silence) => Taken::Hang(silence),
-            Answer::Refuse { status, retry_after_seconds } => {
-                let extra = retry_after_seconds.map(|seconds| format!("retry-after: {seconds}\r\n"));
-                Taken::Answer(status, extra.unwrap_or_default())
-            }
+            Answer::Refuse { status, retry_after_seconds } => given(status, retry_after_seconds),
         }
     }
 }
@@ -299,7 +351,7 @@ pub fn standard_webhooks(secret: &str) -> Verify {
         let (id, timestamp) = (needed("webhook-id")?, needed("webhook-timestamp")?);
         let seconds: i64 = timestamp.parse().map_err(|_| "webhook-timestamp is no number".to_owned())?;
         if (now.as_seconds() - seconds).abs() > SIGNATURE_AGE_SECONDS_MAX {
-            return Err(format!("webhook-timestamp is {} s away", now.as_seconds() - seconds));
+            return Err(format!("webhook-timestamp is {} s away", now.as_seconds() - seconds).into());
         }
         let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&key).map_err(|error| error.to_string())?;
         mac.update(format!("{id}.{timestamp}.").as_bytes());
@@ -308,14 +360,9 @@ pub fn standard_webhooks(secret: &str) -> Verify {
         let given = needed("webhook-signature")?;
         match given.split(' ').any(|signature| signature == expected) {
             true => Ok(()),
-            false => Err("no signature in webhook-signature fits".to_owned()),
+            false => Err("no signature in webhook-signature fits".to_owned().into()),
         }
     })
-}
-
-/// A script without moods.
-pub fn accept_all() -> Script {
-    Arc::new(|_, _| Answer::Accept)
 }
 
 #[cfg(test)]
