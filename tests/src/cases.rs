@@ -8,6 +8,7 @@
 use gateway_core::delivery::{Outcome, Reason};
 use gateway_core::dialects::{
     Attempt, Dialect, Endpoint, HttpRequest, Mode, PersonalData, RenderError, Request, Response, Secret, Signature,
+    Template,
 };
 use gateway_core::event::{AnalyzerId, Event, EventKind, Id, Seq};
 use gateway_core::time::{ClockQuality, Mono, Now, Timestamp};
@@ -88,7 +89,18 @@ pub struct Settings {
     loinc: BTreeMap<String, String>,
     receiving_application: Option<String>,
     receiving_facility: Option<String>,
+    /// The url begins with `mllp://`.
+    mllp: bool,
+    template: Option<TemplateSetting>,
     posted: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TemplateSetting {
+    body: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -119,10 +131,17 @@ impl Settings {
             loinc: self.loinc,
             receiving_application: self.receiving_application,
             receiving_facility: self.receiving_facility,
+            mllp: self.mllp,
+            template: self.template.map(template),
             posted: self.posted,
-            ..Endpoint::default()
         }
     }
+}
+
+fn template(setting: TemplateSetting) -> Template {
+    let headers: Vec<(String, String)> = setting.headers.into_iter().collect();
+    Template::compile(&setting.body, &headers)
+        .unwrap_or_else(|fault| panic!("{}:{}: {fault}", fault.line, fault.column))
 }
 
 /// `202` or `"200-299"`.

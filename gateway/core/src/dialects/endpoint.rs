@@ -131,8 +131,7 @@ fn forget_person(test: &mut Test) {
 
 /// The payload without its personal keys; of an event that no catalogue knows, nothing.
 fn anonymous_payload(posted: &Posted) -> Payload {
-    let catalogue = super::dialect(&posted.dialect).map(|dialect| dialect.catalogue()).unwrap_or_default();
-    let entry = catalogue.iter().find(|entry| entry.event == posted.event);
+    let entry = super::dialect(&posted.dialect).and_then(|dialect| dialect.entry(&posted.event));
     let (Some(entry), Some(fields)) = (entry, posted.payload.expose().as_object()) else { return Payload::default() };
     let is_plain = |name: &str| entry.payload.iter().any(|key| key.name == name && !key.personal);
     let plain = fields.iter().filter(|(name, _)| is_plain(name));

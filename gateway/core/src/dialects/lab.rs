@@ -5,6 +5,7 @@
 //! are the page's, read as gaps unless `retry_reading` says otherwise.
 
 use super::catalogue::{Entry, Key, Kind, Severity};
+use super::local::Zone;
 use super::verdict::Statuses;
 use super::{
     Accepted, Attempt, Dialect, Endpoint, EndpointFault, Received, Refusal, RenderError, Request, Response, incoming,
@@ -166,25 +167,14 @@ fn data(
     let url = endpoint.link(&path).ok_or_else(|| {
         RenderError::settings("`http.public_url` is missing, with which the URLs in this dialect's events begin")
     })?;
+    let received_at = Zone::named(&endpoint.time_zone)?.at(fact.sample_received_at.unwrap_or(received_at));
     Ok(json!({
         ID.name: fact.id,
         URL.name: url,
         LAB_ID.name: fact.lab_id,
-        SAMPLE_RECEIVED_AT.name: local(fact.sample_received_at.unwrap_or(received_at), &endpoint.time_zone)?,
+        SAMPLE_RECEIVED_AT.name: received_at.strftime("%FT%T%:z").to_string(),
         RETEST_ID.name: fact.retest,
     }))
-}
-
-/// RFC 3339 in whole seconds with the zone's offset at that time: `2023-06-01T14:52:32+01:00`.
-fn local(at: Timestamp, zone: &str) -> Result<String, RenderError> {
-    let zone = match zone {
-        "" | "UTC" => jiff::tz::TimeZone::UTC,
-        name => jiff::tz::TimeZone::get(name)
-            .map_err(|_| RenderError::settings("`gateway.time_zone` is not known on this machine"))?,
-    };
-    let at = jiff::Timestamp::from_second(at.as_seconds())
-        .map_err(|_| RenderError::ours("the time at which the sample came in is in no calendar"))?;
-    Ok(at.to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
 }
 
 #[cfg(test)]

@@ -5,27 +5,32 @@
 pub mod catalogue;
 mod cloudevents;
 mod endpoint;
+mod fhir;
+mod findings;
+mod hl7;
 mod incoming;
 mod lab;
 mod local;
 mod partner;
+#[cfg(test)]
+mod property_tests;
 mod session;
 pub mod standard_webhooks;
 mod template;
+#[cfg(test)]
+mod template_tests;
 mod test_v0;
 mod verdict;
 
 pub use cloudevents::envelope;
 pub use endpoint::{Endpoint, Mode, PersonalData, Signature};
-pub use session::session_of;
+pub use session::{content_mac, session_of};
 pub use template::{Template, TemplateError};
 pub use test_v0::run_so_far;
 
 use crate::delivery::{Outcome, RetrySchedule};
 use crate::event::{AnalyzerId, Event, EventId, EventKind, EventName, Id, Seq};
 use crate::time::{Now, Timestamp};
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use std::time::Duration;
 
 /// Every dialect there is. A new one is one file here and one line in this list.
@@ -35,6 +40,8 @@ pub const DIALECTS: &[&dyn Dialect] = &[
     &partner::Partner,
     &session::Session,
     &lab::Lab,
+    &fhir::Fhir,
+    &hl7::Hl7,
     &template::Templated,
 ];
 
@@ -376,7 +383,9 @@ fn post_with(
         match signature {
             Signature::StandardWebhooks(secret) if !secrets.contains(secret) => secrets.push(secret.clone()),
             Signature::StandardWebhooks(_) => {}
-            Signature::Mac { header, secret } => macs.push((header.clone(), body_mac(secret, &body))),
+            Signature::Mac { header, secret } => {
+                macs.push((header.clone(), session::content_mac(secret.expose(), &body)))
+            }
         }
     }
     let mut headers = own;
@@ -389,22 +398,6 @@ fn post_with(
     let mut names = std::collections::BTreeSet::new();
     headers.retain(|(name, _)| names.insert(name.clone()));
     Ok(Request::Http(HttpRequest { headers, body }))
-}
-
-/// `hmac-sha256=` and the HMAC-SHA256 of the body in lower-case hexadecimal: seed 002's MAC. The key is the secret's text.
-fn body_mac(secret: &Secret, body: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes keys of any length");
-    mac.update(body);
-    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("hmac-sha256={hex}")
-}
-
-/// Marks a request as a probe, where there are headers to mark.
-fn marked(mut request: Request) -> Request {
-    if let Request::Http(request) = &mut request {
-        request.headers.push(("x-gateway-test".to_owned(), "true".to_owned()));
-    }
-    request
 }
 
 /// The headers that we add to any webhook (CONTRACT).

@@ -209,7 +209,7 @@ fn ascii(json: &str) -> String {
 }
 
 /// The value of `X-WMS-Content-MAC`: the HMAC-SHA256 of the body, in hexadecimal.
-pub(super) fn content_mac(secret: &str, body: &[u8]) -> String {
+pub fn content_mac(secret: &str, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
     mac.update(body);
     let digits: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -6,10 +6,12 @@
 
 use super::standard_webhooks;
 use super::verdict::Statuses;
-use super::{Attempt, Dialect, Endpoint, EndpointFault, RenderError, Request, Response, marked, post_with, single};
+use super::{
+    Attempt, Dialect, Endpoint, EndpointFault, RenderError, Request, Response, post_with, probe_event, single,
+};
 use crate::delivery::Outcome;
-use crate::event::{AnalyzerId, Event, EventId, EventKind, EventName, Personal, ResultValue, Seq, Test, TestState};
-use crate::time::{ClockQuality, Now};
+use crate::event::{Event, EventId, EventKind, EventName, Personal, ResultValue, Test, TestState};
+use crate::time::{Now, Timestamp};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
 use std::io::{self, Write};
 
@@ -137,8 +139,20 @@ fn check(text: &str) -> Result<(), TemplateError> {
         let problem = format!("there is no `{name}`; a template sees `event`, `gateway`, `ordinal` and `attempt`");
         return Err(TemplateError { header: None, line, column, problem });
     }
-    let variables = variables(&probe_event(EventId::derived(&[])), "gateway", 1, 1);
-    match template.render(variables) {
+    let attempt = Attempt {
+        gateway: "gateway",
+        endpoint: &Endpoint::default(),
+        secrets: &[],
+        now: Now::default(),
+        signed_at: Timestamp(0),
+        number: 1,
+        ordinal: 1,
+        redriven: false,
+        historical: false,
+        history: &[],
+    };
+    let id = EventId::derived(&[]);
+    match template.render(variables(&probe_event(id, &attempt, probe_fact(id)), &attempt)) {
         Err(error) if is_unknown_name(error.kind()) => Err(fault(text, &error)),
         _ => Ok(()),
     }
@@ -209,13 +223,13 @@ fn rendered(text: &str, variables: &Value) -> Result<String, String> {
     String::from_utf8(output.0).map_err(|_| "it writes something that is not UTF-8".to_owned())
 }
 
-fn variables(event: &Event, gateway: &str, ordinal: u64, attempt: u32) -> Value {
+fn variables(event: &Event, attempt: &Attempt<'_>) -> Value {
     let data: serde_json::Value = serde_json::from_str(&event.data_json()).expect("data_json writes JSON");
     Value::from_pairs([
         ("event", value(&data)),
-        ("gateway", Value::from(gateway)),
-        ("ordinal", Value::from(ordinal)),
-        ("attempt", Value::from(attempt)),
+        ("gateway", Value::from(attempt.gateway)),
+        ("ordinal", Value::from(attempt.ordinal)),
+        ("attempt", Value::from(attempt.number)),
     ])
 }
 
@@ -239,7 +253,7 @@ fn value(json: &serde_json::Value) -> Value {
 }
 
 /// A test that no receiver can take for a patient's: it is quality control, and every text in it says what it is.
-fn probe_event(id: EventId) -> Event {
+fn probe_fact(id: EventId) -> EventKind {
     let result = ResultValue {
         code: PROBE.to_owned(),
         name: PROBE.to_owned(),
@@ -267,24 +281,13 @@ fn probe_event(id: EventId) -> Event {
         data: None,
         result: None,
     };
-    Event {
-        seq: Seq(0),
-        id,
-        analyzer: AnalyzerId("gateway".to_owned()),
-        received_at: crate::time::Timestamp(0),
-        clock: ClockQuality::Unset,
-        boot: id,
-        mono: crate::time::Mono(0),
-        sequence: None,
-        erased: false,
-        kind: EventKind::about_test(EventName::WebhookTest, None, test),
-    }
+    EventKind::about_test(EventName::WebhookTest, None, test)
 }
 
 fn request(event: &Event, attempt: &Attempt<'_>) -> Result<Request, RenderError> {
     let missing = || RenderError::settings("the webhook has no `template`");
     let template = attempt.endpoint.template.as_ref().ok_or_else(missing)?;
-    let variables = variables(event, attempt.gateway, attempt.ordinal, attempt.number);
+    let variables = variables(event, attempt);
     let (headers, body) =
         template.fill(&variables).map_err(|fault| RenderError::settings(format!("template, {fault}")))?;
     let standard = (!attempt.secrets.is_empty()).then_some(event.id);
@@ -331,8 +334,8 @@ impl Dialect for Templated {
     }
 
     fn probe(&self, id: EventId, attempt: &Attempt<'_>) -> Result<Request, RenderError> {
-        let event = Event { received_at: attempt.now.wall, clock: attempt.now.quality, ..probe_event(id) };
-        request(&attempt.endpoint.visible(&event), attempt).map(marked)
+        let event = probe_event(id, attempt, probe_fact(id));
+        request(&attempt.endpoint.visible(&event), attempt).map(Request::marked_as_test)
     }
 
     fn judge(&self, _: &[Event], response: &Response, endpoint: &Endpoint, now: Now) -> Outcome {

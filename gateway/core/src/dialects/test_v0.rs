@@ -222,7 +222,7 @@ fn usual_state(name: EventName) -> TestState {
 }
 
 /// Samples by index.
-type Laid<'a> = BTreeMap<usize, &'a Value>;
+pub type Laid<'a> = BTreeMap<usize, &'a Value>;
 
 /// The temperatures and samples of the event's test up to the event, by index. One that came twice counts as it came last.
 pub fn run_so_far<'a>(event: &'a Event, history: &'a [Event]) -> (Laid<'a>, Laid<'a>) {

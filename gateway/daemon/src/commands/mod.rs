@@ -6,22 +6,17 @@ pub mod dead;
 pub mod decode;
 pub mod demo;
 pub mod devices;
-<<<<<<< HEAD
 pub mod erase;
 pub mod events;
 pub mod manifest;
+pub mod receive;
 pub mod reconcile;
 pub mod redrive;
 pub mod registrations;
 pub mod run;
 pub mod schema;
 pub mod token;
-=======
-pub mod receive;
-pub mod run;
-pub mod schema;
 pub mod webhook;
->>>>>>> sender
 
 use clap::{Parser, Subcommand};
 use std::io::{stderr, stdout};
@@ -55,7 +50,6 @@ enum Command {
     Decode(decode::Args),
     /// List the serial ports, as YAML ready to paste into the settings
     Devices(devices::Args),
-<<<<<<< HEAD
     /// What was given up, why, and what to do about it
     Dead(dead::Args),
     /// Send dead events again, under their own ids and marked
@@ -72,13 +66,11 @@ enum Command {
     Manifest(manifest::Args),
     /// Send an endpoint exactly what it lacks
     Reconcile(reconcile::Args),
-=======
     /// Look after webhooks
     #[command(subcommand)]
     Webhook(webhook::Webhook),
     /// Receive webhooks, for those who write a receiver: verifies, prints, answers, misbehaves on request
     Receive(receive::Args),
->>>>>>> sender
 }
 
 impl Cli {
@@ -92,7 +84,6 @@ impl Cli {
             Command::Schema(args) => schema::run(args, &mut out, &mut err),
             Command::Decode(args) => decode::run(args, &mut out, &mut err),
             Command::Devices(args) => devices::run(args, &mut out, &mut err),
-<<<<<<< HEAD
             Command::Dead(args) => dead::run(args, &mut out, &mut err),
             Command::Redrive(args) => redrive::run(args, &mut out, &mut err),
             Command::Events(args) => events::run(args, &mut out, &mut err),
@@ -101,10 +92,8 @@ impl Cli {
             Command::Erase(args) => erase::run(args, &mut out, &mut err),
             Command::Manifest(args) => manifest::run(args, &mut out, &mut err),
             Command::Reconcile(args) => reconcile::run(args, &mut out, &mut err),
-=======
             Command::Webhook(command) => webhook::run(command, &mut out, &mut err),
             Command::Receive(args) => receive::run(args, &mut out, &mut err),
->>>>>>> sender
         }
     }
 }

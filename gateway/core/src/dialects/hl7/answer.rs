@@ -45,7 +45,9 @@ impl Acknowledgment {
                 reason: reason(ReasonCode::ServerError, "the receiver could not process the message"),
                 retry_after: None,
             },
-            "AR" | "CR" => Outcome::Rejected { reason: reason(ReasonCode::Refused, "the receiver rejects the message") },
+            "AR" | "CR" => {
+                Outcome::Rejected { reason: reason(ReasonCode::Refused, "the receiver rejects the message") }
+            }
             _ => unclear("its MSA-1 is none of AA, AE, AR, CA, CE and CR"),
         }
     }

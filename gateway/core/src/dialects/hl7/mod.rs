@@ -13,9 +13,9 @@ use super::findings::has_findings;
 use super::local::Zone;
 use super::standard_webhooks;
 use super::verdict::Statuses;
-use super::{Attempt, Dialect, Endpoint, RenderError, Request, Response, marked, post, single};
+use super::{Attempt, Dialect, Endpoint, RenderError, Request, Response, post, probe_event, single};
 use crate::delivery::Outcome;
-use crate::event::{Event, EventId, EventName};
+use crate::event::{Event, EventId, EventKind, EventName};
 use crate::time::Now;
 use answer::{Acknowledgment, unclear};
 
@@ -63,9 +63,9 @@ impl Dialect for Hl7 {
         if attempt.endpoint.mllp {
             return Ok(Request::Mllp(message));
         }
-        let event = Event::of_probe(id, attempt.now);
+        let event = probe_event(id, attempt, EventKind::bare(EventName::WebhookTest));
         let standard = (!attempt.secrets.is_empty()).then_some(id);
-        post(&event, attempt, CONTENT_TYPE, standard, message).map(marked)
+        post(&event, attempt, CONTENT_TYPE, standard, message).map(Request::marked_as_test)
     }
 
     fn judge(&self, sent: &[Event], response: &Response, endpoint: &Endpoint, now: Now) -> Outcome {
