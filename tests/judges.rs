@@ -5,6 +5,8 @@
 
 #[path = "judges/node.rs"]
 mod node;
+#[path = "judges/python.rs"]
+mod python;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -12,8 +12,9 @@ pub const SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// An endpoint with what a dialect may need.
 pub fn endpoint(dialect: &dyn Dialect) -> Endpoint {
-    let settings: Settings =
-        serde_json::from_value(json!({"public_url": "https://gateway.clinic.example"})).expect("settings");
+    let template = json!({"body": "{\"sample\": {{ event.test.sample_id | tojson }}}"});
+    let settings = json!({"public_url": "https://gateway.clinic.example", "template": template});
+    let settings: Settings = serde_json::from_value(settings).expect("settings");
     settings.endpoint(dialect)
 }
 

@@ -129,6 +129,9 @@ impl Dialect for CloudEvents {
     }
 
     fn render(&self, batch: &[Event], attempt: &Attempt<'_>) -> Result<Option<Request>, RenderError> {
+        if !batch.iter().all(|event| self.has_form(event, attempt.endpoint)) {
+            return Ok(None);
+        }
         let id = request_id(batch, attempt);
         let envelope = |event, id| envelope_with_id(&attempt.endpoint.visible(event), attempt.gateway, id);
         if attempt.endpoint.mode == Mode::Binary {

@@ -1,5 +1,6 @@
 //! What a finished test has found, in one shape for the dialects that send results one by one.
 
+use super::{Endpoint, EndpointFault};
 use crate::event::{Event, EventName, Personal, ResultValue, Test};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -36,5 +37,48 @@ fn finding(test: &Test, code: String, value: String) -> ResultValue {
         at: test.finished_at.clone(),
         at_text: String::new(),
         comments: Vec::new(),
+    }
+}
+
+/// What is wrong with `loinc:`: a code that is none. Its last digit checks the others (modulus 10), so a slip is told.
+pub(super) fn loinc_faults(endpoint: &Endpoint) -> Vec<EndpointFault> {
+    let bad = endpoint.loinc.iter().filter(|(_, loinc)| !is_loinc(loinc));
+    let fault = |(code, loinc): (&String, &String)| EndpointFault {
+        key: "loinc",
+        problem: format!("`{loinc}`, written for `{code}`, is no LOINC code: its check digit is not right"),
+        advice: "look the code up at loinc.org and write it with its hyphen, such as `6690-2`, or remove the line"
+            .to_owned(),
+    };
+    bad.map(fault).collect()
+}
+
+fn is_loinc(code: &str) -> bool {
+    let Some((number, check)) = code.split_once('-') else { return false };
+    let digits = number.bytes().rev().map(|byte| byte.wrapping_sub(b'0')).enumerate();
+    let doubled = digits.map(|(place, digit)| match (place % 2, digit) {
+        (0, digit @ 5..=9) => u32::from(digit) * 2 - 9,
+        (0, digit) => u32::from(digit) * 2,
+        (_, digit) => u32::from(digit),
+    });
+    let is_number = (1..=7).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && check == ((10 - doubled.sum::<u32>() % 10) % 10).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_in_a_loinc_code_is_told() {
+        let faults = |loinc: &str| {
+            let loinc = [("WBC".to_owned(), loinc.to_owned())].into();
+            loinc_faults(&Endpoint { loinc, ..Endpoint::default() }).len()
+        };
+        for good in ["6690-2", "2951-2", "718-7", "94500-6"] {
+            assert_eq!(faults(good), 0, "{good}");
+        }
+        for bad in ["6690-3", "6960-2", "6690", "-2", "WBC", "6690-2 ", "12345678-9", "\u{fc}-1", ""] {
+            assert_eq!(faults(bad), 1, "{bad}");
+        }
     }
 }

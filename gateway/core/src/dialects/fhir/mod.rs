@@ -8,10 +8,10 @@ mod bundle;
 mod bundle_tests;
 mod curve;
 
-use super::findings::has_findings;
+use super::findings::{has_findings, loinc_faults};
 use super::standard_webhooks;
 use super::verdict::Statuses;
-use super::{Attempt, Dialect, Endpoint, RenderError, Request, Response, post, probe_event, single};
+use super::{Attempt, Dialect, Endpoint, EndpointFault, RenderError, Request, Response, post, probe_event, single};
 use crate::delivery::{Outcome, Reason, ReasonCode};
 use crate::event::{Event, EventId, EventKind, EventName};
 use crate::time::Now;
@@ -49,6 +49,10 @@ impl Dialect for Fhir {
 
     fn check_secret(&self, secret: Option<&str>) -> Result<(), String> {
         standard_webhooks::check_optional(secret)
+    }
+
+    fn check_endpoint(&self, endpoint: &Endpoint) -> Vec<EndpointFault> {
+        loinc_faults(endpoint)
     }
 
     fn render(&self, batch: &[Event], attempt: &Attempt<'_>) -> Result<Option<Request>, RenderError> {

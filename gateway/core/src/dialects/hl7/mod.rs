@@ -9,11 +9,11 @@ mod message;
 mod message_tests;
 mod text;
 
-use super::findings::has_findings;
+use super::findings::{has_findings, loinc_faults};
 use super::local::Zone;
 use super::standard_webhooks;
 use super::verdict::Statuses;
-use super::{Attempt, Dialect, Endpoint, RenderError, Request, Response, post, probe_event, single};
+use super::{Attempt, Dialect, Endpoint, EndpointFault, RenderError, Request, Response, post, probe_event, single};
 use crate::delivery::Outcome;
 use crate::event::{Event, EventId, EventKind, EventName};
 use crate::time::Now;
@@ -44,6 +44,18 @@ impl Dialect for Hl7 {
 
     fn check_secret(&self, secret: Option<&str>) -> Result<(), String> {
         standard_webhooks::check_optional(secret)
+    }
+
+    fn check_endpoint(&self, endpoint: &Endpoint) -> Vec<EndpointFault> {
+        let mut faults = loinc_faults(endpoint);
+        if endpoint.mllp && !endpoint.signatures.is_empty() {
+            faults.push(EndpointFault {
+                key: "signatures",
+                problem: "has no meaning for `mllp://`, which has no headers".to_owned(),
+                advice: "remove it, or write an `https://` url".to_owned(),
+            });
+        }
+        faults
     }
 
     fn render(&self, batch: &[Event], attempt: &Attempt<'_>) -> Result<Option<Request>, RenderError> {

@@ -1,0 +1,23 @@
+"""fhir.resources on each Bundle: R4B's classes, which are R4's for the resources in it."""
+
+from each import each
+from fhir.resources.R4B.bundle import Bundle
+
+
+def judge(case):
+    bundle = Bundle.model_validate_json(case["body"])
+    assert bundle.type == case["type"], bundle.type
+    kinds = [entry.resource.get_resource_type() for entry in bundle.entry or []]
+    for kind, count in case["counts"].items():
+        assert kinds.count(kind) == count, f"{kinds.count(kind)} of {kind}"
+    urls = {entry.fullUrl for entry in bundle.entry or []}
+    for entry in bundle.entry or []:
+        resource = entry.resource
+        for link in [getattr(resource, "device", None), *(getattr(resource, "result", None) or [])]:
+            assert link is None or link.reference in urls, link.reference
+        assert entry.request.ifNoneExist == f"identifier=urn:ietf:rfc:3986|{entry.fullUrl}"
+    again = Bundle.model_validate_json(bundle.model_dump_json())
+    assert again == bundle
+
+
+each(judge)
