@@ -173,9 +173,8 @@ impl Desk {
 
     /// For dialects that nobody but their receivers reads: the signature alone, where there is to be one.
     fn standard(&self, posted: &Posted, now: Now) -> Result<(), Complaint> {
-        let mut checked = self.secrets.iter().map(|secret| {
-            receiver::standard_webhooks(secret.expose())(posted, now.wall)
-        });
+        let mut checked =
+            self.secrets.iter().map(|secret| receiver::standard_webhooks(secret.expose())(posted, now.wall));
         match checked.next() {
             None => Ok(()),
             Some(first) => first.or_else(|complaint| checked.find(Result::is_ok).unwrap_or(Err(complaint))),
@@ -212,9 +211,9 @@ fn tell(desk: Arc<Desk>, script: Script) -> Script {
         let answer = script(number, posted);
         let takes = matches!(answer, Answer::Accept | Answer::LoseAnswer);
         let is_new = !takes
-            || posted.event_id().is_none_or(|id| {
-                seen.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned())
-            });
+            || posted
+                .event_id()
+                .is_none_or(|id| seen.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned()));
         let again = if is_new { "" } else { ", a repeat" };
         let verdict = match answer {
             Answer::Accept => format!("200 taken{again}"),

@@ -78,7 +78,12 @@ fn told(report: &Report) -> String {
             (true, Some(_)) => "warn",
             (false, _) => "FAIL",
         };
-        text.push_str(&format!("{mark:4}  {:14}  {:>5} ms  {}\n", hop.hop.as_str(), hop.milliseconds, plain(&hop.told)));
+        text.push_str(&format!(
+            "{mark:4}  {:14}  {:>5} ms  {}\n",
+            hop.hop.as_str(),
+            hop.milliseconds,
+            plain(&hop.told)
+        ));
         if let Some(next_step) = &hop.next_step {
             text.push_str(&format!("      -> {next_step}\n"));
         }

@@ -292,9 +292,8 @@ impl Shared {
             }
             Answer::Refuse { .. } | Answer::Hang(_) => self.counts().refused += 1,
         }
-        let given = |status, retry_after_seconds| {
-            Taken::Answer(Given { status, retry_after_seconds, problem: String::new() })
-        };
+        let given =
+            |status, retry_after_seconds| Taken::Answer(Given { status, retry_after_seconds, problem: String::new() });
         match answer {
             Answer::Accept => given(200, None),
             Answer::LoseAnswer => Taken::HangUp,

@@ -45,12 +45,7 @@ pub(super) fn acknowledgement(posted: &Posted, given: &Given) -> String {
     let of = |number| field(&posted.body, number);
     let (sender, receiver, id) = (format!("{}|{}", of(3), of(4)), format!("{}|{}", of(5), of(6)), of(10));
     let problem = given.problem.replace(['|', '^', '~', '\\', '&', '\r', '\n'], " ");
-    format!(
-        "MSH|^~\\&|{receiver}|{sender}|{}||ACK|{id}A|{}|{}\rMSA|{code}|{id}|{problem}\r",
-        of(7),
-        of(11),
-        of(12)
-    )
+    format!("MSH|^~\\&|{receiver}|{sender}|{}||ACK|{id}A|{}|{}\rMSA|{code}|{id}|{problem}\r", of(7), of(11), of(12))
 }
 
 /// A field of the MSH segment, which counts its separator as the first one. Empty where there is none.

@@ -40,7 +40,9 @@ pub fn steps(text: &str) -> Result<Vec<Answer>, String> {
 }
 
 fn wrong(word: &str) -> String {
-    format!("`{word}` is no step; write 200, 500, 429:10, hang, hang:30 or drop, each with x3 behind it for three times")
+    format!(
+        "`{word}` is no step; write 200, 500, 429:10, hang, hang:30 or drop, each with x3 behind it for three times"
+    )
 }
 
 fn one(step: &str) -> Option<Answer> {
