@@ -73,6 +73,10 @@ pub enum Fact {
     ConfigRefused {
         reason: String,
     },
+    /// `http.listen` is served, or why not.
+    DoorTried {
+        trouble: Option<String>,
+    },
 }
 
 impl Fact {
@@ -126,6 +130,7 @@ pub struct Health {
     config_refused: Option<String>,
     store_failed: Option<String>,
     lab_ids: Option<String>,
+    door_trouble: Option<String>,
 }
 
 impl Health {
@@ -141,6 +146,7 @@ impl Health {
             config_refused: None,
             store_failed: None,
             lab_ids: None,
+            door_trouble: None,
         }
     }
 
@@ -176,6 +182,7 @@ impl Health {
             Fact::LabIds { trouble } => replace(&mut self.lab_ids, trouble),
             Fact::ConfigAccepted => replace(&mut self.config_refused, None),
             Fact::ConfigRefused { reason } => replace(&mut self.config_refused, Some(reason)),
+            Fact::DoorTried { trouble } => replace(&mut self.door_trouble, trouble),
             Fact::DestinationChanged { destination, view } => {
                 let Some(known) = self.destinations.get_mut(&destination) else { return false };
                 let trouble = view.breaker.or(view.held_for);
@@ -264,6 +271,11 @@ impl Health {
         serde_json::to_string(&status).expect("plain fields")
     }
 
+    /// What stands in the way of this destination, if anything does.
+    pub fn destination_trouble(&self, id: &str) -> Option<&Reason> {
+        self.destinations.get(id).and_then(|known| known.trouble.as_ref())
+    }
+
     /// What a person should know first, if there is anything.
     fn trouble(&self) -> Option<String> {
         if let Some(reason) = &self.store_failed {
@@ -271,6 +283,9 @@ impl Health {
         }
         if let Some(reason) = &self.config_refused {
             return Some(format!("the settings file is refused: {reason}"));
+        }
+        if let Some(reason) = &self.door_trouble {
+            return Some(format!("the API is not served: {reason}"));
         }
         let destination = self.destinations.iter().find_map(|(id, known)| match &known.trouble {
             Some(trouble) => {

@@ -1,7 +1,9 @@
 //! The composition root: the one file that knows all of the gateway. The binary, the demo and the simulation run this very
 //! function, each with its own [`Platform`].
 
+use crate::api::DoorWorker;
 use crate::board::Board;
+use crate::calls::{Calls, Inbox, calls};
 use crate::dispatcher::Shown;
 use crate::dispatcher::broker::{BrokerWorker, MQTT};
 use crate::dispatcher::webhook::WebhookWorker;
@@ -79,6 +81,8 @@ enum Settings {
     Webhook(Webhook, String, usize),
     Housekeeper(gateway_core::config::Limits, gateway_core::config::Retention, Vec<Webhook>),
     Registrar(Registrations),
+    /// It looks at all of them.
+    Door(Box<Config>),
 }
 
 /// A running part.
@@ -96,6 +100,8 @@ struct App {
     shown: Shown,
     parts: BTreeMap<String, Part>,
     tasks: JoinSet<String>,
+    /// Requests to the API over MQTT, on their way from the broker's part to the API's.
+    calls: (Calls, Inbox),
     /// Parts that were asked to stop and have not ended; a new one of the same name waits for it.
     leaving: BTreeSet<String>,
 }
@@ -111,6 +117,7 @@ impl App {
             shown: Shown::default(),
             parts: BTreeMap::new(),
             tasks: JoinSet::new(),
+            calls: calls(),
             leaving: BTreeSet::new(),
         }
     }
@@ -165,6 +172,7 @@ impl App {
         if config.registrations.lab_id_url.is_some() {
             wanted.insert("registrar".to_owned(), Settings::Registrar(config.registrations.clone()));
         }
+        wanted.insert("api".to_owned(), Settings::Door(Box::new(config.clone())));
         wanted
     }
 
@@ -189,7 +197,17 @@ impl App {
             }
             Settings::Broker(mqtt, gateway, analyzers) => {
                 let (mqtt, gateway, analyzers) = (mqtt.clone(), gateway.clone(), analyzers.clone());
-                let worker = BrokerWorker { mqtt, gateway, analyzers, platform, store, board, shown, pulse: beat };
+                let worker = BrokerWorker {
+                    mqtt,
+                    gateway,
+                    analyzers,
+                    platform,
+                    store,
+                    board,
+                    shown,
+                    calls: self.calls.0.clone(),
+                    pulse: beat,
+                };
                 self.tasks.spawn(async move {
                     keep_running(&task, &clock, || worker.run(stop.clone())).await;
                     task
@@ -231,6 +249,14 @@ impl App {
                 let registrar = Registrar { settings: settings.clone(), platform, store, board, pulse: beat };
                 self.tasks.spawn(async move {
                     registrar.run(stop).await;
+                    task
+                });
+            }
+            Settings::Door(config) => {
+                let (config, inbox) = ((**config).clone(), self.calls.1.clone());
+                let door = DoorWorker { config, platform, store, board, inbox, pulse: beat };
+                self.tasks.spawn(async move {
+                    door.run(stop).await;
                     task
                 });
             }

@@ -1,6 +1,7 @@
 //! The notice board: every part tells it facts, and those who show the gateway's state look at it.
 
 use gateway_core::config::Config;
+use gateway_core::delivery::Reason;
 use gateway_core::event::{AnalyzerId, Id};
 use gateway_core::health::{DeviceState, Fact, Health};
 use gateway_core::time::Now;
@@ -39,6 +40,11 @@ impl Board {
 
     pub fn analyzer_states(&self) -> Vec<(AnalyzerId, String)> {
         self.health().analyzer_states()
+    }
+
+    /// What stands in the way of this destination, if anything does.
+    pub fn destination_trouble(&self, id: &str) -> Option<Reason> {
+        self.health().destination_trouble(id).cloned()
     }
 
     /// The retained status while the gateway runs.

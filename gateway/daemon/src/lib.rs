@@ -1,7 +1,9 @@
 //! The effects around the core: ports, store, dispatcher, commands. `app::run` is the one place that knows all of them.
 
+pub mod api;
 pub mod app;
 pub mod board;
+pub mod calls;
 pub mod commands;
 pub mod configuration;
 pub mod dispatcher;

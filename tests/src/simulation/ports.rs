@@ -3,7 +3,10 @@
 use super::world::{Life, World};
 use gateway_core::event::Id;
 use gateway_core::time::{ClockQuality, Mono, Now, Timestamp};
-use gateway_daemon::platform::{BoxFuture, Clock, CommitMoment, Disk, Entropy, Notice, ServiceManager};
+use gateway_daemon::platform::{
+    BoxFuture, Clock, CommitMoment, Disk, Entropy, HttpServer, Notice, PortError, ServiceManager, Serving,
+};
+use gateway_daemon::pulse::Stop;
 use gateway_daemon::simulated::seeded::Seeded;
 use std::future::pending;
 use std::sync::{Mutex, PoisonError};
@@ -189,5 +192,17 @@ impl ServiceManager for SimService {
 
     fn watchdog_interval(&self) -> Option<Duration> {
         Some(Duration::from_secs(120))
+    }
+}
+
+/// Nobody comes to the door.
+pub struct SimServer;
+
+impl HttpServer for SimServer {
+    fn serve(&self, _: &Serving, _: axum::Router, mut stop: Stop) -> BoxFuture<'static, Result<(), PortError>> {
+        Box::pin(async move {
+            stop.asked().await;
+            Ok(())
+        })
     }
 }

@@ -4,7 +4,7 @@ use super::broker::{Accepted, Broker, SimPublisher};
 use super::check;
 use super::endpoint::{Endpoints, Post, SimHttp};
 use super::line::{Astm, Lines, Notes, SimSerial, talk};
-use super::ports::{SimClock, SimDisk, SimEntropy, SimService};
+use super::ports::{SimClock, SimDisk, SimEntropy, SimServer, SimService};
 use super::scenario::{Says, Scenario};
 use super::world::{Life, Line, World};
 use gateway_daemon::app::{self, AppError, Control};
@@ -199,6 +199,7 @@ impl Stage {
             service: Arc::new(SimService::new(&self.world)),
             entropy: Arc::new(SimEntropy::new(self.chance.fork())),
             disk: disk.clone(),
+            server: Arc::new(SimServer),
         };
         let (stopper, stop) = stop_channel();
         let (orders_in, orders) = mpsc::channel(1);

@@ -26,6 +26,7 @@ pub use cloudevents::envelope;
 pub use endpoint::{Endpoint, Mode, PersonalData, Signature};
 pub use session::{content_mac, session_of};
 pub use template::{Template, TemplateError};
+pub use test_v0::run_so_far;
 
 use crate::delivery::{Outcome, RetrySchedule};
 use crate::event::{AnalyzerId, Event, EventId, EventKind, EventName, Id, Seq};

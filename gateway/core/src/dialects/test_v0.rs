@@ -221,10 +221,11 @@ fn usual_state(name: EventName) -> TestState {
     }
 }
 
-pub(super) type Laid<'a> = BTreeMap<usize, &'a Value>;
+/// Samples by index.
+pub type Laid<'a> = BTreeMap<usize, &'a Value>;
 
 /// The temperatures and samples of the event's test up to the event, by index. One that came twice counts as it came last.
-pub(super) fn run_so_far<'a>(event: &'a Event, history: &'a [Event]) -> (Laid<'a>, Laid<'a>) {
+pub fn run_so_far<'a>(event: &'a Event, history: &'a [Event]) -> (Laid<'a>, Laid<'a>) {
     let same_test = |other: &&Event| other.seq < event.seq && other.test_id() == event.test_id();
     let earlier = history.iter().filter(same_test);
     let deltas = earlier.chain([event]).filter_map(|event| event.kind.test.as_ref()?.data.as_ref());

@@ -1,12 +1,21 @@
 //! The command line: one file a subcommand.
 
+pub mod ask;
 pub mod check;
+pub mod dead;
 pub mod decode;
 pub mod demo;
 pub mod devices;
+pub mod erase;
+pub mod events;
+pub mod manifest;
 pub mod receive;
+pub mod reconcile;
+pub mod redrive;
+pub mod registrations;
 pub mod run;
 pub mod schema;
+pub mod token;
 pub mod webhook;
 
 use clap::{Parser, Subcommand};
@@ -41,6 +50,22 @@ enum Command {
     Decode(decode::Args),
     /// List the serial ports, as YAML ready to paste into the settings
     Devices(devices::Args),
+    /// What was given up, why, and what to do about it
+    Dead(dead::Args),
+    /// Send dead events again, under their own ids and marked
+    Redrive(redrive::Args),
+    /// Print the log, one event a line as JSON
+    Events(events::Args),
+    /// Samples expected or received
+    Registrations(registrations::Args),
+    /// Who may use the API; the first token is made here
+    Token(token::Args),
+    /// Erase a person's data from everything that is stored
+    Erase(erase::Args),
+    /// Proof of what an endpoint was sent, a row a day
+    Manifest(manifest::Args),
+    /// Send an endpoint exactly what it lacks
+    Reconcile(reconcile::Args),
     /// Look after webhooks
     #[command(subcommand)]
     Webhook(webhook::Webhook),
@@ -59,6 +84,14 @@ impl Cli {
             Command::Schema(args) => schema::run(args, &mut out, &mut err),
             Command::Decode(args) => decode::run(args, &mut out, &mut err),
             Command::Devices(args) => devices::run(args, &mut out, &mut err),
+            Command::Dead(args) => dead::run(args, &mut out, &mut err),
+            Command::Redrive(args) => redrive::run(args, &mut out, &mut err),
+            Command::Events(args) => events::run(args, &mut out, &mut err),
+            Command::Registrations(args) => registrations::run(args, &mut out, &mut err),
+            Command::Token(args) => token::run(args, &mut out, &mut err),
+            Command::Erase(args) => erase::run(args, &mut out, &mut err),
+            Command::Manifest(args) => manifest::run(args, &mut out, &mut err),
+            Command::Reconcile(args) => reconcile::run(args, &mut out, &mut err),
             Command::Webhook(command) => webhook::run(command, &mut out, &mut err),
             Command::Receive(args) => receive::run(args, &mut out, &mut err),
         }

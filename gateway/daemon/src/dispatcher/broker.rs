@@ -8,6 +8,7 @@ mod session;
 
 use super::{Recorder, Shown, attempt_note};
 use crate::board::Board;
+use crate::calls::Calls;
 use crate::platform::{Message, MqttConnect, Platform};
 use crate::pulse::{Pulse, Stop};
 use crate::store::{DestinationId, Record, Row, Store, StoreError};
@@ -46,6 +47,8 @@ pub struct BrokerWorker {
     pub store: Store,
     pub board: Arc<Board>,
     pub shown: Shown,
+    /// Where requests to the API are handed in.
+    pub calls: Calls,
     pub pulse: Pulse,
 }
 

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "embedded-broker")]
 pub mod broker;
+pub mod call;
 pub mod clock;
 pub mod devices;
 mod dial;
@@ -16,18 +17,22 @@ pub mod mqtt;
 pub mod probe;
 pub mod pty;
 pub mod serial;
+pub mod serve;
 pub mod systemd;
 pub mod tls;
 
+use crate::pulse::Stop;
 use gateway_core::config::{Line, Mqtt, Port as PortName, Webhook};
 use gateway_core::delivery::Reason;
 use gateway_core::dialects::{Request, Response};
 use gateway_core::event::Id;
 use gateway_core::time::{Mono, Now};
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
 
 /// A future that an object-safe trait can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -42,6 +47,7 @@ pub struct Platform {
     pub service: Arc<dyn ServiceManager>,
     pub entropy: Arc<dyn Entropy>,
     pub disk: Arc<dyn Disk>,
+    pub server: Arc<dyn HttpServer>,
 }
 
 impl Platform {
@@ -60,6 +66,7 @@ impl Platform {
             service: Arc::new(systemd::Systemd),
             entropy: Arc::new(clock::SystemEntropy),
             disk: Arc::new(disk::BlockingDisk),
+            server: Arc::new(serve::HyperServer),
         }
     }
 }
@@ -126,6 +133,9 @@ pub trait MqttConnection: Send {
     /// Sends a message with QoS 1 and returns when the broker has acknowledged it (PUBACK). Several may be on their way at
     /// once; the future does not borrow the connection. It fails when the connection breaks first.
     fn publish(&mut self, message: Message) -> BoxFuture<'static, Result<(), Reason>>;
+    /// Asks for what others publish on this topic, with QoS 1; asked for again with each connection. Retained messages are
+    /// left out, and what arrives faster than it is taken is dropped.
+    fn subscribe(&mut self, topic: String) -> mpsc::Receiver<Message>;
     /// Returns when the connection has broken, with the reason.
     fn broken(&mut self) -> BoxFuture<'_, Reason>;
     /// Says good-bye, so that the last will stays unsaid.
@@ -163,6 +173,21 @@ pub enum SendError {
     Passing(Reason),
     /// The address or the certificate is wrong: a person must act.
     Configuration(Reason),
+}
+
+/// Where the API is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Serving {
+    /// `http.listen`: address and port.
+    Tcp(String),
+    /// The control socket, mode 0660.
+    Socket(PathBuf),
+}
+
+/// The gateway's own HTTP server.
+pub trait HttpServer: Send + Sync {
+    /// Serves there until the stop; an error says why it cannot begin.
+    fn serve(&self, at: &Serving, router: axum::Router, stop: Stop) -> BoxFuture<'static, Result<(), PortError>>;
 }
 
 impl SendError {

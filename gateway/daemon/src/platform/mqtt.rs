@@ -14,7 +14,7 @@ use rumqttc::{
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 const CONNECT_SECONDS_MAX: u64 = 10;
@@ -111,8 +111,15 @@ async fn connected(events: &mut EventLoop) -> Result<(), ConnectionError> {
     }
 }
 
+/// Messages of others that wait to be taken.
+const INCOMING_MAX: usize = 32;
+
+/// Who asked for which topic.
+type Subscriptions = Arc<Mutex<Vec<(String, mpsc::Sender<Message>)>>>;
+
 struct Connection {
     client: AsyncClient,
+    subscriptions: Subscriptions,
     end: watch::Receiver<Option<Reason>>,
     polling: JoinHandle<()>,
 }
@@ -120,17 +127,33 @@ struct Connection {
 impl Connection {
     fn start(client: AsyncClient, mut events: EventLoop) -> Connection {
         let (told, end) = watch::channel(None);
+        let subscriptions = Subscriptions::default();
+        let wanted = Arc::clone(&subscriptions);
         // `poll` must not be cancelled half-way, so it has a task of its own rather than an arm of a select.
         let polling = tokio::spawn(async move {
             let reason = loop {
-                if let Err(error) = events.poll().await {
-                    break explain(&error);
+                match events.poll().await {
+                    Ok(Event::Incoming(Incoming::Publish(publish))) => hand_over(&wanted, publish),
+                    Ok(_) => {}
+                    Err(error) => break explain(&error),
                 }
             };
             drop(events);
             told.send_replace(Some(reason));
         });
-        Connection { client, end, polling }
+        Connection { client, subscriptions, end, polling }
+    }
+}
+
+fn hand_over(wanted: &Subscriptions, publish: rumqttc::Publish) {
+    if publish.retain {
+        return;
+    }
+    for (topic, sender) in wanted.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        if topic.as_bytes() == &publish.topic[..] {
+            let message = Message { topic: topic.clone(), payload: publish.payload.to_vec(), retain: false };
+            let _ = sender.try_send(message);
+        }
     }
 }
 
@@ -151,6 +174,15 @@ impl MqttConnection for Connection {
             let notice = queued.map_err(|error| lost(error.to_string()))?;
             notice.wait_completion_async().await.map_err(|error| lost(error.to_string()))
         })
+    }
+
+    fn subscribe(&mut self, topic: String) -> mpsc::Receiver<Message> {
+        let (sender, receiver) = mpsc::channel(INCOMING_MAX);
+        // A broker that does not allow it leaves the receiver silent; everything else goes on.
+        if self.client.try_subscribe(topic.clone(), QoS::AtLeastOnce).is_ok() {
+            self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).push((topic, sender));
+        }
+        receiver
     }
 
     fn broken(&mut self) -> BoxFuture<'_, Reason> {

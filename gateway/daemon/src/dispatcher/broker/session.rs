@@ -1,6 +1,7 @@
 //! One connection to the broker, from the connect to its end.
 
 use super::{BrokerWorker, MQTT, Position};
+use crate::calls::{Answer, Call};
 use crate::dispatcher::Recorder;
 use crate::platform::{BoxFuture, Message, MqttConnection};
 use crate::pulse::{BEAT_SECONDS, Stop};
@@ -13,7 +14,7 @@ use gateway_core::mutants::{Mutant, planted};
 use gateway_core::time::Mono;
 use std::collections::VecDeque;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How long a stop waits for PUBACKs that are on their way.
 const DRAIN_SECONDS_MAX: u64 = 3;
@@ -27,6 +28,9 @@ pub(super) struct Lost {
     /// The oldest event that was on its way.
     pub first_unacked: Option<Seq>,
 }
+
+/// Requests to the API that are answered at once; the next ones wait.
+const ANSWERS_MAX: usize = 8;
 
 type Ack = (Published, Result<(), Reason>);
 
@@ -58,6 +62,9 @@ pub(super) struct Session<'a> {
     /// When the broker last acknowledged anything, or when waiting for it began.
     progress: Mono,
     retained: FuturesUnordered<BoxFuture<'static, Result<(), Reason>>>,
+    /// What others ask the API for, and the answers that are on their way to them.
+    requests: mpsc::Receiver<Message>,
+    answers: FuturesUnordered<BoxFuture<'static, Option<Answer>>>,
     shown_states: Vec<(String, String)>,
     head: HeadWatch,
     changes: watch::Receiver<u64>,
@@ -66,11 +73,12 @@ pub(super) struct Session<'a> {
 impl<'a> Session<'a> {
     pub(super) fn new(
         worker: &'a BrokerWorker,
-        connection: Box<dyn MqttConnection>,
+        mut connection: Box<dyn MqttConnection>,
         position: Position,
         alone: bool,
         recorder: &'a mut Recorder,
     ) -> Session<'a> {
+        let requests = connection.subscribe(worker.topic("api/request"));
         Session {
             worker,
             recorder,
@@ -86,6 +94,8 @@ impl<'a> Session<'a> {
             in_flight: VecDeque::new(),
             progress: worker.now(),
             retained: FuturesUnordered::new(),
+            requests,
+            answers: FuturesUnordered::new(),
             shown_states: Vec::new(),
             head: worker.store.head(),
             changes: worker.board.changes(),
@@ -127,6 +137,8 @@ impl<'a> Session<'a> {
                         break reason;
                     }
                 }
+                Some(answer) = self.answers.next(), if !self.answers.is_empty() => self.publish_answer(answer),
+                Some(request) = self.requests.recv(), if self.answers.len() < ANSWERS_MAX => self.hand_in(request),
                 () = self.redrives.asked() => {}
                 () = self.head.changed(), if caught_up && self.acks.len() < self.window => {}
                 _ = self.changes.changed() => self.publish_states(),
@@ -292,6 +304,21 @@ impl<'a> Session<'a> {
                 self.shown_states.push(state);
             }
         }
+    }
+
+    /// Whoever answers requests gets this one, if there is room.
+    fn hand_in(&mut self, request: Message) {
+        let (answer, answered) = oneshot::channel();
+        if self.worker.calls.try_send(Call { payload: request.payload, answer }).is_ok() {
+            self.answers.push(Box::pin(async move { answered.await.ok() }));
+        }
+    }
+
+    fn publish_answer(&mut self, answer: Option<Answer>) {
+        let Some(answer) = answer else { return };
+        let topic = self.worker.topic(&format!("api/response/{}", answer.id));
+        let message = Message { topic, payload: answer.payload, retain: false };
+        self.retained.push(self.connection.publish(message));
     }
 
     /// Waits for what is on its way, leaves a true status behind, and closes without the last will.

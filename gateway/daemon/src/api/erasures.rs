@@ -1,0 +1,170 @@
+//! Erasing a person's data, and the log of who did what.
+
+use super::auth::Client;
+use super::extract::{Json, Query};
+use super::problem::Problem;
+use super::table::Route;
+use super::{Api, axum_json};
+use crate::store::{Erased, Subject};
+use axum::extract::State;
+use axum::http::Method;
+use axum::response::Response;
+use axum::routing::{get, post};
+use gateway_core::config::Scope;
+use gateway_core::event::EventKind;
+use gateway_core::time::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+const PAGE: u16 = 100;
+const PAGE_MAX: u16 = 1000;
+/// Seed 001: a person asks to be forgotten.
+const DELETION_REQUEST: &str = "dataDeletionRequest";
+
+pub fn routes() -> Vec<Route> {
+    let administer = Some(Scope::Administer);
+    let about = ("erase", "Erase a person's data from events, received bytes, registrations and answers");
+    let erase = Route::new(Method::POST, "/api/erasures", administer, about, post(erase))
+        .body::<Erasure>()
+        .answer::<ErasedView>(200, "What was erased; nothing if nothing is known of the person");
+    let about = ("audit", "Who read or did what, oldest first");
+    let audit = Route::new(Method::GET, "/api/audit", administer, about, get(audit))
+        .query::<AuditQuery>()
+        .answer::<Audit>(200, "`next` is the `after` of the next request");
+    vec![erase, audit]
+}
+
+/// Whose data: exactly one of these, but for `user_id`, `email` and `phone`, of which any one is enough.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Erasure {
+    /// The clinic's id of the patient.
+    patient_id: Option<String>,
+    /// The id of a sample.
+    sample_id: Option<String>,
+    /// The id of a registration; its retests are the same person's.
+    registration_id: Option<String>,
+    /// A partner's integer id of the person.
+    user_id: Option<i64>,
+    email: Option<String>,
+    phone: Option<String>,
+}
+
+/// What an erasure has done.
+#[derive(Serialize, JsonSchema)]
+struct ErasedView {
+    /// Events that had something of the person in them.
+    events: u64,
+    /// Messages whose received bytes are gone.
+    captures: u64,
+    /// The registrations that are left as tombstones.
+    registrations: Vec<String>,
+    /// The tests whose results stay without a person.
+    tests: Vec<String>,
+    /// Whether the bytes are gone from the disk's files already; else the next sweep does it.
+    wiped: bool,
+    /// Damaged databases that were set aside, from which nothing is erased: a person should delete them.
+    set_aside: Vec<String>,
+}
+
+impl From<Erased> for ErasedView {
+    fn from(erased: Erased) -> ErasedView {
+        let Erased { events, captures, registrations, tests, wiped, set_aside } = erased;
+        let tests = tests.iter().map(ToString::to_string).collect();
+        ErasedView { events, captures, registrations, tests, wiped, set_aside }
+    }
+}
+
+async fn erase(State(api): State<Arc<Api>>, client: Client, Json(asked): Json<Erasure>) -> Result<Response, Problem> {
+    let Erasure { patient_id, sample_id, registration_id, user_id, email, phone } = asked;
+    let has_user = user_id.is_some() || email.is_some() || phone.is_some();
+    let texts = [
+        ("/patient_id", &patient_id),
+        ("/sample_id", &sample_id),
+        ("/registration_id", &registration_id),
+        ("/email", &email),
+        ("/phone", &phone),
+    ];
+    if let Some((path, _)) = texts.iter().find(|(_, text)| text.as_ref().is_some_and(|text| text.trim().is_empty())) {
+        return Err(Problem::fault(path, "is empty"));
+    }
+    let subject = match (patient_id, sample_id, registration_id, has_user) {
+        (Some(id), None, None, false) => Subject::Patient(id),
+        (None, Some(id), None, false) => Subject::Sample(id),
+        (None, None, Some(id), false) => Subject::Registration(id),
+        (None, None, None, true) => Subject::User { id: user_id, email, phone },
+        _ => {
+            let wanted = "say whose: patient_id, sample_id, registration_id, or user_id, email and phone";
+            return Err(Problem::fault("", wanted));
+        }
+    };
+    let erased = api.store.erase(subject, api.platform.clock.now(), api.new_id(), &client.id).await?;
+    Ok(axum_json(&ErasedView::from(erased)))
+}
+
+/// Obeys a stored event that asks for a person's data to be deleted (seed 001: "please comply").
+pub async fn heed(api: &Api, client: &str, kind: &EventKind) -> Result<(), Problem> {
+    let Some(posted) = kind.posted.as_ref().filter(|posted| posted.event == DELETION_REQUEST) else { return Ok(()) };
+    let payload = posted.payload.expose();
+    let text = |key: &str| payload[key].as_str().map(str::to_owned);
+    let subject =
+        Subject::User { id: payload["userId"].as_i64(), email: text("userEmail"), phone: text("userPhoneNumber") };
+    api.store.erase(subject, api.platform.clock.now(), api.new_id(), client).await?;
+    Ok(())
+}
+
+/// Which entries.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct AuditQuery {
+    /// The number behind which to begin.
+    #[schemars(range(min = 0))]
+    after: u32,
+    /// How many at most.
+    #[schemars(range(min = 1, max = 1000))]
+    limit: u16,
+}
+
+impl Default for AuditQuery {
+    fn default() -> Self {
+        AuditQuery { after: 0, limit: PAGE }
+    }
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Audit {
+    entries: Vec<Line>,
+    next: i64,
+}
+
+/// One line of the audit log.
+#[derive(Serialize, JsonSchema)]
+struct Line {
+    number: i64,
+    #[schemars(with = "String")]
+    at: Timestamp,
+    /// A token's id, `socket`, `source:<id>` or `gateway`.
+    client: String,
+    action: String,
+    object: String,
+    outcome: String,
+}
+
+async fn audit(State(api): State<Arc<Api>>, Query(query): Query<AuditQuery>) -> Result<Response, Problem> {
+    if query.limit == 0 || query.limit > PAGE_MAX {
+        return Err(Problem::bad_request(format!("limit is 1 to {PAGE_MAX}")));
+    }
+    let after = i64::from(query.after);
+    let entries = api.store.audit_entries(after, query.limit.into()).await?;
+    let next = entries.last().map_or(after, |(number, _)| *number);
+    let line = |(number, entry): (i64, crate::store::AuditEntry)| Line {
+        number,
+        at: entry.at,
+        client: entry.client,
+        action: entry.action,
+        object: entry.object,
+        outcome: entry.outcome,
+    };
+    Ok(axum_json(&Audit { entries: entries.into_iter().map(line).collect(), next }))
+}

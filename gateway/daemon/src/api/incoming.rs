@@ -1,0 +1,189 @@
+//! Webhooks that come in at `/in/<source>`: verified by their dialect, stored like any other event, answered as their sender
+//! expects.
+//!
+//! Invariant: 200 is said only of what is stored; a repeat is known by its id and stored once; what is refused leaves nothing
+//! but a line in the audit log.
+
+use super::extract::{Path, whole};
+use super::problem::Problem;
+use super::table::Route;
+use super::{Api, erasures, with_json};
+use crate::store::{GATEWAY, NewEntry};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{options, post};
+use gateway_core::config::Source;
+use gateway_core::dialects::{Accepted, Received, dialect};
+use gateway_core::event::{AnalyzerId, EventKind, Id};
+use gateway_core::health::Fact;
+use gateway_core::run::take_new;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Headers that a web page may send beside the usual ones: those of the dialects.
+const PAGE_HEADERS: &str =
+    "content-type, x-api-key, x-wms-content-mac, webhook-id, webhook-timestamp, webhook-signature";
+/// How long a browser may remember a preflight's answer, in seconds.
+const PREFLIGHT_SECONDS: u32 = 600;
+const PRIVATE_NETWORK_ASKED: HeaderName = HeaderName::from_static("access-control-request-private-network");
+const PRIVATE_NETWORK_ALLOWED: HeaderName = HeaderName::from_static("access-control-allow-private-network");
+
+pub fn routes() -> Vec<Route> {
+    let about = ("receive", "A webhook of somebody else, in the dialect of this source (`sources` in the settings)");
+    let receive = Route::new(Method::POST, "/in/{source}", None, about, post(receive))
+        .any_body()
+        .answer::<Received200>(200, "Stored, or known already")
+        .problems(&[401, 403, 409, 429]);
+    let about = ("preflight", "What a browser asks before a web page may send (CORS)");
+    let preflight = Route::new(Method::OPTIONS, "/in/{source}", None, about, options(preflight))
+        .empty(204, "The page may send")
+        .problems(&[403]);
+    vec![receive, preflight]
+}
+
+/// What became of the events of a request.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Received")]
+struct Received200 {
+    stored: usize,
+    /// Known already.
+    repeated: usize,
+}
+
+impl Api {
+    fn source(&self, id: &str) -> Result<&Source, Problem> {
+        self.config.sources.iter().find(|source| source.id == id).ok_or_else(|| Problem::unknown("source"))
+    }
+}
+
+/// The web page that asks, if one does and may.
+fn page<'a>(source: &Source, headers: &'a HeaderMap) -> Result<Option<&'a HeaderValue>, Problem> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(None) };
+    let may = source.origins.iter().any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes());
+    let detail = "this web page may not send here: add its origin to `origins` of this source";
+    may.then_some(Some(origin)).ok_or_else(|| Problem::new(StatusCode::FORBIDDEN, detail))
+}
+
+fn allow(mut response: Response, origin: Option<&HeaderValue>) -> Response {
+    if let Some(origin) = origin {
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
+    }
+    response
+}
+
+async fn preflight(
+    State(api): State<Arc<Api>>,
+    Path(source): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let origin = page(api.source(&source)?, &headers)?;
+    let mut response = allow(StatusCode::NO_CONTENT.into_response(), origin);
+    let told = response.headers_mut();
+    told.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
+    told.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(PAGE_HEADERS));
+    told.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from(PREFLIGHT_SECONDS));
+    if headers.contains_key(PRIVATE_NETWORK_ASKED) {
+        told.insert(PRIVATE_NETWORK_ALLOWED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+async fn receive(
+    State(api): State<Arc<Api>>,
+    Path(source): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let source = api.source(&source)?;
+    let (parts, body) = request.into_parts();
+    let origin = page(source, &parts.headers)?;
+    let answer = async {
+        let body = whole(body, api.config.http.body_bytes_max).await?;
+        api.take(source, &parts.headers, &body).await
+    };
+    // The page shall be able to read why it was refused, too.
+    let response = match answer.await {
+        Ok(received) => with_json(StatusCode::OK, &received),
+        Err(problem) => problem.into_response(),
+    };
+    Ok(allow(response, origin))
+}
+
+impl Api {
+    async fn take(&self, source: &Source, headers: &HeaderMap, body: &[u8]) -> Result<Received200, Problem> {
+        let accepted = match self.accept(source, headers, body) {
+            Ok(accepted) => accepted,
+            Err(problem) => {
+                let problem = match problem.status() {
+                    StatusCode::UNAUTHORIZED => self.refusals.count(self.platform.clock.now().mono, problem),
+                    _ => problem,
+                };
+                // Beyond its limit a flood of forgeries is not written down one by one.
+                if problem.status() != StatusCode::TOO_MANY_REQUESTS {
+                    let (client, object) = (format!("source:{}", source.id), format!("source/{}", source.id));
+                    self.audit(&client, "receive", &object, &problem.outcome()).await?;
+                }
+                return Err(problem);
+            }
+        };
+        let mut received = Received200 { stored: 0, repeated: 0 };
+        // One after the other: what is new in cumulative data depends on what is stored.
+        let _turn = self.turn.lock().await;
+        for one in accepted {
+            self.store_accepted(source, one, body, &mut received).await?;
+        }
+        Ok(received)
+    }
+
+    fn accept(&self, source: &Source, headers: &HeaderMap, body: &[u8]) -> Result<Vec<Accepted>, Problem> {
+        let dialect = dialect(&source.dialect).ok_or_else(|| Problem::unknown("source"))?;
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers: Vec<(String, String)> =
+            headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+        let now = self.platform.clock.now();
+        dialect.accept(&Received { headers: &headers, body, secrets: &source.secrets, now }).map_err(|refusal| {
+            let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
+            Problem::new(status, refusal.problem)
+        })
+    }
+
+    async fn store_accepted(
+        &self,
+        source: &Source,
+        accepted: Accepted,
+        body: &[u8],
+        received: &mut Received200,
+    ) -> Result<(), Problem> {
+        let client = format!("source:{}", source.id);
+        let analyzer = source.analyzer.clone().unwrap_or_else(|| AnalyzerId(GATEWAY.to_owned()));
+        let derived = accepted.identity.map(|identity| Id::derived(&[b"in", source.id.as_bytes(), &identity.0]));
+        let id = derived.unwrap_or_else(|| self.new_id());
+        let known = derived.is_some() && self.store.event_by_id(id).await?.is_some();
+        if known {
+            received.repeated += 1;
+        } else {
+            let at = self.platform.clock.now();
+            let kinds: Vec<EventKind> = match accepted.kind.posted {
+                Some(_) => vec![accepted.kind.clone()],
+                None => {
+                    let running = self.store.running_test(&analyzer).await?;
+                    take_new(accepted.kind.clone(), running.as_ref(), at)
+                }
+            };
+            // The last one is the event itself; a GAP may stand before it.
+            let last = kinds.len().saturating_sub(1);
+            let with_id = |(index, kind)| (if index == last { id } else { self.new_id() }, kind);
+            let events: Vec<(Id, EventKind)> = kinds.into_iter().enumerate().map(with_id).collect();
+            let facts: Vec<Fact> = events.iter().map(|(_, kind)| Fact::event(&analyzer, kind)).collect();
+            let entry = NewEntry { analyzer, at, capture: body.to_vec(), events, complete: true };
+            received.stored += self.store.commit(entry).await?.stored;
+            for fact in facts {
+                self.board.tell(at, fact);
+            }
+        }
+        // Asked for again with a repeat, in case that the power went in between.
+        erasures::heed(self, &client, &accepted.kind).await
+    }
+}

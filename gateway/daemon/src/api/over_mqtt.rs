@@ -1,0 +1,143 @@
+//! The API over MQTT: a request is `{"id","token","method","path","body"}`, its answer `{"id","status","headers","body"}`.
+//!
+//! Invariant: a token is always needed, and what cannot be read is answered with problem details like anywhere else.
+
+use super::Api;
+use super::auth::Door;
+use super::extract::from_json;
+use super::problem::Problem;
+use crate::calls::{Answer, Call, Inbox};
+use crate::pulse::Stop;
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tower::ServiceExt;
+
+/// Requests answered at once; the next ones wait.
+const AT_ONCE_MAX: usize = 8;
+const ID_CHARACTERS_MAX: usize = 64;
+/// Where the answer goes to a request whose own id cannot be read.
+const WITHOUT_ID: &str = "unreadable";
+/// Bytes of a packet beside the answer's own text, at most.
+const PACKET_OVERHEAD_BYTES: usize = 1024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    id: String,
+    token: String,
+    method: String,
+    /// With its query: `/api/events?after=7`.
+    path: String,
+    #[serde(default)]
+    body: Option<Box<RawValue>>,
+    /// `Idempotency-Key`
+    #[serde(default)]
+    idempotency_key: Option<String>,
+}
+
+/// Answers what comes in until the stop.
+pub async fn answer(api: &Arc<Api>, inbox: &Inbox, mut stop: Stop) {
+    let mut inbox = tokio::select! {
+        biased;
+        () = stop.asked() => return,
+        inbox = inbox.lock() => inbox,
+    };
+    let router = api.router(Door::Mqtt);
+    let mut answering = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.asked() => return,
+            Some(()) = answering.next(), if !answering.is_empty() => {}
+            Some(call) = inbox.recv(), if answering.len() < AT_ONCE_MAX => {
+                answering.push(attend(call, router.clone(), api.config.mqtt.packet_bytes_max));
+            }
+        }
+    }
+}
+
+async fn attend(call: Call, router: Router, packet_bytes_max: usize) {
+    let id = readable_id(&call.payload);
+    let response = match request(&call.payload, id.is_some()) {
+        // A router always answers.
+        Ok(request) => router.oneshot(request).await.unwrap_or_else(|never| match never {}),
+        Err(problem) => problem.into_response(),
+    };
+    let id = id.unwrap_or_else(|| WITHOUT_ID.to_owned());
+    let room = packet_bytes_max.saturating_sub(PACKET_OVERHEAD_BYTES);
+    let payload = match written(&id, response, room).await {
+        Some(payload) => payload,
+        None => {
+            let detail = "the answer is longer than mqtt.packet_bytes_max: ask for less (`limit`), or over HTTP";
+            let problem = Problem::bad_request(detail).into_response();
+            written(&id, problem, usize::MAX).await.unwrap_or_default()
+        }
+    };
+    // The connection that asked may be gone: whoever asks again gets an answer there.
+    let _ = call.answer.send(Answer { id, payload });
+}
+
+/// The id, if it fits into a topic: letters, digits, `-` and `_`.
+fn readable_id(payload: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct OnlyId {
+        id: String,
+    }
+    let OnlyId { id } = serde_json::from_slice(payload).ok()?;
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (!id.is_empty() && id.len() <= ID_CHARACTERS_MAX && id.bytes().all(fits)).then_some(id)
+}
+
+fn request(payload: &[u8], has_id: bool) -> Result<Request<Body>, Problem> {
+    let asked: Asked = from_json(payload)?;
+    let _ = asked.id;
+    if !has_id {
+        let problem = format!("must be 1 to {ID_CHARACTERS_MAX} letters, digits, `-` or `_`");
+        return Err(Problem::fault("/id", problem));
+    }
+    let method = Method::from_bytes(asked.method.as_bytes()).map_err(|_| Problem::fault("/method", "is no method"))?;
+    if !asked.path.starts_with("/api/") {
+        return Err(Problem::fault("/path", "must begin with /api/"));
+    }
+    let mut request = Request::builder()
+        .method(method)
+        .uri(asked.path)
+        .header(header::AUTHORIZATION, format!("Bearer {}", asked.token));
+    if let Some(key) = asked.idempotency_key {
+        request = request.header("idempotency-key", key);
+    }
+    let body = match asked.body {
+        Some(body) => {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+            Body::from(body.get().to_owned())
+        }
+        None => Body::empty(),
+    };
+    request.body(body).map_err(|_| Problem::bad_request("token, path or idempotency_key hold what HTTP cannot carry"))
+}
+
+/// `None`: longer than `bytes_max`.
+async fn written(id: &str, response: Response, bytes_max: usize) -> Option<Vec<u8>> {
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, bytes_max).await.ok()?;
+    let body = match serde_json::from_slice::<Value>(&body) {
+        Ok(value) => value,
+        Err(_) if body.is_empty() => Value::Null,
+        Err(_) => Value::String(String::from_utf8_lossy(&body).into_owned()),
+    };
+    let told = |name: &header::HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let headers: serde_json::Map<String, Value> = [header::ETAG, header::LOCATION, header::RETRY_AFTER]
+        .iter()
+        .filter_map(|name| told(name).map(|value| (name.to_string(), json!(value))))
+        .collect();
+    let status = StatusCode::as_u16(&parts.status);
+    let payload = json!({ "id": id, "status": status, "headers": headers, "body": body }).to_string().into_bytes();
+    (payload.len() <= bytes_max).then_some(payload)
+}
