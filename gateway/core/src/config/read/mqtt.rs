@@ -1,4 +1,4 @@
-//! `mqtt:`
+//! `mqtt:`: the broker, and how the gateway logs in there.
 
 use super::secrets;
 use crate::config::group::Group;
