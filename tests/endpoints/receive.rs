@@ -170,6 +170,23 @@ async fn wrong_arguments_are_told() {
     }
 }
 
+#[tokio::test]
+async fn hl7_is_received_on_both_wires_of_one_port() {
+    let mut process = Process::start(&["--dialect", "hl7", "--fault", "503"]).await;
+    assert_eq!(process.line().await, "nothing is verified: requests are taken as they come");
+    let (mllp, http) = process.url.split_once(" and ").expect("two addresses");
+    let (mllp, http) = (mllp.to_owned(), http.to_owned());
+    let message = b"MSH|^~\\&|GW|BOX|LIS|LAB|20261121||ORU^R01|M1|T|2.5.1\r".to_vec();
+    for code in ["MSA|AE|M1", "MSA|AA|M1"] {
+        let response = send(&mllp, Request::Mllp(message.clone())).await.expect("an answer");
+        assert!(String::from_utf8_lossy(&response.body).contains(code));
+        assert!(process.line().await.starts_with("M1 - -> "));
+    }
+    let headers = vec![("content-type".to_owned(), "application/hl7-v2; charset=utf-8".to_owned())];
+    let response = send(&http, Request::Http(HttpRequest { headers, body: message })).await.expect("an answer");
+    assert!(String::from_utf8_lossy(&response.body).contains("MSA|AA|M1"));
+}
+
 /// The same receiver over MLLP: the script's statuses become the codes of the acknowledgement.
 #[tokio::test]
 async fn over_mllp_each_answer_is_an_acknowledgement_of_its_message() {
