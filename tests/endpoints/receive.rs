@@ -74,7 +74,7 @@ fn signed(id: u8, secret: &str) -> Request {
         history: &[],
     };
     let cloudevents = dialect("cloudevents").expect("the default");
-    cloudevents.probe(Id::timed(wall, [id; 10]), &attempt).expect("it has a probe")
+    cloudevents.probe(Id([id; 16]), &attempt).expect("it has a probe")
 }
 
 async fn send(url: &str, request: Request) -> Result<Response, SendError> {
@@ -107,7 +107,7 @@ async fn faults_come_in_their_turn_and_then_everything_is_taken() {
         let line = process.line().await;
         assert!(line.contains(wanted), "{line}");
     }
-    assert!(process.stop().await.starts_with("7 requests: 2 events, "));
+    assert!(process.stop().await.starts_with("7 requests: 2 events, 1 repeats, "));
 }
 
 #[tokio::test]
