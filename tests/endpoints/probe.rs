@@ -4,13 +4,13 @@ use super::servers::{Authority, DEADLINE, GOOD, Peer, Server, read_request};
 use gateway_core::config::{DatedSecret, Secret, Webhook};
 use gateway_daemon::platform::Platform;
 use gateway_daemon::platform::probe::{self, Hop, HopName, Report};
-use gateway_daemon::simulated::receiver::standard_webhooks;
-use gateway_daemon::simulated::receiver::{Options, Receiver, accept_all};
+use gateway_daemon::simulated::receiver::{Options, Receiver, Verify, accept_all, in_turn, standard_webhooks, steps};
 use gateway_tests::binary;
 use serde_json::Value;
 use std::io;
 use std::path::Path;
 use std::process::Output;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
@@ -149,6 +149,26 @@ async fn a_dialect_that_is_not_there_is_a_fault_of_the_settings() {
     assert_eq!(failed(&report).hop, HopName::Settings);
 }
 
+/// HL7 over its own wire and over HTTP: the verdict is in the message that comes back.
+#[tokio::test]
+async fn an_hl7_endpoint_is_judged_by_its_acknowledgement() {
+    let verify: Verify = Arc::new(|_, _| Ok(()));
+    let script = in_turn(steps("200,400,200,400").expect("steps"));
+    let options = Options { verify, script, wall: Arc::new(|| gateway_core::time::Timestamp(0)) };
+    let receiver = Receiver::start(options).await.expect("a port");
+    for mllp in [true, false] {
+        let url = if mllp { format!("mllp://{}", receiver.address()) } else { receiver.url() };
+        let mut webhook = Webhook { dialect: "hl7".to_owned(), secrets: Vec::new(), ..webhook(&url) };
+        webhook.endpoint.mllp = mllp;
+        let good = tried(&webhook).await;
+        assert!(good.ok, "{good:?}");
+        assert_eq!(names(&good), ["dns", "tcp", "answer", "authentication", "verdict"]);
+        let refused = tried(&webhook).await;
+        assert_eq!(failed(&refused).hop, HopName::Verdict, "{refused:?}");
+        assert!(refused.answer.is_some_and(|answer| answer.contains("MSA|AR|")));
+    }
+}
+
 async fn command(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(binary());
     command.args(["webhook", "test"]).args(arguments).env_clear().current_dir(folder).kill_on_drop(true);
@@ -158,7 +178,7 @@ async fn command(folder: &Path, arguments: &[&str]) -> Output {
 #[tokio::test]
 async fn the_command_prints_the_report_and_ends_with_its_status() {
     let wall = || gateway_core::time::Timestamp(jiff::Timestamp::now().as_millisecond());
-    let options = Options { verify: standard_webhooks(SECRET), script: accept_all(), wall: std::sync::Arc::new(wall) };
+    let options = Options { verify: standard_webhooks(SECRET), script: accept_all(), wall: Arc::new(wall) };
     let receiver = Receiver::start(options).await.expect("a port");
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     let other = "whsec_YW5vdGhlciBzZWNyZXQgb2YgdGhlIHRlc3RzIDAwMg==";

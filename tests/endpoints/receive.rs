@@ -74,7 +74,7 @@ fn signed(id: u8, secret: &str) -> Request {
         history: &[],
     };
     let cloudevents = dialect("cloudevents").expect("the default");
-    cloudevents.probe(Id::timed(wall, [id; 10]), &attempt).expect("it has a probe")
+    cloudevents.probe(Id([id; 16]), &attempt).expect("it has a probe")
 }
 
 async fn send(url: &str, request: Request) -> Result<Response, SendError> {
@@ -107,7 +107,7 @@ async fn faults_come_in_their_turn_and_then_everything_is_taken() {
         let line = process.line().await;
         assert!(line.contains(wanted), "{line}");
     }
-    assert!(process.stop().await.starts_with("7 requests: 2 events, "));
+    assert!(process.stop().await.starts_with("7 requests: 2 events, 1 repeats, "));
 }
 
 #[tokio::test]
@@ -168,6 +168,23 @@ async fn wrong_arguments_are_told() {
         assert_eq!(output.status.code(), Some(2), "{told}");
         assert!(told.contains(word), "{told}");
     }
+}
+
+#[tokio::test]
+async fn hl7_is_received_on_both_wires_of_one_port() {
+    let mut process = Process::start(&["--dialect", "hl7", "--fault", "503"]).await;
+    assert_eq!(process.line().await, "nothing is verified: requests are taken as they come");
+    let (mllp, http) = process.url.split_once(" and ").expect("two addresses");
+    let (mllp, http) = (mllp.to_owned(), http.to_owned());
+    let message = b"MSH|^~\\&|GW|BOX|LIS|LAB|20261121||ORU^R01|M1|T|2.5.1\r".to_vec();
+    for code in ["MSA|AE|M1", "MSA|AA|M1"] {
+        let response = send(&mllp, Request::Mllp(message.clone())).await.expect("an answer");
+        assert!(String::from_utf8_lossy(&response.body).contains(code));
+        assert!(process.line().await.starts_with("M1 - -> "));
+    }
+    let headers = vec![("content-type".to_owned(), "application/hl7-v2; charset=utf-8".to_owned())];
+    let response = send(&http, Request::Http(HttpRequest { headers, body: message })).await.expect("an answer");
+    assert!(String::from_utf8_lossy(&response.body).contains("MSA|AA|M1"));
 }
 
 /// The same receiver over MLLP: the script's statuses become the codes of the acknowledgement.

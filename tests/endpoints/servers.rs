@@ -116,8 +116,8 @@ pub async fn read_request(peer: &mut Peer) -> std::io::Result<Option<String>> {
         }
         let text = String::from_utf8_lossy(&read).into_owned();
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let lengths = head.lines().filter_map(|line| line.strip_prefix("content-length: "));
-        let length: usize = lengths.last().map_or(0, |length| length.parse().expect("a number"));
+        let mut lengths = head.lines().filter_map(|line| line.strip_prefix("content-length: "));
+        let length: usize = lengths.next_back().map_or(0, |length| length.parse().expect("a number"));
         if body.len() >= length {
             return Ok(Some(text));
         }

@@ -3,11 +3,11 @@
 use super::cable::{Cable, ETX, message};
 use super::database::Database;
 use super::home::Home;
-use gateway_tests::binary;
 use super::kill::wall;
 use super::mosquitto::free_port;
 use gateway_daemon::simulated::astm::{Style, texts};
 use gateway_daemon::simulated::receiver::{Answer, Options, Receiver, accept_all};
+use gateway_tests::binary;
 use rustix::process::Signal;
 use std::sync::Arc;
 use std::time::Duration;

@@ -153,7 +153,7 @@ impl Way {
         // A kept connection that turns out to be closed gives the request back unsent.
         while let Some(connection) = self.http.take() {
             match self.post_on(connection, message, deadline).await {
-                Err(Failed::Unsent(back)) => message = back,
+                Err(Failed::Unsent(back)) => message = *back,
                 Err(Failed::Sent(error)) => return Err(error),
                 Ok(response) => return Ok(response),
             }
@@ -189,14 +189,14 @@ impl Way {
         deadline: Instant,
     ) -> Result<Response, Failed> {
         if connection.sender.ready().await.is_err() {
-            return Err(Failed::Unsent(message));
+            return Err(Failed::Unsent(Box::new(message)));
         }
         let sent = connection.sender.try_send_request(message).await;
         let (head, mut body) = match sent {
             Ok(answer) => answer.into_parts(),
             Err(mut failed) => {
                 return Err(match failed.take_message() {
-                    Some(message) => Failed::Unsent(message),
+                    Some(message) => Failed::Unsent(Box::new(message)),
                     None => Failed::Sent(unanswered(failed.error())),
                 });
             }
@@ -272,7 +272,7 @@ type Message = hyper::Request<Full<Bytes>>;
 /// Why a connection gave no answer.
 enum Failed {
     /// It was closed before any of the request went out.
-    Unsent(Message),
+    Unsent(Box<Message>),
     Sent(SendError),
 }
 
