@@ -4,6 +4,8 @@
 
 #[path = "dialects/catalogues.rs"]
 mod catalogues;
+#[path = "dialects/notes.rs"]
+mod notes;
 #[path = "dialects/page.rs"]
 mod page;
 #[path = "dialects/test_v0.rs"]

@@ -106,7 +106,7 @@ fn a_catalogue_takes_what_its_cases_send_and_nothing_else() {
 
 #[test]
 fn a_catalogue_names_each_event_once_and_each_word_of_ours() {
-    for dialect in DIALECTS.iter().copied() {
+    for dialect in DIALECTS {
         let names: BTreeSet<&str> = dialect.catalogue().iter().map(|entry| entry.event).collect();
         assert_eq!(names.len(), dialect.catalogue().len(), "{}", dialect.name());
         let words = EventName::ALL.iter().filter_map(|name| dialect.word(*name));

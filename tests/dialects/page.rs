@@ -2,6 +2,7 @@
 
 use crate::catalogues::{SECRET, probe};
 use crate::expect;
+use crate::notes::{SIGNATURES, notes};
 use gateway_core::delivery::{Outcome, RetrySchedule};
 use gateway_core::dialects::catalogue::{Entry, Key, Kind, Severity};
 use gateway_core::dialects::{DIALECTS, Dialect, Endpoint, PersonalData, Request, Response, Secret};
@@ -57,6 +58,7 @@ fn page() -> String {
     for dialect in DIALECTS.iter().copied() {
         page.push_str(&section(dialect));
     }
+    page.push_str(SIGNATURES);
     page.push_str(NUMBERS);
     page
 }
@@ -123,7 +125,7 @@ fn section(dialect: &dyn Dialect) -> String {
         PersonalData::All => "everything that was read",
     };
     fact("Personal data", personal.to_owned());
-    text + &catalogue(dialect)
+    text + notes(dialect.name()) + &catalogue(dialect)
 }
 
 fn statuses(dialect: &dyn Dialect) -> Vec<(&'static str, String)> {

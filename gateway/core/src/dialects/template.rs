@@ -7,7 +7,8 @@
 use super::standard_webhooks;
 use super::verdict::Statuses;
 use super::{
-    Attempt, Dialect, Endpoint, EndpointFault, RenderError, Request, Response, post_with, probe_event, single,
+    Attempt, Dialect, Endpoint, EndpointFault, HttpRequest, RenderError, Request, Response, post_with, probe_event,
+    single,
 };
 use crate::delivery::Outcome;
 use crate::event::{Event, EventId, EventKind, EventName, Personal, ResultValue, Test, TestState};
@@ -83,7 +84,7 @@ impl Template {
     }
 
     /// Headers and body for these variables.
-    fn fill(&self, variables: &Value) -> Result<(Vec<(String, String)>, Vec<u8>), String> {
+    fn fill(&self, variables: &Value) -> Result<HttpRequest, String> {
         let mut headers = Vec::with_capacity(self.headers.len() + 1);
         for (name, text) in &self.headers {
             let value = rendered(text, variables).map_err(|fault| format!("header `{name}`: {fault}"))?;
@@ -108,7 +109,7 @@ impl Template {
                 )
             })?;
         }
-        Ok((headers, body.into_bytes()))
+        Ok(HttpRequest { headers, body: body.into_bytes() })
     }
 }
 
@@ -288,7 +289,7 @@ fn request(event: &Event, attempt: &Attempt<'_>) -> Result<Request, RenderError>
     let missing = || RenderError::settings("the webhook has no `template`");
     let template = attempt.endpoint.template.as_ref().ok_or_else(missing)?;
     let variables = variables(event, attempt);
-    let (headers, body) =
+    let HttpRequest { headers, body } =
         template.fill(&variables).map_err(|fault| RenderError::settings(format!("template, {fault}")))?;
     let standard = (!attempt.secrets.is_empty()).then_some(event.id);
     post_with(event, attempt, headers, standard, body)

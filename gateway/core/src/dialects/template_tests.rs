@@ -3,6 +3,7 @@
 use super::property_tests::attempt;
 use super::*;
 use crate::event::{Personal, ResultValue, Test, TestState};
+use proptest::prelude::*;
 
 fn event(value: &str) -> Event {
     let result: ResultValue = serde_json::from_value(serde_json::json!({
@@ -119,4 +120,14 @@ fn a_probe_says_what_it_is() {
     };
     assert_eq!(request.body, b"WEBHOOK-TEST/WEBHOOK-TEST");
     assert!(request.headers.contains(&("x-gateway-test".to_owned(), "true".to_owned())));
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_check_panic(text in prop_oneof![any::<String>(), "[{}%# a-z.|()\n\"'ü\\[\\]]{0,40}"]) {
+        if let Err(fault) = Template::compile(&text, &[("x-a".to_owned(), text.clone())]) {
+            prop_assert!(fault.line >= 1 && fault.column >= 1);
+            prop_assert!(fault.line <= text.matches('\n').count() + 1);
+        }
+    }
 }
