@@ -96,6 +96,7 @@ fn rendered(name: &str, secret: &str, kind: EventKind) -> (Headers, Vec<u8>) {
         public_url: Some("https://box.example".to_owned()),
         personal_data: PersonalData::All,
         time_zone: "UTC".to_owned(),
+        posted: true,
         ..Endpoint::default()
     };
     let secrets = [Secret::new(secret)];

@@ -328,6 +328,7 @@ impl<'a> Field<'a> {
             let example = match self.path.rsplit('.').next() {
                 Some("state_dir") => "/var/lib/analyzer-gateway",
                 Some("path") => "/dev/ttyUSB0",
+                Some("input") => "/dev/input/by-id/usb-...-event-kbd",
                 _ => "/etc/analyzer-gateway/...",
             };
             self.wrong("must be a whole path", &format!("write it from the root on, such as `{example}`"));

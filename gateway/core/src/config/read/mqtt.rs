@@ -1,4 +1,4 @@
-//! `mqtt:`: the broker, and how the gateway logs in there.
+//! `mqtt:`: the one broker, and what has no meaning for it.
 
 use super::secrets;
 use crate::config::group::Group;
