@@ -6,6 +6,8 @@
 mod commits;
 #[path = "store_model/damage.rs"]
 mod damage;
+#[path = "store_model/filters.rs"]
+mod filters;
 #[path = "store_model/model.rs"]
 mod model;
 #[path = "store_model/retention.rs"]
