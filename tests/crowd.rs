@@ -1,11 +1,13 @@
 //! Many events to many endpoints, some of which fail in every way: nobody waits for anybody else, nothing is missed, and what a
 //! person sends again is sent once.
 
-use gateway_core::config::Webhook;
+use gateway_core::config::{DatedSecret, Secret, Webhook};
 use gateway_core::delivery::ReasonCode;
-use gateway_core::event::{AnalyzerId, EventKind, EventName};
+use gateway_core::event::{AnalyzerId, EventKind, EventName, Payload, Posted};
+use gateway_core::time::ClockQuality;
 use gateway_daemon::store::{DestinationId, Missing, Page, Selection};
 use gateway_tests::simulation::clinic::{Asked, Clinic, Reply};
+use gateway_tests::simulation::ports::TRUE_START;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,5 +163,79 @@ fn what_is_redriven_or_missing_is_sent_again_once_and_marked() {
         let story = store.deliveries_of(ids[9]).await.expect("a story");
         let lims = story.iter().find(|delivery| delivery.destination == lims).expect("it belongs there");
         assert_eq!(lims.attempts.iter().map(|note| note.status).collect::<Vec<_>>(), [Some(422), Some(200)]);
+    });
+}
+
+fn secret(text: &str) -> DatedSecret {
+    DatedSecret { secret: Secret::new(text), valid_until: None }
+}
+
+#[test]
+fn a_box_without_a_clock_signs_by_the_receivers_own() {
+    virtually(async {
+        let rule = |asked: &Asked| {
+            let right = TRUE_START.as_seconds().unsigned_abs() + asked.at.as_secs();
+            let date = ("date".to_owned(), "Sat, 21 Nov 2026 08:00:00 GMT".to_owned());
+            let status = if asked.number("webhook-timestamp").abs_diff(right) < 60 { 200 } else { 401 };
+            Reply::Status(status, vec![date])
+        };
+        let mut webhook = Webhook::new("lims", "https://receiver.example/hook", "cloudevents");
+        webhook.secrets = vec![secret("whsec_c2ltdWxhdGVkIHNlY3JldCBvZiAzMiBieXRlcyEh")];
+        let mut clinic = Clinic::new(vec![webhook], Duration::from_millis(5), Arc::new(rule));
+        clinic.wall.steps = vec![(Duration::ZERO, -TRUE_START.0, ClockQuality::Unset)];
+        clinic.fill(events(3, 1)).await;
+        let running = clinic.start();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        running.stop().await;
+        let attempts: Vec<_> = clinic
+            .asked()
+            .iter()
+            .map(|asked| (asked.number("x-gateway-ordinal"), asked.number("x-gateway-attempt")))
+            .collect();
+        assert_eq!(attempts, [(1, 1), (1, 1), (2, 1), (3, 1)], "refused once, corrected at once, and never again");
+    });
+}
+
+#[test]
+fn of_several_keys_the_one_that_the_receiver_accepts_is_found_at_once_and_remembered() {
+    virtually(async {
+        let key = |asked: &Asked| asked.headers.get("x-api-key").cloned().unwrap_or_default();
+        let rule =
+            move |asked: &Asked| Reply::Status(if key(asked) == "the-older-key" { 200 } else { 401 }, Vec::new());
+        let mut webhook = Webhook::new("partner", "https://receiver.example/hook", "partner");
+        webhook.secrets = vec![secret("the-newest-key"), secret("the-older-key")];
+        let clinic = Clinic::new(vec![webhook], Duration::from_millis(5), Arc::new(rule));
+        let posted = || Posted {
+            dialect: "partner".to_owned(),
+            event: "appointmentCreated".to_owned(),
+            session: None,
+            payload: Payload::new(serde_json::json!({"appointmentId": 7})),
+        };
+        let events = (0..3).map(|_| (AnalyzerId("gateway".to_owned()), EventKind::posted(posted()))).collect();
+        clinic.fill(events).await;
+        let running = clinic.start();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        running.stop().await;
+        let keys: Vec<_> = clinic.asked().iter().map(key).collect();
+        assert_eq!(keys, ["the-newest-key", "the-older-key", "the-older-key", "the-older-key"]);
+    });
+}
+
+#[test]
+fn a_paused_webhook_sends_nothing_and_loses_nothing() {
+    virtually(async {
+        let mut webhook = Webhook::new("lims", "https://receiver.example/hook", "cloudevents");
+        webhook.paused = true;
+        let mut clinic = Clinic::new(vec![webhook], Duration::ZERO, Arc::new(|_| Reply::Status(200, Vec::new())));
+        clinic.fill(events(5, 2)).await;
+        let running = clinic.start();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        running.stop().await;
+        assert_eq!(clinic.count(), 0);
+        clinic.config.webhooks[0].paused = false;
+        let running = clinic.start();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        running.stop().await;
+        assert_eq!(clinic.count(), 5);
     });
 }
