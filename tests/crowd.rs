@@ -36,7 +36,7 @@ fn answer(asked: &Asked) -> Reply {
         "silent" => Reply::Hang,
         "busy" => Reply::Status(429, vec![("retry-after".to_owned(), "60".to_owned())]),
         "strange" => Reply::Status(401, Vec::new()),
-        "gone" if asked.number("x-gateway-ordinal") % 2 == 0 => Reply::Drop,
+        "gone" if asked.number("x-gateway-ordinal").is_multiple_of(2) => Reply::Drop,
         "gone" => Reply::Refuse,
         _ => Reply::Status(204, Vec::new()),
     }
@@ -114,8 +114,8 @@ fn what_is_redriven_or_missing_is_sent_again_once_and_marked() {
     virtually(async {
         // Every tenth event is refused at its first coming.
         let rule = |asked: &Asked| {
-            let refused =
-                asked.number("x-gateway-ordinal") % 10 == 0 && !asked.headers.contains_key("x-gateway-redriven");
+            let refused = asked.number("x-gateway-ordinal").is_multiple_of(10)
+                && !asked.headers.contains_key("x-gateway-redriven");
             Reply::Status(if refused { 422 } else { 200 }, Vec::new())
         };
         let webhooks = vec![Webhook::new("lims", "https://receiver.example/hook", "cloudevents")];
