@@ -170,7 +170,7 @@ impl<'a> Forwarding<'a> {
             let newest = head.borrow_and_update();
             self.take_redriven().await?;
             self.set_apart(newest).await?;
-            self.offer().await?;
+            self.offer(newest).await?;
             if self.recorder.keeps_up() {
                 self.start_due().await?;
             }
