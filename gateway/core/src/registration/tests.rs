@@ -1,7 +1,7 @@
 //! What a posted registration may hold, and which events follow from what.
 
 use super::*;
-use crate::event::{EventKind, EventName, Id, ResultValue, Test, TestState};
+use crate::event::{EventKind, Id, ResultValue, Test, TestState};
 use serde_json::{Value, json};
 
 fn words(events: &[EventKind]) -> Vec<&'static str> {
@@ -135,7 +135,7 @@ fn a_registration_is_complete_once_and_updated_whenever_something_else_changes()
 #[test]
 fn a_finished_test_says_that_the_sample_is_there_and_what_came_out() {
     let sample_id = Personal::new("S-1");
-    let mut finish = |word: &str| {
+    let finish = |word: &str| {
         let (mut registration, _) = made(json!({ "sample_ids": ["S-1"], "partner": { "patient": 4 } }));
         let test = overall(1, word);
         let linked =
