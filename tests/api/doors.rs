@@ -178,7 +178,8 @@ async fn the_same_over_mqtt_with_a_token() {
     if !mosquitto::is_installed() {
         return;
     }
-    let broker = Mosquitto::start(&Home::new()).await;
+    let cellar = Home::new();
+    let broker = Mosquitto::start(&cellar).await;
     let bench = Bench::start(&format!("mqtt: {{ url: 'mqtt://127.0.0.1:{}' }}\n", broker.port)).await;
     bench.home.says(&["connected to the broker"]).await;
     let request = |id: &str, token: &str, path: &str| {
