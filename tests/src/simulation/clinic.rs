@@ -3,7 +3,7 @@
 //! Invariant: the gateway is `app::run`, on virtual time; nothing but its receivers and its clocks is simulated.
 
 use super::line::{Lines, SimSerial};
-use super::ports::{SimClock, SimEntropy, SimService, WallPlan};
+use super::ports::{SimClock, SimEntropy, SimServer, SimService, WallPlan};
 use super::world::World;
 use crate::ports::{FixedClock, InlineDisk};
 use gateway_core::config::{Config, Webhook};
@@ -180,6 +180,7 @@ impl Clinic {
             service: Arc::new(SimService::new(&self.world)),
             entropy: Arc::new(SimEntropy::new(Seeded::new(1))),
             disk: Arc::new(InlineDisk::default()),
+            server: Arc::new(SimServer),
         };
         let (stopper, stop) = stop_channel();
         let (orders_in, orders) = mpsc::channel(1);
