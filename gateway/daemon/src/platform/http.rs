@@ -281,17 +281,17 @@ async fn read_body(answer: &mut reqwest::Response, read: &mut Vec<u8>) {
     }
 }
 
+/// The error and all that it wraps. An `io::Error` does not name the error that it holds as its source.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
+    std::iter::successors(Some(error), |&error| {
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        held.map_or_else(|| error.source(), |held| Some(held))
+    })
 }
 
-/// The system's error in a chain of wrapped ones; the innermost, where one holds another.
+/// The system's error in a chain of wrapped ones: the innermost.
 pub(super) fn find_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
-    let mut found = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>())?;
-    while let Some(inner) = found.get_ref().and_then(|inner| inner.downcast_ref()) {
-        found = inner;
-    }
-    Some(found)
+    causes(error).filter_map(|cause| cause.downcast_ref()).last()
 }
 
 fn mismatch(detail: &str) -> Reason {
