@@ -18,6 +18,9 @@ mod home;
 mod incoming;
 #[path = "api/log.rs"]
 mod log;
+#[allow(dead_code, reason = "the other file of truth uses the rest of it")]
+#[path = "process/mosquitto.rs"]
+mod mosquitto;
 #[path = "api/samples.rs"]
 mod samples;
 #[path = "api/schemathesis.rs"]

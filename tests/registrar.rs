@@ -148,7 +148,7 @@ fn a_laboratory_in_trouble_is_asked_again_and_the_status_says_so_meanwhile() {
         let (stopper, running) = bench.start();
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(bench.board.status_line().contains("lab ids: the laboratory answered with status 500"));
-        tokio::time::sleep(Duration::from_secs(4 * 3_600)).await;
+        tokio::time::sleep(Duration::from_secs(2 * 3_600)).await;
         assert_eq!(bench.lab_id("tube-1").await, None);
         assert!(bench.board.status_line().contains("holds no `lab_id`") && !bench.board.status_line().contains("S-1"));
         tokio::time::sleep(Duration::from_secs(86_400)).await;

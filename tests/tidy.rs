@@ -146,6 +146,14 @@ fn the_two_sides_of_the_store_do_not_know_each_other() {
     assert!(!link.is_empty() && !dispatcher.is_empty());
     forbid(&link, &["dispatcher"], |_| false, "the link knows no destination");
     forbid(&dispatcher, &["crate::link", "SerialBus"], |_| false, "a destination knows no analyzer's port");
+    let api = of("/api/");
+    assert!(!api.is_empty());
+    forbid(
+        &api,
+        &["crate::link", "crate::dispatcher", "SerialBus"],
+        |_| false,
+        "the API knows the store and the board",
+    );
     let core = product("gateway/core/src");
     let of = |part: &str| -> Vec<_> { core.iter().filter(|(name, _)| name.contains(part)).cloned().collect() };
     forbid(&of("/drivers/"), &["dialects::"], |_| false, "an analyzer cannot tell who listens");

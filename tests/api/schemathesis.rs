@@ -44,8 +44,19 @@ async fn schemathesis_finds_no_undocumented_answer() {
         .args(["--url", &format!("http://127.0.0.1:{}", bench.port)])
         .args(["--header", "Authorization: Bearer administer"])
         .args(["--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--mode", "all"])
-        .args(["--max-examples", "25", "--seed", "1", "--request-timeout", "40", "--max-failures", "20"])
-        .args(["--no-color", "--workers", "2", "--generation-database", "none"])
+        .args([
+            "--max-examples",
+            "25",
+            "--seed",
+            "1",
+            "--request-timeout",
+            "40",
+            "--max-failures",
+            "20",
+            "--max-time",
+            "75",
+        ])
+        .args(["--no-color", "--generation-database", "none"])
         .current_dir(bench.home.path(""))
         .stdin(Stdio::null())
         .kill_on_drop(true);

@@ -198,7 +198,7 @@ fn a_file_of_a_newer_version_is_used_and_left_as_it_is() {
         let place = Place::new();
         make_history(&place).await;
         let raw = Connection::open(place.path()).unwrap();
-        raw.execute_batch("ALTER TABLE events ADD COLUMN colour TEXT; PRAGMA user_version = 2").unwrap();
+        raw.execute_batch("ALTER TABLE events ADD COLUMN colour TEXT; PRAGMA user_version = 3").unwrap();
         raw.execute("UPDATE events SET body = '{\"event\":\"FROM_THE_FUTURE\"}' WHERE seq = 7", []).unwrap();
         drop(raw);
         let store = place.open().await;
@@ -208,7 +208,7 @@ fn a_file_of_a_newer_version_is_used_and_left_as_it_is() {
         drop(store);
         let raw = Connection::open(place.path()).unwrap();
         let version: i64 = raw.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-        assert_eq!(version, 2);
+        assert_eq!(version, 3);
     });
 }
 
@@ -245,5 +245,42 @@ fn an_unfinished_message_that_cannot_be_read_is_given_up_and_said() {
         assert_eq!(store.sweep(&limits, &kept, place.now(), id(600), || true).await.unwrap().captures, 1);
         assert_eq!(store.capture(Seq(3)).await.unwrap().unwrap(), line(210));
         assert!(store.capture(Seq(2)).await.is_err());
+    });
+}
+
+#[test]
+fn a_file_that_began_with_version_1_goes_on_and_is_salvaged_with_its_own_list_of_tables() {
+    run(async {
+        let place = Place::new();
+        let raw = Connection::open(place.path()).unwrap();
+        raw.execute_batch("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL").unwrap();
+        raw.execute_batch(include_str!("../../gateway/daemon/src/store/schema.sql")).unwrap();
+        raw.execute_batch("PRAGMA user_version = 1").unwrap();
+        for number in 1..=300_u64 {
+            raw.execute(
+                "INSERT INTO events (id, analyzer, name, received_at, clock, boot, mono, has_device, body)
+                 VALUES (?1, 'hematology', 'DEVICE_READY', 1000, 'synchronized', ?1, 0, 0, '{\"event\":\"DEVICE_READY\"}')",
+                [id(number).0],
+            )
+            .unwrap();
+        }
+        drop(raw);
+        let store = place.open().await;
+        store.configure(&[(mqtt(), everything())]).await.unwrap();
+        let registered = store.register(Default::default(), place.now(), id(900)).await.unwrap();
+        assert_eq!(registered.unwrap().number, 1);
+        drop(store);
+        let raw = Connection::open(place.path()).unwrap();
+        raw.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(raw);
+        let mut bytes = fs::read(place.path()).unwrap();
+        bytes[..4_096].fill(0x55);
+        fs::write(place.path(), bytes).unwrap();
+        let store = place.open().await;
+        assert_eq!(damaged_files(place.folder.path()), 1);
+        let events = store.events_after(Seq(0), 1_000).await.unwrap();
+        let kept = events.iter().filter(|event| event.kind.name == EventName::DeviceReady && event.seq.0 <= 300);
+        assert_eq!(kept.map(|event| event.id).collect::<Vec<_>>(), (1..=300).map(id).collect::<Vec<_>>());
+        store.register(Default::default(), place.now(), id(901)).await.unwrap().unwrap();
     });
 }

@@ -30,6 +30,8 @@ pub struct Person {
     pub user: Option<i64>,
     /// E-mail addresses and telephone numbers, in lower case.
     pub contacts: BTreeSet<String>,
+    /// Patient ids and family names out of registrations that are erased: looked for only in bytes that nothing was read from.
+    pub words: BTreeSet<String>,
 }
 
 impl Person {
@@ -61,10 +63,17 @@ impl Person {
             || contacts.any(|contact| self.contacts.contains(&contact.expose().to_lowercase()))
     }
 
-    /// Takes in what a registration of theirs knows of them.
-    pub fn learn(&mut self, registration: &Registration) {
+    /// Takes in a registration of theirs, with its samples. Another registration of the same patient is not meant by that.
+    pub fn learn_registration(&mut self, registration: &Registration) {
         self.registrations.insert(registration.number);
         self.samples.extend(registration.sample_ids.iter().map(|id| id.expose().to_owned()));
+        let words = registration.patient.iter().flat_map(|patient| patient.id.iter().chain(&patient.family_name));
+        self.words.extend(words.map(|word| word.expose().to_owned()));
+    }
+
+    /// The same, and who the patient is: whatever else is theirs is meant too.
+    pub fn learn_patient(&mut self, registration: &Registration) {
+        self.learn_registration(registration);
         let Some(patient) = &registration.patient else { return };
         self.patients.extend(patient.id.iter().map(|id| id.expose().to_owned()));
         let contacts = patient.email.iter().chain(&patient.phone);
@@ -90,9 +99,14 @@ impl Person {
         }
     }
 
-    /// The texts by which the raw bytes of a message are known to hold something of theirs.
+    /// The texts that are theirs wherever they stand.
     pub fn needles(&self) -> impl Iterator<Item = &str> {
         self.patients.iter().chain(&self.samples).chain(&self.contacts).map(String::as_str)
+    }
+
+    /// Whether bytes that nothing was read from hold something of theirs.
+    pub fn is_in_bytes(&self, bytes: &[u8]) -> bool {
+        self.needles().chain(self.words.iter().map(String::as_str)).any(|word| holds_word(bytes, word))
     }
 
     /// Whether a test is theirs.
@@ -167,7 +181,7 @@ fn strip(test: &mut Test) {
 }
 
 /// Whether bytes hold a text as a word of its own: what stands before and behind it is neither a letter nor a digit.
-pub fn holds_word(bytes: &[u8], word: &str) -> bool {
+fn holds_word(bytes: &[u8], word: &str) -> bool {
     let word = word.as_bytes();
     let is_inside = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     !word.is_empty()

@@ -78,7 +78,7 @@ pub async fn run(config: Config, platform: Platform, control: Control) -> Result
 enum Settings {
     Link(Analyzer, DriverOptions),
     Broker(Mqtt, String, Vec<AnalyzerId>),
-    Webhook(Webhook, String, usize),
+    Webhook(Box<Webhook>, String, usize),
     Housekeeper(gateway_core::config::Limits, gateway_core::config::Retention, Vec<Webhook>),
     Registrar(Registrations),
     /// It looks at all of them.
@@ -160,7 +160,7 @@ impl App {
         }
         for webhook in &config.webhooks {
             let settings =
-                Settings::Webhook(webhook.clone(), config.gateway.id.clone(), config.limits.ahead_events_max);
+                Settings::Webhook(Box::new(webhook.clone()), config.gateway.id.clone(), config.limits.ahead_events_max);
             wanted.insert(webhook_destination(webhook).0, settings);
         }
         let analyzers = config.analyzers.iter().map(|analyzer| analyzer.id.clone()).collect();
@@ -218,7 +218,7 @@ impl App {
                 if webhook.secrets.is_empty() {
                     tracing::warn!(destination = %webhook.id, "no secret is set: the receiver cannot tell who sends");
                 }
-                let (webhook, gateway, ahead_events_max) = (webhook.clone(), gateway.clone(), *ahead_events_max);
+                let (webhook, gateway, ahead_events_max) = (*webhook.clone(), gateway.clone(), *ahead_events_max);
                 let destination = webhook_destination(&webhook);
                 let worker = WebhookWorker {
                     destination,

@@ -6,6 +6,7 @@ use gateway_core::delivery::{Reason, ReasonCode};
 use gateway_core::dialects::{HttpRequest, Request, Response};
 use gateway_daemon::platform::{BoxFuture, HttpClient, SendError};
 use gateway_daemon::simulated::seeded::Seeded;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -69,6 +70,17 @@ pub struct Post {
 impl Post {
     pub fn event(&self) -> &str {
         self.headers.get("x-gateway-event-id").map_or("", String::as_str)
+    }
+
+    /// The event, or those of a batch: the id of each, and its own part of the body.
+    pub fn events(&self) -> Vec<(String, Vec<u8>)> {
+        let Ok(Value::Array(batch)) = serde_json::from_slice(&self.body) else {
+            return vec![(self.event().to_owned(), self.body.clone())];
+        };
+        batch
+            .iter()
+            .map(|event| (event["id"].as_str().unwrap_or_default().to_owned(), event.to_string().into_bytes()))
+            .collect()
     }
 
     pub fn attempt(&self) -> u32 {
@@ -177,9 +189,12 @@ impl Endpoint {
                 _ => Answer::Lost,
             };
         }
-        let mut fate =
-            Seeded::new(post.event().bytes().fold(0, |sum: u64, byte| sum * 31 % 1_000_003 + u64::from(byte)));
-        if fate.chance(self.plan.poisonous) { Answer::Status(self.plan.refusal) } else { Answer::Status(204) }
+        let poisonous = |event: &String| {
+            let mut fate = Seeded::new(event.bytes().fold(0, |sum: u64, byte| sum * 31 % 1_000_003 + u64::from(byte)));
+            fate.chance(self.plan.poisonous)
+        };
+        let refused = post.events().iter().any(|(event, _)| poisonous(event));
+        Answer::Status(if refused { self.plan.refusal } else { 204 })
     }
 }
 

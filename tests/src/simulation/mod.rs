@@ -6,6 +6,7 @@
 //!   outside of the gateway: they survive its crashes and keep their own notes of what was promised to them.
 //! - [`scenario`]: what a seed means. [`run`]: plays a scenario, with a crash or without.
 //! - [`campaign`]: many of them.
+//! - [`clinic`]: a gateway that has events already, and receivers that answer by a rule; for tests that are about deliveries alone.
 //! - [`check`]: judges the world afterwards, by the peers' notes and by its own SQL.
 //!
 //! Invariant: equal seeds give equal traces. Nothing here or in the gateway may depend on addresses, on the order of a
@@ -14,6 +15,7 @@
 pub mod broker;
 pub mod campaign;
 pub mod check;
+pub mod clinic;
 pub mod endpoint;
 pub mod line;
 pub mod ports;

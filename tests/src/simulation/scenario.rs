@@ -61,6 +61,8 @@ pub struct WebhookPlan {
     pub dialect: &'static str,
     pub retry: Vec<Duration>,
     pub concurrency: usize,
+    pub batch: usize,
+    pub backfill_per_second_max: Option<u32>,
     pub endpoint: EndpointPlan,
 }
 
@@ -102,6 +104,8 @@ impl Scenario {
                 dialect: "cloudevents",
                 retry: seconds(&[0, 3, 10, 30, 60, 120]),
                 concurrency: 1 + chance.below(4) as usize,
+                batch: 1 + chance.below(3) as usize,
+                backfill_per_second_max: chance.chance(500).then_some(20),
                 endpoint: endpoint(422),
             },
             WebhookPlan {
@@ -109,6 +113,8 @@ impl Scenario {
                 dialect: "test-v0",
                 retry: seconds(&[0, 5, 5, 20, 60, 60]),
                 concurrency: 2,
+                batch: 1,
+                backfill_per_second_max: None,
                 endpoint: endpoint([400, 404, 422][chance.below(3) as usize]),
             },
         ];
@@ -127,7 +133,8 @@ impl Scenario {
             disk: DiskPlan { latency_ms_max: chance.below(3), failing: 15, failures_left: 2, broken: None },
             wall: wall(&mut chance),
             offline: chance.chance(300).then(|| (Duration::from_secs(2), Duration::from_secs(9))),
-            ahead_events_max: 256,
+            // Often so few that what a restart finds undone is a backlog.
+            ahead_events_max: [256, 4, 4][chance.below(3) as usize],
             crashes: Vec::new(),
             look: Duration::from_secs(3),
             limit: Duration::from_secs(3_600),
@@ -239,6 +246,8 @@ impl WebhookPlan {
             retry: Some(self.retry.clone()),
             timeout: Duration::from_secs(8),
             concurrency: self.concurrency,
+            batch: self.batch,
+            backfill_per_second_max: self.backfill_per_second_max,
             ..Webhook::new(self.id, &format!("https://{}.example/hook", self.id), self.dialect)
         }
     }

@@ -139,8 +139,9 @@ impl Entry {
     /// The payload of a posted event as JSON, in the order of the catalogue's keys and with no others; `{}` if there is none.
     pub(super) fn posted(&self, posted: &Posted) -> Result<String, RenderError> {
         let payload = posted.payload.expose();
-        if payload.is_null() && self.payload.iter().any(|key| key.required) {
-            return Err(RenderError::ours("its payload was erased, so that there is nothing left to send"));
+        let lacks = |key: &Key| key.required && payload.get(key.name).is_none_or(Value::is_null);
+        if self.payload.iter().any(lacks) {
+            return Err(RenderError::ours("what its payload must have was erased, so that it cannot be sent"));
         }
         Ok(self.write(payload))
     }

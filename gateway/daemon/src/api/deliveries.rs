@@ -1,4 +1,4 @@
-//! What became of each delivery: destinations, dead letters, sending again, the test button, proofs of completeness.
+//! What became of each delivery: destinations, dead letters, sending again, the test button.
 
 use super::auth::Client;
 use super::extract::{Json, Path, Query};
@@ -6,26 +6,23 @@ use super::problem::Problem;
 use super::table::Route;
 use super::{Api, axum_json};
 use crate::platform::probe;
-use crate::store::{AttemptNote, DeadLetter, DestinationId, Missing, Page, Selection};
+use crate::store::{AttemptNote, DeadLetter, DestinationId, Page, Selection};
 use axum::extract::State;
 use axum::http::Method;
 use axum::response::Response;
 use axum::routing::{get, post};
 use gateway_core::config::{Scope, Webhook};
 use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
-use gateway_core::dialects::dialect;
-use gateway_core::event::{Event, Id, Seq};
-use gateway_core::manifest::Manifest;
+use gateway_core::event::{Id, Seq};
 use gateway_core::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const PAGE_LETTERS: u16 = 100;
 const PAGE_LETTERS_MAX: u16 = 1000;
 /// Ids or ranges that one request may name.
-const NAMED_MAX: usize = 10_000;
+pub const NAMED_MAX: usize = 10_000;
 
 pub fn routes() -> Vec<Route> {
     let (read, operate) = (Some(Scope::Read), Some(Scope::Operate));
@@ -47,15 +44,7 @@ pub fn routes() -> Vec<Route> {
         ("test_webhook", "Try an endpoint out, hop by hop, with an event that no receiver can take for a result");
     let test = Route::new(Method::POST, "/api/webhooks/{id}/test", operate, about, post(test))
         .answer::<probe::Report>(200, "Each hop; `ok` says whether all were good");
-    let about = ("manifests", "What an endpoint was sent, a row a day, chained and signed");
-    let manifests = Route::new(Method::GET, "/api/manifests/{webhook}", read, about, get(manifests))
-        .query::<Since>()
-        .answer::<Manifests>(200, "Oldest first; today's is not closed");
-    let about = ("reconcile", "Send again exactly what a receiver lacks, each event once");
-    let reconcile = Route::new(Method::POST, "/api/webhooks/{id}/reconcile", operate, about, post(reconcile))
-        .body::<Reconcile>()
-        .answer::<Redriven>(200, "What goes, or would go with `dry_run`");
-    vec![destinations, dead, letter, redrive, test, manifests, reconcile]
+    vec![destinations, dead, letter, redrive, test]
 }
 
 /// Why something was not delivered.
@@ -124,7 +113,7 @@ async fn destinations(State(api): State<Arc<Api>>) -> Result<Response, Problem> 
     Ok(axum_json(&Destinations { destinations: counts.destinations.into_iter().map(destination).collect() }))
 }
 
-fn of_webhook(id: &str) -> DestinationId {
+pub fn of_webhook(id: &str) -> DestinationId {
     DestinationId(format!("webhook:{id}"))
 }
 
@@ -242,7 +231,7 @@ impl Api {
         Ok(known.into_iter().map(|(id, _)| id).find(fits))
     }
 
-    fn webhook(&self, id: &str) -> Result<&Webhook, Problem> {
+    pub fn webhook(&self, id: &str) -> Result<&Webhook, Problem> {
         let id = id.strip_prefix("webhook:").unwrap_or(id);
         self.config.webhooks.iter().find(|webhook| webhook.id == id).ok_or_else(|| Problem::unknown("endpoint"))
     }
@@ -267,7 +256,7 @@ fn selection(ids: &[String], reason: Option<&str>, from: Option<&str>, to: Optio
     Ok(Selection { ids: read_ids(ids)?, reason, from: moment("/from", from)?, to: moment("/to", to)? })
 }
 
-fn read_ids(ids: &[String]) -> Result<Vec<Id>, Problem> {
+pub fn read_ids(ids: &[String]) -> Result<Vec<Id>, Problem> {
     if ids.len() > NAMED_MAX {
         return Err(Problem::fault("/ids", format!("at most {NAMED_MAX} at once")));
     }
@@ -356,7 +345,7 @@ struct Redrive {
 }
 
 #[derive(Serialize, JsonSchema)]
-struct Redriven {
+pub struct Redriven {
     /// Nothing was sent: this is what would go.
     dry_run: bool,
     /// How many deliveries.
@@ -366,7 +355,7 @@ struct Redriven {
 
 /// What goes to one destination, in the order of the log; at most 10,000 in one request.
 #[derive(Serialize, JsonSchema)]
-struct Going {
+pub struct Going {
     destination: String,
     events: Vec<Sent>,
 }
@@ -378,7 +367,7 @@ struct Sent {
 }
 
 impl Going {
-    fn new(destination: &DestinationId, events: Vec<(Seq, Id)>) -> Going {
+    pub fn new(destination: &DestinationId, events: Vec<(Seq, Id)>) -> Going {
         let events = events.into_iter().map(|(seq, id)| Sent { seq: seq.0, id: id.to_string() });
         Going { destination: destination.0.clone(), events: events.collect() }
     }
@@ -410,7 +399,7 @@ async fn redrive(State(api): State<Arc<Api>>, client: Client, Json(asked): Json<
     Ok(axum_json(&redriven(asked.dry_run, going)))
 }
 
-fn redriven(dry_run: bool, destinations: Vec<Going>) -> Redriven {
+pub fn redriven(dry_run: bool, destinations: Vec<Going>) -> Redriven {
     Redriven { dry_run, count: destinations.iter().map(|going| going.events.len()).sum(), destinations }
 }
 
@@ -420,89 +409,4 @@ async fn test(State(api): State<Arc<Api>>, client: Client, Path(id): Path<String
     let outcome = if report.ok { "ok" } else { "a hop failed" };
     api.audit(&client.id, "test", &format!("webhook/{}", webhook.id), outcome).await?;
     Ok(axum_json(&report))
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Since {
-    /// The first day, in UTC: `2026-11-21`.
-    since: Option<String>,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct Manifests {
-    manifests: Vec<Signed>,
-}
-
-/// A manifest with its signature: over the manifest's JSON as it stands here, without blanks.
-#[derive(Serialize, JsonSchema)]
-struct Signed {
-    manifest: Manifest,
-    /// Headers as they would stand beside it: Standard Webhooks' where the endpoint's secret is `whsec_...`, else
-    /// `x-gateway-signature: hmac-sha256=...`; empty where the endpoint has no secret.
-    signature: BTreeMap<String, String>,
-}
-
-async fn manifests(
-    State(api): State<Arc<Api>>,
-    Path(webhook): Path<String>,
-    Query(query): Query<Since>,
-) -> Result<Response, Problem> {
-    let webhook = api.webhook(&webhook)?;
-    if query.since.as_ref().is_some_and(|day| day.len() != 10 || day.parse::<jiff::civil::Date>().is_err()) {
-        return Err(Problem::bad_request("since must be a day such as 2026-11-21"));
-    }
-    let (now, destination) = (api.platform.clock.now(), of_webhook(&webhook.id));
-    if let Some(dialect) = dialect(&webhook.dialect) {
-        let endpoint = webhook.endpoint.clone();
-        let has_form = move |event: &Event| dialect.has_form(event, &endpoint);
-        api.store.count_manifests(&destination, now, has_form).await?;
-    }
-    let manifests = api.store.manifests(&destination, query.since.as_deref()).await?;
-    let secrets = webhook.secrets_at(now);
-    let signed = manifests.into_iter().map(|manifest| Signed {
-        signature: manifest.sign(&secrets, now.wall.as_seconds()).into_iter().collect(),
-        manifest,
-    });
-    Ok(axum_json(&Manifests { manifests: signed.collect() }))
-}
-
-/// What a receiver lacks.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Reconcile {
-    /// Ranges of ordinals (`x-gateway-ordinal`), both ends included.
-    #[serde(default)]
-    #[schemars(length(max = 10000))]
-    missing: Vec<(u64, u64)>,
-    /// Ids of events (`x-gateway-event-id`).
-    #[serde(default)]
-    #[schemars(length(max = 10000))]
-    ids: Vec<String>,
-    /// Say what would go, and send nothing.
-    #[serde(default)]
-    dry_run: bool,
-}
-
-async fn reconcile(
-    State(api): State<Arc<Api>>,
-    client: Client,
-    Path(id): Path<String>,
-    Json(asked): Json<Reconcile>,
-) -> Result<Response, Problem> {
-    let webhook = api.webhook(&id)?;
-    if asked.missing.len() > NAMED_MAX {
-        return Err(Problem::fault("/missing", format!("at most {NAMED_MAX} ranges at once")));
-    }
-    if let Some(index) = asked.missing.iter().position(|(from, to)| from > to) {
-        return Err(Problem::fault(&format!("/missing/{index}"), "the first ordinal is behind the last"));
-    }
-    let destination = of_webhook(&webhook.id);
-    let missing = Missing { ordinals: asked.missing, ids: read_ids(&asked.ids)? };
-    let events = api.store.resend(&destination, &missing, asked.dry_run).await?;
-    if !asked.dry_run {
-        let object = format!("{}: {} events", destination.0, events.len());
-        api.audit(&client.id, "reconcile", &object, "ok").await?;
-    }
-    Ok(axum_json(&redriven(asked.dry_run, vec![Going::new(&destination, events)])))
 }

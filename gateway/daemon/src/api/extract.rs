@@ -79,21 +79,13 @@ pub async fn whole(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
 
 /// JSON that is wrong as such is 400, JSON of a wrong shape 422.
 pub fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path: String = error.path().iter().map(segment).collect();
-        let error = error.into_inner();
-        match error.classify() {
-            serde_json::error::Category::Data => {
-                Problem::faults(vec![Fault { path, problem: wanted(&error.to_string()) }])
-            }
-            _ => {
-                Problem::bad_request(format!("the body is not JSON: line {}, column {}", error.line(), error.column()))
-            }
-        }
+    let value: serde_json::Value = serde_json::from_slice(body).map_err(|error| {
+        Problem::bad_request(format!("the body is not JSON: line {}, column {}", error.line(), error.column()))
     })?;
-    reader.end().map_err(|_| Problem::bad_request("the body goes on after the JSON value"))?;
-    Ok(value)
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path: String = error.path().iter().map(segment).collect();
+        Problem::faults(vec![Fault { path, problem: wanted(&error.into_inner().to_string()) }])
+    })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

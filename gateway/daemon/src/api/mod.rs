@@ -6,6 +6,7 @@
 
 pub mod auth;
 mod clients;
+mod completeness;
 mod deliveries;
 mod door;
 mod erasures;
@@ -118,6 +119,7 @@ fn routes() -> Vec<Route> {
         results::routes(),
         registrations::routes(),
         deliveries::routes(),
+        completeness::routes(),
         erasures::routes(),
         clients::routes(),
         incoming::routes(),

@@ -14,7 +14,6 @@ use axum::http::{Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tower::ServiceExt;
@@ -36,7 +35,7 @@ struct Asked {
     /// With its query: `/api/events?after=7`.
     path: String,
     #[serde(default)]
-    body: Option<Box<RawValue>>,
+    body: Option<Value>,
     /// `Idempotency-Key`
     #[serde(default)]
     idempotency_key: Option<String>,
@@ -116,7 +115,7 @@ fn request(payload: &[u8], has_id: bool) -> Result<Request<Body>, Problem> {
     let body = match asked.body {
         Some(body) => {
             request = request.header(header::CONTENT_TYPE, "application/json");
-            Body::from(body.get().to_owned())
+            Body::from(body.to_string())
         }
         None => Body::empty(),
     };

@@ -26,7 +26,7 @@ pub struct Problem {
     /// What is wrong and what to do.
     detail: String,
     /// Each fault of the request with its place, a JSON pointer.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     errors: Vec<Fault>,
     #[serde(skip)]
     retry_after_seconds: Option<u32>,

@@ -60,6 +60,8 @@ struct Forwarding<'a> {
     redriven: VecDeque<Seq>,
     /// While there is a backlog: the newest event of each lane in it.
     earlier: BTreeMap<Lane, Option<Seq>>,
+    /// [`Store::erasures`] when the events here were read: after another one they are read again.
+    erasures: u64,
     said: Option<ReasonCode>,
     left_alone: bool,
 }
@@ -157,6 +159,7 @@ impl<'a> Forwarding<'a> {
             redrives,
             redriven: VecDeque::new(),
             earlier: BTreeMap::new(),
+            erasures: worker.store.erasures(),
             said: None,
             left_alone: false,
         })
@@ -170,7 +173,7 @@ impl<'a> Forwarding<'a> {
             let newest = head.borrow_and_update();
             self.take_redriven().await?;
             self.set_apart(newest).await?;
-            self.offer().await?;
+            self.offer(newest).await?;
             if self.recorder.keeps_up() {
                 self.start_due().await?;
             }
@@ -197,6 +200,10 @@ impl<'a> Forwarding<'a> {
     async fn start_due(&mut self) -> Result<(), StoreError> {
         let worker = self.worker;
         while let Some(leader) = self.queue.next(worker.now()) {
+            let erasures = worker.store.erasures();
+            if std::mem::replace(&mut self.erasures, erasures) != erasures {
+                self.events.clear();
+            }
             let mut starts = vec![leader];
             starts.extend(self.queue.company(leader.seq, worker.now()));
             starts.sort_unstable_by_key(|start| start.seq);

@@ -11,9 +11,8 @@ use super::events::{self, Origin};
 use super::files::beside;
 use super::hand::Writer;
 use super::{AuditEntry, Erased, Store, Subject, audit, captures, registrations};
-use gateway_core::erasure::{DELETION_REQUEST, Person, holds_word};
-use gateway_core::event::{AnalyzerId, EventId, EventKind, EventName, Id, TestId};
-use gateway_core::event::{Payload, Posted};
+use gateway_core::erasure::{DELETION_REQUEST, Person};
+use gateway_core::event::{AnalyzerId, EventId, EventKind, EventName, Id, Payload, Posted, TestId};
 use gateway_core::registration::Registration;
 use gateway_core::time::{Now, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -182,11 +181,8 @@ fn gather(connection: &Connection, subject: &Subject) -> Result<Person, StoreErr
 /// A patient's and a user's other registrations are theirs too. Who asks for a sample or a registration means that one.
 fn learn(person: &mut Person, subject: &Subject, registration: &Registration) {
     match subject {
-        Subject::Patient(_) | Subject::User { .. } => person.learn(registration),
-        Subject::Sample(_) | Subject::Registration(_) => {
-            person.registrations.insert(registration.number);
-            person.samples.extend(registration.sample_ids.iter().map(|id| id.expose().to_owned()));
-        }
+        Subject::Patient(_) | Subject::User { .. } => person.learn_patient(registration),
+        Subject::Sample(_) | Subject::Registration(_) => person.learn_registration(registration),
     }
 }
 
@@ -314,8 +310,7 @@ fn stray_messages(connection: &Connection, person: &Person, after: i64) -> Resul
     let mut found = Vec::new();
     for message in &page {
         // What cannot be read back cannot be told from theirs, and is of no use to anybody.
-        let theirs = captures::of_message(connection, *message)
-            .map_or(true, |bytes| person.needles().any(|needle| holds_word(&bytes, needle)));
+        let theirs = captures::of_message(connection, *message).map_or(true, |bytes| person.is_in_bytes(&bytes));
         if theirs {
             found.push(*message);
         }

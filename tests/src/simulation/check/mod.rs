@@ -53,7 +53,16 @@ pub struct Undone {
 pub struct Destination {
     pub cursor: i64,
     pub ordinal: i64,
+    /// Split, cursor and ordinal of the live part, while there is one.
+    pub live: Option<(i64, i64, i64)>,
     pub rows: BTreeMap<i64, Undone>,
+}
+
+impl Destination {
+    /// Whether an event without a row counts as delivered.
+    fn has_passed(&self, seq: i64) -> bool {
+        seq <= self.cursor || self.live.is_some_and(|(split, cursor, _)| seq > split && seq <= cursor)
+    }
 }
 
 /// The database after a run.
@@ -167,11 +176,20 @@ pub fn rest(connection: &Connection, scenario: &Scenario) -> Option<Rest> {
         let cursor = number("SELECT cursor FROM destinations WHERE id = ?1")?;
         let rows = number("SELECT count(*) FROM deliveries WHERE destination = ?1 AND state <> 'dead'")?;
         let beyond = events(connection, cursor).ok()?;
-        let beyond = beyond.iter().filter(|event| scenario.belongs(&destination, event)).count();
+        let live = live_part(connection, &destination).ok()?;
+        let done = |seq: i64| live.is_some_and(|(split, cursor, _)| seq > split && seq <= cursor);
+        let beyond = beyond.iter().filter(|event| scenario.belongs(&destination, event) && !done(event.seq)).count();
         rest.undone += rows + i64::try_from(beyond).unwrap_or(i64::MAX);
         rest.rows_max = rest.rows_max.max(rows);
     }
     Some(rest)
+}
+
+/// Split, cursor and ordinal.
+fn live_part(connection: &Connection, destination: &str) -> Result<Option<(i64, i64, i64)>, rusqlite::Error> {
+    let sql = "SELECT split, cursor, ordinal FROM live_parts WHERE destination = ?1";
+    let mut select = connection.prepare_cached(sql)?;
+    select.query_row([destination], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()
 }
 
 fn events(connection: &Connection, after: i64) -> Result<Vec<Stored>, rusqlite::Error> {
@@ -204,7 +222,8 @@ impl Database {
         while let Some(row) = found.next()? {
             let id: String = row.get(0)?;
             let rows = rows(&connection, &id)?;
-            destinations.insert(id, Destination { cursor: row.get(1)?, ordinal: row.get(2)?, rows });
+            let live = live_part(&connection, &id)?;
+            destinations.insert(id, Destination { cursor: row.get(1)?, ordinal: row.get(2)?, live, rows });
         }
         drop(found);
         drop(select);

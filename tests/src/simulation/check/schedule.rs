@@ -23,7 +23,8 @@ pub(super) fn check(outcome: &Outcome, faults: &mut Faults) {
             if highest as usize > webhook.retry.len() + held {
                 faults.add("schedule", format!("{}: attempt {highest} of event {event}", webhook.id));
             }
-            for pair in posts.windows(2) {
+            // In a batch only the first event's attempt is told.
+            for pair in posts.windows(2).filter(|_| webhook.batch == 1) {
                 check_pair(outcome, webhook, pair[0], pair[1], faults);
             }
         }

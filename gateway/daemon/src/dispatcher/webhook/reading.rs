@@ -15,10 +15,10 @@ const COUNTED_EVENTS_MAX: usize = 512;
 
 impl Forwarding<'_> {
     /// Shows the queue as much of the log as it wants: what is live first.
-    pub(super) async fn offer(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn offer(&mut self, head: Seq) -> Result<(), StoreError> {
         while let Some(limit) = self.queue.wants_events() {
             let looked = self.queue.looked();
-            if !self.show(looked, limit, None).await? {
+            if looked >= head || !self.show(looked, limit, None).await? {
                 break;
             }
         }
