@@ -83,8 +83,8 @@ impl Asker {
 async fn answer(config: Config, method: Method, path: &str, body: Option<Value>) -> Result<Value, Failed> {
     let socket = config.gateway.state_dir.join("control.sock");
     let request = || {
-        let body = body.as_ref().map_or_else(Body::empty, |body| Body::from(body.to_string()));
-        let request = Request::builder().method(&method).uri(path).header(header::HOST, "localhost");
+        let body = body.as_ref().map(Value::to_string).unwrap_or_default();
+        let request = Request::builder().method(&method).uri(format!("http://localhost{path}"));
         let request = request.header(header::CONTENT_TYPE, "application/json").body(body);
         request.map_err(|_| Failed::new("this cannot be asked: an id holds what an address cannot carry"))
     };
@@ -102,7 +102,7 @@ async fn answer(config: Config, method: Method, path: &str, body: Option<Value>)
 }
 
 /// No gateway runs: this process has the store for itself as long as it takes.
-async fn alone(config: Config, request: Request<Body>) -> Result<Value, Failed> {
+async fn alone(config: Config, request: Request<String>) -> Result<Value, Failed> {
     let path = config.gateway.state_dir.join("events.db");
     // Made by whoever types this it would belong to the wrong user.
     if !path.exists() {
@@ -115,7 +115,8 @@ async fn alone(config: Config, request: Request<Body>) -> Result<Value, Failed> 
     let board = Arc::new(Board::new(&config, platform.clock.boot(), platform.clock.now()));
     let (_stopper, stop) = stop_channel();
     let api = Api::new(config, platform, store.clone(), board, stop);
-    let response = api.router(Door::Socket).oneshot(request).await.unwrap_or_else(|never| match never {});
+    let response =
+        api.router(Door::Socket).oneshot(request.map(Body::from)).await.unwrap_or_else(|never| match never {});
     let answer = read(response).await;
     // What was answered is on disk; the next start only has to check the file.
     let _ = store.close().await;

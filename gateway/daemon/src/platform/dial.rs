@@ -1,11 +1,11 @@
-//! The way to an endpoint, hop by hop: its name, a connection, a proxy, encryption. HTTP, MLLP and the test of an endpoint
-//! all go this way, so that what is tested is what is used.
+//! The way to an endpoint, hop by hop: its name, a connection, a proxy, encryption. MLLP goes this way, and the test of an
+//! endpoint does to tell of each hop; the requests themselves are reqwest's, with the same trust and the same lookups.
 //!
 //! Invariant: every wait here ends, at the latest when the webhook's timeout does; and each failure says which of the hops
 //! it was, and whether waiting helps or a person must act.
 
 use super::probe::{Hop, HopName};
-use super::tls::{Identity, client_config, explain, facts};
+use super::tls::{Identity, client_config, explain, facts, server_name, trusting_nobody};
 use super::{SendError, Stream};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,8 +13,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use gateway_core::config::Webhook;
 use gateway_core::delivery::{Reason, ReasonCode};
 use rustls::ClientConfig;
-use rustls::pki_types::{ServerName, UnixTime};
-use std::error::Error;
+use rustls::pki_types::UnixTime;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -42,13 +41,16 @@ pub(super) type Wire = Box<dyn Stream>;
 pub(super) struct Route {
     to: Peer,
     proxy: Option<Proxy>,
-    patience: Duration,
+    /// Whom to trust on the whole way.
+    pub(super) tls: Arc<ClientConfig>,
+    /// For all hops before the request.
+    pub(super) patience: Duration,
 }
 
 struct Peer {
     host: String,
     port: u16,
-    tls: Option<Arc<ClientConfig>>,
+    is_encrypted: bool,
 }
 
 struct Proxy {
@@ -62,31 +64,33 @@ struct Proxy {
 impl Route {
     /// Reads the settings and the files that they name.
     pub(super) fn new(webhook: &Webhook) -> Result<Route, Reason> {
-        let identity = Identity {
-            ca_file: webhook.ca_file.as_deref(),
-            certificate_file: webhook.certificate_file.as_deref(),
-            key_file: webhook.key_file.as_deref(),
-            pinned_key: webhook.pinned_key,
-        };
         let url = Url::parse(&webhook.url).map_err(|_| wrong_address("the url is not an address"))?;
-        let (port, is_encrypted) = match url.scheme() {
-            "https" => (Some(443), true),
-            "http" => (Some(80), false),
+        let to = match url.scheme() {
+            "https" => peer(&url, 443, true)?,
+            "http" => peer(&url, 80, false)?,
             // Registered for HL7 by IANA; what a url does not say is this one.
-            "mllps" => (Some(2575), true),
-            "mllp" => (Some(2575), false),
+            "mllps" => peer(&url, 2575, true)?,
+            "mllp" => peer(&url, 2575, false)?,
             _ => return Err(wrong_address("the url begins with none of https://, http://, mllps:// and mllp://")),
         };
-        let tls = is_encrypted.then(|| client_config(identity)).transpose()?;
-        let to = Peer { tls: tls.map(|tls| over_http(tls, &url)), ..peer(&url, port)? };
-        let proxy = webhook.proxy.as_ref().map(|proxy| Proxy::new(proxy.expose(), identity, url.scheme() != "http"));
+        let proxy = webhook.proxy.as_ref().map(|proxy| Proxy::new(proxy.expose(), url.scheme() != "http"));
+        let proxy = proxy.transpose()?;
+        let encrypted_proxy = proxy.as_ref().map(|proxy| &proxy.peer).filter(|peer| peer.is_encrypted);
+        let mut tls = match to.is_encrypted || encrypted_proxy.is_some() {
+            true => client_config(Identity {
+                ca_file: webhook.ca_file.as_deref(),
+                certificate_file: webhook.certificate_file.as_deref(),
+                key_file: webhook.key_file.as_deref(),
+                pinned_key: webhook.pinned_key,
+                proxy: encrypted_proxy.map(|peer| peer.host.as_str()),
+            })?,
+            false => trusting_nobody(),
+        };
+        if url.scheme().starts_with("http") {
+            tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        }
         let patience = webhook.timeout.min(Duration::from_secs(CONNECT_SECONDS_MAX));
-        Ok(Route { to, proxy: proxy.transpose()?, patience })
-    }
-
-    /// Whether requests are to name the whole url, for a proxy that does not tunnel; and what it wants to see for that.
-    pub(super) fn forwards(&self) -> Option<Option<&str>> {
-        self.proxy.as_ref().filter(|proxy| !proxy.tunnels).map(|proxy| proxy.login.as_deref())
+        Ok(Route { to, proxy, tls: Arc::new(tls), patience })
     }
 
     /// Goes all the way.
@@ -101,46 +105,34 @@ impl Route {
     }
 
     async fn hops(&self, steps: &mut Steps) -> Result<Wire, SendError> {
-        let Some(proxy) = &self.proxy else {
-            let tcp = self.to.connect(steps, "the receiver").await?;
-            return self.to.encrypt(steps, Box::new(tcp)).await;
+        let wire = match &self.proxy {
+            None => self.to.connect(steps, "the receiver").await?,
+            Some(proxy) => {
+                let tcp = proxy.peer.connect(steps, "the proxy").await?;
+                steps.hop(HopName::Proxy, proxy.pass(tcp, &self.to, &self.tls)).await?
+            }
         };
-        let tcp = proxy.peer.connect(steps, "the proxy").await?;
-        let through = steps.hop(HopName::Proxy, proxy.pass(Box::new(tcp), &self.to)).await?;
-        self.to.encrypt(steps, through).await
+        match self.to.is_encrypted {
+            true => steps.hop(HopName::Tls, handshake(&self.tls, &self.to.host, wire, "the receiver")).await,
+            false => Ok(wire),
+        }
     }
 }
 
-/// HTTP/1.1 and nothing newer is asked for where the url is one of HTTP.
-fn over_http(mut config: ClientConfig, url: &Url) -> Arc<ClientConfig> {
-    if url.scheme() == "https" {
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    }
-    Arc::new(config)
-}
-
-fn peer(url: &Url, usual_port: Option<u16>) -> Result<Peer, Reason> {
+fn peer(url: &Url, usual_port: u16, is_encrypted: bool) -> Result<Peer, Reason> {
     let host = match url.host() {
         Some(Host::Domain(name)) => name.to_owned(),
         Some(Host::Ipv4(address)) => address.to_string(),
         Some(Host::Ipv6(address)) => address.to_string(),
         None => return Err(wrong_address("the url names no host")),
     };
-    let port = url.port().or(usual_port).ok_or_else(|| wrong_address("the url names no port"))?;
-    Ok(Peer { host, port, tls: None })
+    Ok(Peer { host, port: url.port().unwrap_or(usual_port), is_encrypted })
 }
 
 impl Peer {
-    async fn connect(&self, steps: &mut Steps, whom: &str) -> Result<TcpStream, SendError> {
+    async fn connect(&self, steps: &mut Steps, whom: &str) -> Result<Wire, SendError> {
         let addresses = steps.hop(HopName::Dns, resolve(&self.host, self.port)).await?;
         steps.hop(HopName::Tcp, connect(addresses, whom)).await
-    }
-
-    async fn encrypt(&self, steps: &mut Steps, wire: Wire) -> Result<Wire, SendError> {
-        match &self.tls {
-            Some(config) => steps.hop(HopName::Tls, handshake(config, &self.host, wire, "the receiver")).await,
-            None => Ok(wire),
-        }
     }
 
     fn authority(&self) -> String {
@@ -152,16 +144,13 @@ impl Peer {
 }
 
 impl Proxy {
-    /// The proxy's own certificate is judged by `ca_file` or the system's authorities; the pinned key and our client
-    /// certificate are for the endpoint alone.
-    fn new(text: &str, identity: Identity<'_>, tunnels: bool) -> Result<Proxy, Reason> {
+    fn new(text: &str, tunnels: bool) -> Result<Proxy, Reason> {
         let url = Url::parse(text).map_err(|_| wrong_address("the proxy's address is not one"))?;
-        let tls = match url.scheme() {
-            "https" => Some(client_config(Identity { ca_file: identity.ca_file, ..Identity::default() })?),
-            "http" => None,
+        let peer = match url.scheme() {
+            "https" => peer(&url, 443, true)?,
+            "http" => peer(&url, 80, false)?,
             _ => return Err(wrong_address("the proxy's address begins with neither http:// nor https://")),
         };
-        let peer = Peer { tls: tls.map(Arc::new), ..peer(&url, url.port_or_known_default())? };
         let plain = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
         let login = (!url.username().is_empty()).then(|| {
             let pair = format!("{}:{}", plain(url.username()), plain(url.password().unwrap_or_default()));
@@ -171,11 +160,11 @@ impl Proxy {
     }
 
     /// From a connection to the proxy to one that reaches the endpoint (CONNECT, RFC 9110 section 9.3.6).
-    async fn pass(&self, tcp: Wire, to: &Peer) -> Result<(Wire, Hop), SendError> {
+    async fn pass(&self, tcp: Wire, to: &Peer, tls: &Arc<ClientConfig>) -> Result<(Wire, Hop), SendError> {
         let name = self.peer.authority();
-        let mut wire = match &self.peer.tls {
-            Some(config) => handshake(config, &self.peer.host, tcp, "the proxy").await?.0,
-            None => tcp,
+        let mut wire = match self.peer.is_encrypted {
+            true => handshake(tls, &self.peer.host, tcp, "the proxy").await?.0,
+            false => tcp,
         };
         if !self.tunnels {
             return Ok((wire, passed(HopName::Proxy, format!("requests go to the proxy {name}"))));
@@ -225,9 +214,7 @@ pub(super) fn refused_by_proxy(status: u16) -> SendError {
 }
 
 async fn handshake(config: &Arc<ClientConfig>, host: &str, wire: Wire, whom: &str) -> Result<(Wire, Hop), SendError> {
-    let name = ServerName::try_from(host.to_owned());
-    let name =
-        name.map_err(|_| SendError::Configuration(wrong_address("no certificate can be made for such a host")))?;
+    let name = server_name(host).map_err(SendError::Configuration)?;
     let encrypted =
         TlsConnector::from(config.clone()).connect(name, wire).await.map_err(|error| from_io(&error, whom))?;
     let facts = facts(encrypted.get_ref().1, Duration::from_secs(UnixTime::now().as_secs()));
@@ -318,21 +305,9 @@ pub(super) fn from_io(error: &io::Error, whom: &str) -> SendError {
     }
 }
 
-/// The telling error in a chain of wrapped ones.
-pub(super) fn find_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
-    let mut cause = Some(error);
-    while let Some(current) = cause {
-        if let Some(io) = current.downcast_ref::<io::Error>() {
-            return Some(io);
-        }
-        cause = current.source();
-    }
-    None
-}
-
 /// Tries the addresses in the system's order, each next one a little later beside those before it; the first that answers
 /// is taken.
-async fn connect(addresses: Vec<SocketAddr>, whom: &str) -> Result<(TcpStream, Hop), SendError> {
+async fn connect(addresses: Vec<SocketAddr>, whom: &str) -> Result<(Wire, Hop), SendError> {
     let tries = addresses.into_iter().enumerate().map(async |(index, address)| {
         tokio::time::sleep(Duration::from_millis(NEXT_ADDRESS_MS) * index as u32).await;
         let stream = TcpStream::connect(address).await?;
@@ -343,7 +318,9 @@ async fn connect(addresses: Vec<SocketAddr>, whom: &str) -> Result<(TcpStream, H
     let mut last = io::Error::from(ErrorKind::ConnectionRefused);
     while let Some(tried) = tries.next().await {
         match tried {
-            Ok((stream, address)) => return Ok((stream, passed(HopName::Tcp, format!("connected to {address}")))),
+            Ok((stream, address)) => {
+                return Ok((Box::new(stream), passed(HopName::Tcp, format!("connected to {address}"))));
+            }
             Err(error) => last = error,
         }
     }
@@ -355,15 +332,19 @@ async fn connect(addresses: Vec<SocketAddr>, whom: &str) -> Result<(TcpStream, H
 static LOOKUPS: Semaphore = Semaphore::const_new(2);
 
 /// Name resolution by the system, with the two failures told apart: no such name, or nobody to ask.
+pub(super) async fn lookup(name: &str, port: u16) -> Result<Vec<SocketAddr>, SendError> {
+    // Never closed, so there is always a turn to wait for.
+    let _turn = LOOKUPS.acquire().await;
+    let found = tokio::net::lookup_host((name, port)).await.map_err(|error| unresolved(name, &error))?;
+    Ok(found.collect())
+}
+
 async fn resolve(name: &str, port: u16) -> Result<(Vec<SocketAddr>, Hop), SendError> {
     if let Ok(address) = name.parse::<IpAddr>() {
         let told = format!("{address} needs no lookup");
         return Ok((vec![SocketAddr::new(address, port)], passed(HopName::Dns, told)));
     }
-    // Never closed, so there is always a turn to wait for.
-    let _turn = LOOKUPS.acquire().await;
-    let found = tokio::net::lookup_host((name, port)).await.map_err(|error| unresolved(name, &error))?;
-    let addresses: Vec<SocketAddr> = found.collect();
+    let addresses = lookup(name, port).await?;
     let list: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
     Ok((addresses, passed(HopName::Dns, format!("{name} is {}", list.join(", ")))))
 }

@@ -1,28 +1,27 @@
-//! Real webhook endpoints: HTTP/1.1 through hyper, MLLP by hand, both over the same way ([`dial`](super::dial)).
+//! Real webhook endpoints: HTTP/1.1 through reqwest, MLLP by hand.
 //!
 //! Invariant: one exchange, from the name's lookup to the last byte read, ends within the webhook's timeout. No redirect is
-//! followed. Of an answer no more is read than a verdict needs, and a connection with anything left on it is closed.
+//! followed, and no proxy is used that the settings do not name. Of an answer no more is read than a verdict needs, and a
+//! connection with anything left on it is closed.
 
-use super::dial::{Route, Steps, Wire, find_io, from_io, passed, passing, refused_by_proxy, seconds};
+use super::dial::{Route, Steps, Wire, from_io, lookup, passed, passing, refused_by_proxy, seconds};
 use super::mllp;
 use super::probe::HopName;
 use super::{BoxFuture, HttpClient, SendError, Trace};
 use gateway_core::config::Webhook;
 use gateway_core::delivery::{Reason, ReasonCode};
 use gateway_core::dialects::{HttpRequest, Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::collections::HashMap;
+use std::error::Error;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
-use url::{Position, Url};
 
 /// How much of an answer is read: enough for a verdict and for a person to see what was said.
-pub(super) const ANSWER_BYTES_MAX: usize = 4096;
+const ANSWER_BYTES_MAX: usize = 4096;
 /// How long a body is waited for once the status is known. What has come by then is the answer.
 const BODY_SECONDS_MAX: u64 = 5;
 /// An open connection is used again within this time; receivers close theirs after a minute or so.
@@ -40,33 +39,17 @@ type Ways = HashMap<String, Arc<Way>>;
 struct Way {
     made_for: Webhook,
     route: Route,
-    http: Idle<Connection>,
-    mllp: Idle<Wire>,
+    http: reqwest::Client,
+    /// MLLP connections with nothing on them, the latest used last.
+    mllp: Mutex<Vec<(Wire, Instant)>>,
 }
 
-/// Open connections with nothing on them, the latest used last.
-struct Idle<C>(Mutex<Vec<(C, Instant)>>);
-
-impl<C> Idle<C> {
-    fn new() -> Idle<C> {
-        Idle(Mutex::new(Vec::new()))
-    }
-
-    fn take(&self) -> Option<C> {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|(_, since)| since.elapsed() < Duration::from_secs(IDLE_SECONDS_MAX));
-        open.pop().map(|(connection, _)| connection)
-    }
-
-    fn keep(&self, connection: C) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((connection, Instant::now()));
-    }
-}
-
-/// A connection and the task that drives it, which ends with it.
-struct Connection {
-    sender: SendRequest<Full<Bytes>>,
-    _driver: JoinSet<()>,
+/// Why an exchange is made.
+#[derive(Clone, Copy, PartialEq)]
+enum Purpose {
+    Delivery,
+    /// Each hop is made and told of before the request is sent.
+    Test,
 }
 
 impl HttpClient for WebhookClient {
@@ -75,7 +58,7 @@ impl HttpClient for WebhookClient {
         let ways = self.ways.clone();
         Box::pin(async move {
             let way = way?;
-            let answer = way.exchange(request, &mut Steps::default()).await;
+            let answer = way.exchange(request, &mut Steps::default(), Purpose::Delivery).await;
             if answer.as_ref().is_err_and(|error| error.reason().code == ReasonCode::Certificate) {
                 // Whoever mends it may write new files in the old places: they are read again.
                 let mut ways = ways.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,7 +73,7 @@ impl HttpClient for WebhookClient {
         Box::pin(async move {
             let mut steps = Steps::default();
             let answer = match way {
-                Ok(way) => way.exchange(request, &mut steps).await,
+                Ok(way) => way.exchange(request, &mut steps, Purpose::Test).await,
                 Err(reason) => {
                     let error = SendError::Configuration(reason);
                     steps
@@ -121,18 +104,30 @@ impl WebhookClient {
 impl Way {
     fn new(webhook: &Webhook) -> Result<Way, Reason> {
         let route = Route::new(webhook)?;
-        Ok(Way { made_for: webhook.clone(), route, http: Idle::new(), mllp: Idle::new() })
+        let http = client(webhook, &route)?;
+        Ok(Way { made_for: webhook.clone(), route, http, mllp: Mutex::default() })
     }
 
     /// One request and its answer, within the timeout.
-    async fn exchange(&self, request: Request, steps: &mut Steps) -> Result<Response, SendError> {
+    async fn exchange(&self, request: Request, steps: &mut Steps, purpose: Purpose) -> Result<Response, SendError> {
         let patience = self.made_for.timeout;
         let deadline = Instant::now() + patience;
         let is_mllp = self.made_for.url.starts_with("mllp");
         let exchanging = async {
             match request {
                 Request::Mllp(message) if is_mllp => self.ask(&message, steps).await,
-                Request::Http(request) if !is_mllp => self.post(&request, steps, deadline).await,
+                Request::Http(request) if !is_mllp => {
+                    if purpose == Purpose::Test {
+                        // Whoever does not want to hear that it is closed has shown all that there is to see.
+                        let _ = self.route.dial(steps).await?.shutdown().await;
+                    }
+                    let answering = async {
+                        let response = self.post(request, deadline).await?;
+                        let told = format!("HTTP {}, {} bytes read", response.status, response.body.len());
+                        Ok((response, passed(HopName::Answer, told)))
+                    };
+                    steps.hop(HopName::Answer, answering).await
+                }
                 Request::Http(_) => Err(SendError::Configuration(mismatch("an mllp:// url takes dialect `hl7` only"))),
                 Request::Mllp(_) => Err(SendError::Configuration(mismatch("this message needs an mllp:// url"))),
             }
@@ -145,100 +140,68 @@ impl Way {
             }
         }
     }
-}
 
-impl Way {
-    async fn post(&self, request: &HttpRequest, steps: &mut Steps, deadline: Instant) -> Result<Response, SendError> {
-        let mut message = self.message(request)?;
-        // A kept connection that turns out to be closed gives the request back unsent.
-        while let Some(connection) = self.http.take() {
-            match self.post_on(connection, message, deadline).await {
-                Err(Failed::Unsent(back)) => message = *back,
-                Err(Failed::Sent(error)) => return Err(error),
-                Ok(response) => return Ok(response),
-            }
-        }
-        let connection = self.connect(steps).await?;
-        let answering = async {
-            let response = self.post_on(connection, message, deadline).await.map_err(|failed| match failed {
-                Failed::Unsent(_) => passing(ReasonCode::ConnectionLost, "the receiver closed the connection"),
-                Failed::Sent(error) => error,
-            })?;
-            let told = format!("HTTP {}, {} bytes read", response.status, response.body.len());
-            Ok((response, passed(HopName::Answer, told)))
-        };
-        steps.hop(HopName::Answer, answering).await
-    }
-
-    async fn connect(&self, steps: &mut Steps) -> Result<Connection, SendError> {
-        let wire = self.route.dial(steps).await?;
-        let shaken = http1::handshake(TokioIo::new(wire)).await;
-        let (sender, connection) = shaken.map_err(|error| unanswered(&error))?;
-        let mut driver = JoinSet::new();
-        driver.spawn(async move {
-            // How it ended is told to whoever waits for the answer.
-            let _ = connection.await;
-        });
-        Ok(Connection { sender, _driver: driver })
-    }
-
-    async fn post_on(
-        &self,
-        mut connection: Connection,
-        message: Message,
-        deadline: Instant,
-    ) -> Result<Response, Failed> {
-        if connection.sender.ready().await.is_err() {
-            return Err(Failed::Unsent(Box::new(message)));
-        }
-        let sent = connection.sender.try_send_request(message).await;
-        let (head, mut body) = match sent {
-            Ok(answer) => answer.into_parts(),
-            Err(mut failed) => {
-                return Err(match failed.take_message() {
-                    Some(message) => Failed::Unsent(Box::new(message)),
-                    None => Failed::Sent(unanswered(failed.error())),
-                });
-            }
-        };
-        if head.status.as_u16() == 407 && self.route.forwards().is_some() {
-            return Err(Failed::Sent(refused_by_proxy(407)));
-        }
-        let headers = head.headers.iter();
-        let headers =
-            headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
-        let mut response = Response { status: head.status.as_u16(), headers: headers.collect(), body: Vec::new() };
-        let patience = deadline.min(Instant::now() + Duration::from_secs(BODY_SECONDS_MAX));
-        let read = timeout_at(patience, read_body(&mut body, &mut response.body)).await;
-        if read.is_ok_and(|is_whole| is_whole) {
-            self.http.keep(connection);
-        }
-        Ok(response)
-    }
-
-    fn message(&self, request: &HttpRequest) -> Result<Message, SendError> {
-        let unsendable = |what: &str| SendError::Configuration(mismatch(what));
-        let url = Url::parse(&self.made_for.url).map_err(|_| unsendable("the url is not an address"))?;
-        let forwards = self.route.forwards();
-        let from = if forwards.is_some() { Position::BeforeScheme } else { Position::BeforePath };
-        let mut builder = hyper::Request::post(&url[from..Position::AfterQuery])
-            .header("host", &url[Position::BeforeHost..Position::AfterPort])
-            .header("user-agent", concat!("analyzer-gateway/", env!("CARGO_PKG_VERSION")))
-            .header("accept", "*/*");
-        if let Some(Some(login)) = forwards {
-            builder = builder.header("proxy-authorization", login);
-        }
+    async fn post(&self, request: HttpRequest, deadline: Instant) -> Result<Response, SendError> {
+        let mut builder = self.http.post(&self.made_for.url).body(request.body);
         for (name, value) in self.made_for.headers.iter().chain(&request.headers) {
             builder = builder.header(name, value);
         }
-        let body = Full::new(Bytes::from(request.body.clone()));
-        builder.body(body).map_err(|_| unsendable("a header holds a character that headers cannot carry"))
+        let mut answer = match builder.send().await {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.unanswered(&error).await),
+        };
+        let status = answer.status().as_u16();
+        if status == 407 && self.is_forwarded() {
+            return Err(refused_by_proxy(407));
+        }
+        let headers = answer.headers().iter();
+        let headers =
+            headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+        let mut response = Response { status, headers: headers.collect(), body: Vec::new() };
+        let patience = deadline.min(Instant::now() + Duration::from_secs(BODY_SECONDS_MAX));
+        // Status and headers count; an endless or broken body does not change the verdict.
+        let _ = timeout_at(patience, read_body(&mut answer, &mut response.body)).await;
+        Ok(response)
+    }
+
+    /// Whether a proxy reads the requests, which it does not in a tunnel.
+    fn is_forwarded(&self) -> bool {
+        self.made_for.proxy.is_some() && self.made_for.url.starts_with("http://")
+    }
+
+    /// What reqwest's error means when there was no answer. It wraps its causes, so the chain is searched for the telling one.
+    async fn unanswered(&self, error: &reqwest::Error) -> SendError {
+        if error.is_builder() {
+            return SendError::Configuration(mismatch("a header holds a character that headers cannot carry"));
+        }
+        if let Some(Unresolved(told)) = causes(error).find_map(|cause| cause.downcast_ref()) {
+            return told.clone();
+        }
+        // The type of this error cannot be named.
+        let at_proxy = causes(error).any(|cause| cause.to_string().starts_with("tunnel error"));
+        if let Some(io) = find_io(error) {
+            return from_io(io, if at_proxy || self.is_forwarded() { "the proxy" } else { "the receiver" });
+        }
+        if at_proxy {
+            // What the proxy answered is not told: it is asked again, and the reason given is the one of now.
+            return match self.route.dial(&mut Steps::default()).await {
+                Err(told) => told,
+                Ok(_) => passing(ReasonCode::ServerError, "the proxy did not reach the receiver"),
+            };
+        }
+        if error.is_timeout() {
+            return passing(ReasonCode::Timeout, format!("no connection within {}", seconds(self.route.patience)));
+        }
+        if causes(error).filter_map(|cause| cause.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse) {
+            return passing(ReasonCode::ServerError, "what comes back is not HTTP");
+        }
+        passing(ReasonCode::ConnectionLost, "the receiver closed the connection before its answer")
     }
 
     /// A message over MLLP. A kept connection that breaks before any of its answer is replaced once: an acknowledgement
     /// names the message that it is for, and a repeat has the same control id.
     async fn ask(&self, message: &[u8], steps: &mut Steps) -> Result<Response, SendError> {
-        while let Some(mut wire) = self.mllp.take() {
+        while let Some(mut wire) = self.idle() {
             if !mllp::is_idle(&mut wire) {
                 continue;
             }
@@ -258,47 +221,77 @@ impl Way {
         Ok(self.acknowledged(wire, answer))
     }
 
+    fn idle(&self) -> Option<Wire> {
+        let mut open = self.mllp.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|(_, since)| since.elapsed() < Duration::from_secs(IDLE_SECONDS_MAX));
+        open.pop().map(|(wire, _)| wire)
+    }
+
     fn acknowledged(&self, wire: Wire, mut answer: mllp::Answer) -> Response {
         if answer.is_clean {
-            self.mllp.keep(wire);
+            self.mllp.lock().unwrap_or_else(PoisonError::into_inner).push((wire, Instant::now()));
         }
         answer.message.truncate(ANSWER_BYTES_MAX);
         Response { status: 200, headers: Vec::new(), body: answer.message }
     }
 }
 
-type Message = hyper::Request<Full<Bytes>>;
-
-/// Why a connection gave no answer.
-enum Failed {
-    /// It was closed before any of the request went out.
-    Unsent(Box<Message>),
-    Sent(SendError),
+fn client(webhook: &Webhook, route: &Route) -> Result<reqwest::Client, Reason> {
+    let unusable = |error: reqwest::Error| mismatch(&format!("the way to the receiver cannot be made: {error}"));
+    let builder = reqwest::Client::builder()
+        .tls_backend_preconfigured((*route.tls).clone())
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(route.patience)
+        .pool_max_idle_per_host(webhook.concurrency)
+        .pool_idle_timeout(Duration::from_secs(IDLE_SECONDS_MAX))
+        .dns_resolver(SystemResolver)
+        .user_agent(concat!("analyzer-gateway/", env!("CARGO_PKG_VERSION")));
+    let builder = match &webhook.proxy {
+        Some(proxy) => {
+            builder.proxy(reqwest::Proxy::all(proxy.expose()).map_err(|error| unusable(error.without_url()))?)
+        }
+        None => builder.no_proxy(),
+    };
+    builder.build().map_err(unusable)
 }
 
-/// Status and headers count; an endless or broken body does not change the verdict. Returns whether it came to its end.
-async fn read_body(body: &mut Incoming, read: &mut Vec<u8>) -> bool {
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return false };
-        let piece = frame.data_ref().map(|data| data.as_ref()).unwrap_or_default();
+/// The system's lookup, whose two kinds of failure reach us as they are.
+struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let addresses = lookup(name.as_str(), 0).await.map_err(Unresolved)?;
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the name cannot be resolved")]
+struct Unresolved(SendError);
+
+async fn read_body(answer: &mut reqwest::Response, read: &mut Vec<u8>) {
+    while let Ok(Some(piece)) = answer.chunk().await {
         let room = ANSWER_BYTES_MAX - read.len();
         read.extend_from_slice(&piece[..piece.len().min(room)]);
         if piece.len() > room {
-            return false;
+            return;
         }
     }
-    true
 }
 
-/// What hyper's error means when there was no answer.
-fn unanswered(error: &hyper::Error) -> SendError {
-    if let Some(io) = find_io(error) {
-        return from_io(io, "the receiver");
-    }
-    if error.is_parse() {
-        return passing(ReasonCode::ServerError, "what comes back is not HTTP");
-    }
-    passing(ReasonCode::ConnectionLost, "the receiver closed the connection before its answer")
+/// The error and all that it wraps. An `io::Error` does not name the error that it holds as its source.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        held.map_or_else(|| error.source(), |held| Some(held))
+    })
+}
+
+/// The system's error in a chain of wrapped ones: the innermost.
+pub(super) fn find_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    causes(error).filter_map(|cause| cause.downcast_ref()).last()
 }
 
 fn mismatch(detail: &str) -> Reason {

@@ -82,7 +82,7 @@ impl RumqttPublisher {
                 ca_file: mqtt.ca_file.as_deref(),
                 certificate_file: mqtt.certificate_file.as_deref(),
                 key_file: mqtt.key_file.as_deref(),
-                pinned_key: None,
+                ..Identity::default()
             };
             let config = Arc::new(client_config(identity)?);
             options.set_transport(Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(config)));

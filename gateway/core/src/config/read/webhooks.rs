@@ -66,6 +66,7 @@ fn webhook(group: &Group<'_>, around: &Surroundings<'_>, taken: &mut BTreeMap<St
         ..Webhook::new("", "", "")
     };
     connection(group, url.as_ref());
+    pin_and_proxy(group, url.as_ref(), &webhook);
     Some(Webhook { id: id?, url: text_of(url?), dialect: dialect?.name().to_owned(), ..webhook })
 }
 
@@ -103,6 +104,16 @@ fn connection(group: &Group<'_>, url: Option<&Url>) {
             "has no meaning for MLLP, which is no HTTP",
             suggestion,
         );
+    }
+}
+
+/// Receiver and proxy are told apart by their names: one has the pinned key, the other has not.
+fn pin_and_proxy(group: &Group<'_>, url: Option<&Url>, webhook: &Webhook) {
+    let proxy = webhook.proxy.as_ref().and_then(|proxy| Url::parse(proxy.expose()).ok());
+    let encrypted = proxy.filter(|proxy| proxy.scheme() == "https" && webhook.pinned_key.is_some());
+    if encrypted.is_some_and(|proxy| url.is_some_and(|url| url.host() == proxy.host())) {
+        let suggestion = "write another name or the IP address of the proxy, or a proxy with `http://`";
+        group.wrong("proxy", "has the host of `url`, so `pinned_key` cannot tell the two apart", suggestion);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Trust in one public key and in nothing else.
+//! Trust in one public key and in nothing else. Only an encrypted proxy on the way is judged as usual, by its name.
 //!
 //! Invariant: the peer has proved that it holds the private key (the handshake's signature is verified with the key of the
 //! certificate that was compared), so a copied certificate is worth nothing.
@@ -11,10 +11,14 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, Signatu
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
+/// The name of the proxy on the way, and who judges it.
+pub(super) type Proxy = (ServerName<'static>, Arc<dyn ServerCertVerifier>);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct PinnedKey {
     pin: [u8; 32],
+    proxy: Option<Proxy>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -24,8 +28,8 @@ pub(super) struct PinnedKey {
 pub(super) struct OtherKey(pub(super) [u8; 32]);
 
 impl PinnedKey {
-    pub(super) fn new(pin: [u8; 32], provider: &CryptoProvider) -> PinnedKey {
-        PinnedKey { pin, algorithms: provider.signature_verification_algorithms }
+    pub(super) fn new(pin: [u8; 32], proxy: Option<Proxy>, provider: &CryptoProvider) -> PinnedKey {
+        PinnedKey { pin, proxy, algorithms: provider.signature_verification_algorithms }
     }
 }
 
@@ -33,11 +37,14 @@ impl ServerCertVerifier for PinnedKey {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        if let Some((_, usual)) = self.proxy.as_ref().filter(|(proxy, _)| proxy == name) {
+            return usual.verify_server_cert(end_entity, intermediates, name, ocsp, now);
+        }
         let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
         let found: [u8; 32] = Sha256::digest(key.as_ref()).into();
         match found == self.pin {
