@@ -209,7 +209,10 @@ fn of_several_keys_the_one_that_the_receiver_accepts_is_found_at_once_and_rememb
             dialect: "partner".to_owned(),
             event: "appointmentCreated".to_owned(),
             session: None,
-            payload: Payload::new(serde_json::json!({"appointmentId": 7})),
+            payload: Payload::new(serde_json::json!({
+                "dashboardUrl": "https://dashboard.example/7", "userUrl": "https://web.example/7", "appointmentId": 7,
+                "locationId": 1, "datetime": "2026-11-21 10:00:00+00", "paymentMethod": "stripe",
+            })),
         };
         let events = (0..3).map(|_| (AnalyzerId("gateway".to_owned()), EventKind::posted(posted()))).collect();
         clinic.fill(events).await;

@@ -14,8 +14,6 @@ const CRASHED_SEEDS: u64 = 20;
 const LONG_SEEDS: u64 = 12;
 /// Seeds with which a planted bug may be found.
 const MUTANT_SEEDS: u64 = 20;
-/// The enumeration takes less than 60 s on two cores of its own; here it shares them with other tests.
-const CRASHES_TIME_MAX: Duration = Duration::from_secs(240);
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -78,7 +76,6 @@ fn a_crash_at_every_effect_breaks_no_promise() {
     let (summary, took) = timed(|| campaign(&scenarios, true, None));
     report("crash at every effect", &summary, took);
     summary.expect_no_failure();
-    assert!(number("SIM_SEEDS").is_some() || took < CRASHES_TIME_MAX, "it took {took:?}");
 }
 
 #[test]

@@ -63,8 +63,6 @@ event_names! {
     SampleScanned = "SAMPLE_SCANNED";
     /// The data of a person was erased; what is left are ids.
     DataErased = "DATA_ERASED";
-    /// Which events an endpoint was sent on one day.
-    Manifest = "MANIFEST";
     /// A probe that a person asked for. It is never stored.
     WebhookTest = "WEBHOOK_TEST";
     /// An event of another program. Its own name is [`super::Posted::event`].
