@@ -8,10 +8,10 @@ mod commits;
 mod damage;
 #[path = "store_model/erasure.rs"]
 mod erasure;
-#[path = "store_model/manifests.rs"]
-mod manifests;
 #[path = "store_model/filters.rs"]
 mod filters;
+#[path = "store_model/manifests.rs"]
+mod manifests;
 #[path = "store_model/model.rs"]
 mod model;
 #[path = "store_model/numbering.rs"]

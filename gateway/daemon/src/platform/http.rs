@@ -237,7 +237,6 @@ impl Way {
 }
 
 fn client(webhook: &Webhook, route: &Route) -> Result<reqwest::Client, Reason> {
-    let unusable = |error: reqwest::Error| mismatch(&format!("the way to the receiver cannot be made: {error}"));
     let builder = reqwest::Client::builder()
         .tls_backend_preconfigured((*route.tls).clone())
         .redirect(reqwest::redirect::Policy::none())
@@ -247,12 +246,12 @@ fn client(webhook: &Webhook, route: &Route) -> Result<reqwest::Client, Reason> {
         .dns_resolver(SystemResolver)
         .user_agent(concat!("analyzer-gateway/", env!("CARGO_PKG_VERSION")));
     let builder = match &webhook.proxy {
-        Some(proxy) => {
-            builder.proxy(reqwest::Proxy::all(proxy.expose()).map_err(|error| unusable(error.without_url()))?)
-        }
+        // An error here could quote the password.
+        Some(proxy) => builder
+            .proxy(reqwest::Proxy::all(proxy.expose()).map_err(|_| mismatch("the proxy's address cannot be used"))?),
         None => builder.no_proxy(),
     };
-    builder.build().map_err(unusable)
+    builder.build().map_err(|error| mismatch(&format!("the way to the receiver cannot be made: {error}")))
 }
 
 /// The system's lookup, whose two kinds of failure reach us as they are.
