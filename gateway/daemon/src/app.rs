@@ -29,6 +29,9 @@ use tokio::task::{JoinError, JoinSet};
 /// How long a stop may take before what still runs is cut off. Nothing is lost by that: outcomes not yet recorded are
 /// repeated at the next start.
 const DRAIN_SECONDS_MAX: u64 = 8;
+/// So many events beyond what is written down may have been shown to somebody: a recorder's outcomes, what is under way, and
+/// the events of others between them.
+const UNWRITTEN_EVENTS_MAX: i64 = 2_048;
 
 /// What reaches a running gateway from outside.
 pub struct Control {
@@ -61,7 +64,9 @@ pub async fn run(config: Config, platform: Platform, control: Control) -> Result
     let path = config.gateway.state_dir.join("events.db");
     let store = Store::open(&path, platform.clock.clone(), platform.disk.clone()).await?;
     let mut app = App::new(config.clone(), platform, store);
-    app.shown.raise(app.store.furthest_cursor().await?);
+    // The last outcomes of an earlier life may not have been written down: what they were about keeps its time too.
+    let furthest = app.store.furthest_cursor().await?;
+    app.shown.raise(Seq(furthest.0.saturating_add(UNWRITTEN_EVENTS_MAX)).min(app.store.head().borrow()));
     app.apply(config).await?;
     (control.started)();
     app.platform.service.notify(Notice::Ready);
