@@ -63,7 +63,10 @@ fn run(text: &str) -> EventKind {
     let device = Device {
         model: Some("PM9".to_owned()),
         sn: Some("4123456789".to_owned()),
-        details: json!({"hwVersion": text, "swVersion": "S", "configuration": "C"}).as_object().cloned().unwrap_or_default(),
+        details: json!({"hwVersion": text, "swVersion": "S", "configuration": "C"})
+            .as_object()
+            .cloned()
+            .unwrap_or_default(),
     };
     let data = json!({"temperatures_from": 0, "samples_from": 0, "samples": [],
                       "temperatureSamples": [{"time": "2026-01-02T03:04:05.006Z", "temp": 63.16}]});
@@ -256,6 +259,9 @@ fn a_replay_is_too_old_and_a_repeat_is_the_same_event() {
     assert!(at(0) == at(0) && at(0) != at(1));
     let updated = r#"{"eventName":"sampleUpdated","data":{"sampleId":1}}"#;
     assert_eq!(taken("partner", updated).identity, None, "a sample may be updated twice in the same words");
+    let request =
+        r#"{"eventName":"dataDeletionRequest","data":{"userId":1,"userEmail":"a@b.example","userPhoneNumber":"+390"}}"#;
+    assert_eq!(taken("partner", request).identity, None, "who came back may ask again");
     let numbered = headers(&[("x-gateway-event-id", "0190f4a2")]);
     let events = accept("partner", &numbered, updated.as_bytes(), &[], NOW).expect("accepted");
     assert!(events[0].identity.is_some());
@@ -272,6 +278,48 @@ fn the_mac_of_the_documents_own_code_is_taken_beside_that_of_the_bytes() {
         let headers = headers(&[("x-wms-content-mac", mac)]);
         assert!(accept("session", &headers, body.as_bytes(), &[KEY], NOW).is_ok(), "{mac}");
     }
+}
+
+#[test]
+fn no_letter_can_be_swapped_for_one_with_the_same_low_byte() {
+    let (all, body) = rendered("session", KEY, example("session", "a"));
+    let body = String::from_utf8(body).expect("UTF-8");
+    for (letter, other) in [("a", "\u{161}"), ("0", "\u{130}"), ("\"", "\u{122}")] {
+        let swapped = body.replace(letter, other);
+        assert_ne!(swapped, body);
+        let refusal = accept("session", &all, swapped.as_bytes(), &[KEY], NOW).expect_err("a swapped letter");
+        assert_eq!(refusal.status, 401);
+    }
+}
+
+#[test]
+fn of_another_gateway_only_facts_of_tests_and_analyzers_are_taken() {
+    let structured = headers(&[("content-type", "application/cloudevents+json")]);
+    let send = |data: Value, secrets: &[&str]| {
+        let event =
+            json!({"specversion": "1.0", "type": "analyzer-gateway.X", "id": "1", "source": "/a", "data": data});
+        accept("cloudevents", &structured, event.to_string().as_bytes(), secrets, NOW)
+    };
+    assert!(send(json!({"event": "ANALYZER_CONNECTED"}), &[]).is_ok());
+    for name in ["DATA_ERASED", "CLOCK_CORRECTED", "DATA_EVICTED", "REGISTRATION_CREATED", "WEBHOOK_TEST", "POSTED"] {
+        let refusal = send(json!({ "event": name }), &[]).expect_err(name);
+        assert_eq!((refusal.status, refusal.problem.contains("/data/event")), (422, true), "{name}: {refusal}");
+    }
+    let posted = json!({"dialect": "partner", "event": "sampleUpdated", "payload": {"sampleId": 1}});
+    let refusal = send(json!({"event": "sampleUpdated", "posted": posted}), &[]).expect_err("no secrets");
+    assert!(refusal.problem.contains("secrets"), "{refusal}");
+    // With a signature it has to be an event that the catalogue knows.
+    let mut kind = posted_of("sampleUpdated", json!({"sampleId": "s3cret"}));
+    for _ in 0..2 {
+        let (all, body) = rendered("cloudevents", WHSEC, kind);
+        let refusal = accept("cloudevents", &all, &body, &[WHSEC], NOW).expect_err("unknown to the catalogue");
+        assert!(refusal.status == 422 && !refusal.problem.contains("s3cret"), "{refusal}");
+        kind = posted_of("s3cret", json!({}));
+    }
+}
+
+fn posted_of(event: &str, payload: Value) -> EventKind {
+    posted("partner", event, None, payload)
 }
 
 #[test]
@@ -295,6 +343,9 @@ fn a_probe_is_verified_and_holds_no_event() {
         let Request::Http(probe) = probe else { panic!("{name}") };
         assert_eq!(accept(name, &probe.headers, &probe.body, &[secret], NOW), Ok(Vec::new()), "{name}");
         assert!(accept(name, &Headers::new(), &probe.body, &[secret], NOW).is_err(), "{name}");
+        let (mut all, body) = rendered(name, secret, example(name, "x"));
+        all.push(("x-gateway-test".to_owned(), "true".to_owned()));
+        assert_eq!(accept(name, &all, &body, &[secret], NOW).map(|taken| taken.len()), Ok(1), "{name}: no probe");
     }
 }
 

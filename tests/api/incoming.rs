@@ -80,7 +80,7 @@ async fn only_who_knows_the_key_is_heard() {
     send("a-long-and-difficult-key", &wrong).await.problem(422);
     let audit = bench.ask("administer", "GET", "/api/audit", None).await.expect(200);
     let refused = audit["entries"].as_array().expect("a list").iter().filter(|line| line["client"] == "source:booking");
-    assert_eq!(refused.map(|line| line["outcome"].clone()).collect::<Vec<_>>(), ["refused: 401", "refused: 422"]);
+    assert_eq!(refused.map(|line| line["outcome"].clone()).collect::<Vec<_>>(), ["refused: 401", "ok", "refused: 422"]);
     bench.home.assert_discreet(["a-long-and-difficult-key", "a-wrong-key"]);
     bench.gateway.stop().await;
 }
@@ -95,12 +95,42 @@ async fn who_asks_to_be_forgotten_is_forgotten() {
         "userId": 123, "userEmail": "erika@muster.example", "userPhoneNumber": "+39000000000"}});
     let headers = [("x-api-key", "a-long-and-difficult-key"), ("content-type", "application/json")];
     bench.raw("POST", "/in/booking", &headers, request.to_string().as_bytes()).await.expect(200);
+    let erased = |names: &Value| {
+        names["events"]
+            .as_array()
+            .is_some_and(|events| events.iter().any(|event| event["data"]["event"] == "DATA_ERASED"))
+    };
+    bench.eventually("read", "/api/events?limit=500", erased).await;
     let text = bench.get("/api/registrations/f-1").await.text();
     assert!(!["Muster", "TUBE-77", "erika"].iter().any(|word| text.contains(word)), "{text}");
-    let names = bench.names().await;
-    assert!(names.contains(&"DATA_ERASED".to_owned()), "{names:?}");
     let audit = bench.ask("administer", "GET", "/api/audit", None).await.text();
     assert!(audit.contains("erase") && !audit.contains("erika"), "{audit}");
     bench.home.assert_discreet(["erika", "Muster", "TUBE-77"]);
+    bench.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn who_may_not_erase_is_not_obeyed_and_an_id_names_one_event() {
+    let bench = Bench::start(SECTIONS).await;
+    let patient = json!({"id": "f-2", "patient": {"family_name": "Muster"}, "partner": {"user": 123}});
+    bench.post("post", "/api/registrations", patient).await.expect(201);
+    let payload = json!({"userId": 123, "userEmail": "erika@muster.example", "userPhoneNumber": "+39000000000"});
+    let request = json!({"dialect": "partner", "event": "dataDeletionRequest", "payload": payload});
+    bench.post("post", "/api/events", request).await.expect(202);
+    let confirm = |audit: &Value| {
+        let lines = audit["entries"].as_array().cloned().unwrap_or_default();
+        lines.iter().any(|line| line["action"] == "erase" && line["outcome"].to_string().contains("confirm"))
+    };
+    bench.eventually("administer", "/api/audit?limit=1000", confirm).await;
+    assert!(bench.get("/api/registrations/f-2").await.text().contains("Muster"));
+
+    let send = async |amount: u32| {
+        let body = json!({"eventName": "sampleUpdated", "data": {"sampleId": amount}});
+        let headers = [("x-api-key", "a-long-and-difficult-key"), ("webhook-id", "msg-1"), ("x-gateway-test", "true")];
+        bench.raw("POST", "/in/booking", &headers, body.to_string().as_bytes()).await
+    };
+    assert_eq!(send(1).await.expect(200)["stored"], 1, "no probe: it looks like an event");
+    assert_eq!(send(1).await.expect(200)["repeated"], 1);
+    send(2).await.problem(409);
     bench.gateway.stop().await;
 }

@@ -5,7 +5,7 @@ use gateway_core::config::{Config, Limits, Retention};
 use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
 use gateway_core::event::{Event, Lane, Payload, Personal, Posted, Query, ResultValue, Seq};
 use gateway_core::registration::NewRegistration;
-use gateway_daemon::store::{AttemptNote, Erased, Record, Row, Subject};
+use gateway_daemon::store::{Asked, AttemptNote, Erased, Record, Row, Subject};
 use serde_json::{Value, json};
 
 const PATIENT: &str = "PAT-4711";
@@ -232,9 +232,13 @@ fn a_user_is_found_by_id_mail_or_telephone_and_the_request_stays_until_everybody
 }
 
 #[test]
-fn an_erasure_that_is_cut_off_is_finished_by_asking_again() {
+fn an_erasure_that_is_cut_off_is_finished_after_the_next_start() {
     run(async {
-        for commits in 0..4 {
+        let place = Place::new();
+        let store = place.open().await;
+        history(&place, &store).await;
+        let whole = erase(&place, &store, Subject::Patient(PATIENT.into())).await.events;
+        for commits in 0..8 {
             let place = Place::new();
             let store = place.open().await;
             history(&place, &store).await;
@@ -248,9 +252,20 @@ fn an_erasure_that_is_cut_off_is_finished_by_asking_again() {
             place.disk.heal();
             drop(store);
             let store = place.open().await;
-            if first.is_err() {
-                assert!(store.erase(subject, place.now(), id(7_777), "desk").await.unwrap().wiped);
+            if first.is_err() && commits == 0 {
+                // Not even the request was on disk.
+                assert!(store.finish_erasure(id(7_777)).await.is_err());
+                store.erase(subject, place.now(), id(7_777), "desk").await.unwrap();
             }
+            store.finish_erasures().await.unwrap();
+            let told = event(&store, 7_777).await.kind.details.unwrap();
+            assert_eq!(
+                (&told["events"], &told["tests"]),
+                (&json!(whole), &json!([id(501)])),
+                "after {commits} commits"
+            );
+            let again = store.finish_erasure(id(7_777)).await.unwrap();
+            assert_eq!((again.events, again.tests), (whole, vec![id(501)]), "what was done is known");
             for text in [PATIENT, SAMPLE, NAME] {
                 assert!(!holds(&raw(&place), text), "{text} is left after {commits} commits");
             }
@@ -281,5 +296,45 @@ fn an_undone_event_is_still_delivered_and_nobody_is_erased_by_an_empty_word() {
         assert!(sent.erased && !sent.data_json().contains(SAMPLE));
         let (beyond, _) = store.next_events(&mqtt(), Seq(seq.0), 100).await.unwrap();
         assert!(beyond.iter().all(|event| !event.data_json().contains(PATIENT)));
+    });
+}
+
+#[test]
+fn a_stored_request_is_obeyed_after_a_restart_and_one_that_nobody_confirmed_stays() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        let registration = history(&place, &store).await;
+        let theirs = json!({ "userId": 12, "userEmail": MAIL, "userPhoneNumber": "+39000000000" });
+        let others = json!({ "userId": 13, "userEmail": "b@example.org", "userPhoneNumber": "+39000000001" });
+        let subject = Subject::User { id: Some(12), email: Some(MAIL.into()), phone: None };
+        let asked = Asked { id: id(7_777), subject, client: "source:booking".into() };
+        let request = || place.entry(b"", &[(30, posted("dataDeletionRequest", theirs.clone()))], true);
+        assert_eq!(store.commit_and_ask(request(), asked.clone()).await.unwrap().stored, 1);
+        assert_eq!(store.commit_and_ask(request(), asked).await.unwrap().repeated, 1);
+        store.commit(place.entry(b"", &[(31, posted("dataDeletionRequest", others.clone()))], true)).await.unwrap();
+        let head = store.head().borrow();
+        let cursor = Some((head, head.0 as u64));
+        store.record(&mqtt(), Record { cursor, ..Record::default() }).await.unwrap();
+        let limits = Limits { store_bytes_max: None, ..Config::default().limits };
+        let kept = Retention { attempts_kept_days: 14, captures_kept_days: 30, events_kept_days: 90 };
+        store.sweep(&limits, &kept, place.now(), id(9_000), || true).await.unwrap();
+        let payload = async |store: &Store, number| event(store, number).await.kind.posted.unwrap().payload;
+        assert_eq!(payload(&store, 30).await.expose(), &theirs, "everybody has it, but it is not done here");
+        drop(store);
+        let store = place.open().await;
+        store.finish_erasures().await.unwrap();
+        assert!(store.registration(&registration).await.unwrap().unwrap().erased_at.is_some());
+        let audit = store.audit_entries(0, 10).await.unwrap();
+        let lines: Vec<(&str, &str)> = audit.iter().map(|(_, line)| (&*line.client, &*line.action)).collect();
+        assert_eq!(lines, [("source:booking", "erase")]);
+        let head = store.head().borrow();
+        let cursor = Some((head, head.0 as u64));
+        store.record(&mqtt(), Record { cursor, ..Record::default() }).await.unwrap();
+        store.sweep(&limits, &kept, place.now(), id(9_001), || true).await.unwrap();
+        assert_eq!(payload(&store, 30).await, Payload::default());
+        assert_eq!(payload(&store, 31).await.expose(), &others);
+        let bytes = raw(&place);
+        assert!([PATIENT, SAMPLE, NAME, MAIL].iter().all(|text| !holds(&bytes, text)));
     });
 }

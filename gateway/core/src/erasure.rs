@@ -51,6 +51,11 @@ impl Person {
             || posted
     }
 
+    /// Whether this is a request to erase them.
+    pub fn is_asked_for(&self, kind: &EventKind) -> bool {
+        is_deletion_request(kind) && kind.posted.as_ref().is_some_and(|posted| self.is_said(posted.payload.expose()))
+    }
+
     /// Whether a registration is theirs.
     pub fn is_registered(&self, registration: &Registration) -> bool {
         let patient = registration.patient.as_ref();

@@ -1,4 +1,5 @@
-//! What happens by itself now and then: retention, manifests, and mending the times of a boot whose clock was set late.
+//! What happens by itself now and then: retention, manifests, erasures that were asked for and not finished, and mending the times
+//! of a boot whose clock was set late.
 //!
 //! Invariant: events are counted into the manifests before a sweep may take them.
 
@@ -38,6 +39,7 @@ impl Housekeeper {
             self.pulse.beat(now.mono);
             // At the start too: an earlier process of this boot may have stored events before the clock was set.
             mended = now.quality == ClockQuality::Synchronized && (mended || self.mend_times(now).await);
+            self.erase(&mut stop).await;
             if now.mono.since(swept) >= Duration::from_secs(SWEEP_SECONDS) {
                 swept = now.mono;
                 self.count_manifests(now).await;
@@ -66,6 +68,26 @@ impl Housekeeper {
             Err(error) => {
                 tracing::error!(%error, "times cannot be corrected, trying again");
                 false
+            }
+        }
+    }
+
+    /// Finishes the erasures that were asked for, and shows life meanwhile. What a stop cuts off goes on after the next start.
+    async fn erase(&self, stop: &mut Stop) {
+        let mut erasing = std::pin::pin!(self.store.finish_erasures());
+        loop {
+            let now = self.platform.clock.now().mono;
+            self.pulse.beat(now);
+            tokio::select! {
+                biased;
+                done = &mut erasing => {
+                    if let Err(error) = done {
+                        tracing::error!(%error, "a person's data cannot be erased, trying again");
+                    }
+                    return;
+                }
+                () = stop.asked() => return,
+                () = self.platform.clock.sleep_until(now.after(Duration::from_secs(BEAT_SECONDS))) => {}
             }
         }
     }

@@ -132,14 +132,19 @@ pub struct Refusals(Mutex<(Mono, u32)>);
 impl Refusals {
     /// The problem itself, or 429 if there are too many.
     pub fn count(&self, now: Mono, problem: Problem) -> Problem {
+        match self.admits(now) {
+            true => problem,
+            false => Problem::slow_down("too many requests with a wrong token or signature: wait a minute", 60),
+        }
+    }
+
+    /// Counts one more; `false` if there are too many.
+    pub fn admits(&self, now: Mono) -> bool {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if now.since(counted.0) >= REFUSED_WINDOW {
             *counted = (now, 0);
         }
-        counted.1 += 1;
-        if counted.1 > REFUSED_MAX {
-            return Problem::slow_down("too many requests with a wrong token or signature: wait a minute", 60);
-        }
-        problem
+        counted.1 = counted.1.saturating_add(1);
+        counted.1 <= REFUSED_MAX
     }
 }

@@ -4,30 +4,35 @@ use super::auth::Client;
 use super::extract::{Json, Query};
 use super::problem::Problem;
 use super::table::Route;
-use super::{Api, axum_json};
-use crate::store::{Erased, Subject};
+use super::{Api, axum_json, with_json};
+use crate::store::{Asked, Committed, Erased, NewEntry, Subject};
 use axum::extract::State;
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
 use gateway_core::config::Scope;
-use gateway_core::event::EventKind;
+use gateway_core::erasure::is_deletion_request;
+use gateway_core::event::{EventKind, Id};
 use gateway_core::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::time::Duration;
 
 const PAGE: u16 = 100;
 const PAGE_MAX: u16 = 1000;
-/// Seed 001: a person asks to be forgotten.
-const DELETION_REQUEST: &str = "dataDeletionRequest";
+/// How long an erasure is waited for, in seconds; then it goes on by itself.
+const WAIT_SECONDS: u64 = 45;
+/// In the audit log, where somebody asked who may not.
+const TO_BE_CONFIRMED: &str = "not done: a person who may administer must confirm it (`analyzer-gateway erase`)";
 
 pub fn routes() -> Vec<Route> {
     let administer = Some(Scope::Administer);
     let about = ("erase", "Erase a person's data from events, received bytes, registrations and answers");
     let erase = Route::new(Method::POST, "/api/erasures", administer, about, post(erase))
         .body::<Erasure>()
-        .answer::<ErasedView>(200, "What was erased; nothing if nothing is known of the person");
+        .answer::<ErasedView>(200, "What was erased; nothing if nothing is known of the person")
+        .answer::<Going>(202, "It takes longer than this answer, and goes on, after a restart too");
     let about = ("audit", "Who read or did what, oldest first");
     let audit = Route::new(Method::GET, "/api/audit", administer, about, get(audit))
         .query::<AuditQuery>()
@@ -68,6 +73,13 @@ struct ErasedView {
     set_aside: Vec<String>,
 }
 
+/// An erasure that goes on.
+#[derive(Serialize, JsonSchema)]
+struct Going {
+    /// The id of the `DATA_ERASED` event that will tell what was erased.
+    id: String,
+}
+
 impl From<Erased> for ErasedView {
     fn from(erased: Erased) -> ErasedView {
         let Erased { events, captures, registrations, tests, wiped, set_aside } = erased;
@@ -99,19 +111,47 @@ async fn erase(State(api): State<Arc<Api>>, client: Client, Json(asked): Json<Er
             return Err(Problem::fault("", wanted));
         }
     };
-    let erased = api.store.erase(subject, api.platform.clock.now(), api.new_id(), &client.id).await?;
-    Ok(axum_json(&ErasedView::from(erased)))
+    let (id, now) = (api.new_id(), api.platform.clock.now());
+    api.store.ask_to_erase(Asked { id, subject, client: client.id }, now.wall).await?;
+    tokio::select! {
+        biased;
+        erased = api.store.finish_erasure(id) => Ok(axum_json(&ErasedView::from(erased?))),
+        // What is cut off here, or by a client that hangs up, the housekeeping finishes.
+        () = api.platform.clock.sleep_until(now.mono.after(Duration::from_secs(WAIT_SECONDS))) => {
+            Ok(with_json(StatusCode::ACCEPTED, &Going { id: id.to_string() }))
+        }
+    }
 }
 
-/// Obeys a stored event that asks for a person's data to be deleted (seed 001: "please comply").
-pub async fn heed(api: &Api, client: &str, kind: &EventKind) -> Result<(), Problem> {
-    let Some(posted) = kind.posted.as_ref().filter(|posted| posted.event == DELETION_REQUEST) else { return Ok(()) };
+/// Whose data an event asks to delete (seed 001: "please comply").
+fn asked_for(kind: &EventKind) -> Option<Subject> {
+    let posted = kind.posted.as_ref().filter(|posted| posted.dialect == "partner" && is_deletion_request(kind))?;
     let payload = posted.payload.expose();
     let text = |key: &str| payload[key].as_str().map(str::to_owned);
-    let subject =
-        Subject::User { id: payload["userId"].as_i64(), email: text("userEmail"), phone: text("userPhoneNumber") };
-    api.store.erase(subject, api.platform.clock.now(), api.new_id(), client).await?;
-    Ok(())
+    Some(Subject::User { id: payload["userId"].as_i64(), email: text("userEmail"), phone: text("userPhoneNumber") })
+}
+
+impl Api {
+    /// Stores an entry whose event `id` may ask for a person's data to be deleted. If `client` `may` ask for that, the erasure is
+    /// on disk with the event and the housekeeping does it; else it needs a person, and the audit log says so.
+    pub async fn commit_heeding(
+        &self,
+        entry: NewEntry,
+        (id, kind): (Id, &EventKind),
+        client: &str,
+        may: bool,
+    ) -> Result<Committed, Problem> {
+        let Some(subject) = asked_for(kind) else { return Ok(self.store.commit(entry).await?) };
+        if may {
+            let asked = Asked { id: Id::derived(&[b"erasure", &id.0]), subject, client: client.to_owned() };
+            return Ok(self.store.commit_and_ask(entry, asked).await?);
+        }
+        let committed = self.store.commit(entry).await?;
+        if committed.stored > 0 {
+            self.audit(client, "erase", &format!("event/{id}"), TO_BE_CONFIRMED).await?;
+        }
+        Ok(committed)
+    }
 }
 
 /// Which entries.

@@ -4,7 +4,7 @@ use super::auth::Client;
 use super::extract::{Json, Path, Query};
 use super::problem::Problem;
 use super::table::Route;
-use super::{Api, axum_json, erasures, with_json};
+use super::{Api, axum_json, with_json};
 use crate::store::{Committed, GATEWAY, NewEntry};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -223,12 +223,12 @@ async fn add(
     let id = api.cause("posted", &client, &headers)?;
     let posted = check(new)?;
     let kind = EventKind::posted(posted.clone());
-    let committed = api.commit(id, kind.clone()).await?;
+    let committed = api.commit(id, kind, &client).await?;
     let mut sequence = committed.sequence;
     if committed.repeated > 0 {
         let known = api.store.event_by_id(id).await?.ok_or_else(|| Problem::unknown("event any more"))?;
         // The known one may have been erased since; then there is nothing to compare.
-        if known.kind.posted.as_ref() != Some(&posted) {
+        if !known.erased && known.kind.posted.as_ref() != Some(&posted) {
             let detail = "this Idempotency-Key was used for another event: draw a new key for each event";
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
         }
@@ -237,7 +237,6 @@ async fn add(
         let object = format!("event/{id} {}/{}", posted.dialect, posted.event);
         api.audit(&client.id, "post", &object, "ok").await?;
     }
-    erasures::heed(&api, &client.id, &kind).await?;
     Ok(with_json(StatusCode::ACCEPTED, &Taken { id: id.to_string(), sequence }))
 }
 
@@ -282,11 +281,12 @@ fn check(new: NewEvent) -> Result<Posted, Problem> {
 }
 
 impl Api {
-    /// Stores one event that no analyzer of ours has made.
-    async fn commit(&self, id: Id, kind: EventKind) -> Result<Committed, Problem> {
+    /// Stores one event that no analyzer of ours has made. Only who may administer can have a person's data deleted by it.
+    async fn commit(&self, id: Id, kind: EventKind, client: &Client) -> Result<Committed, Problem> {
         let at = self.platform.clock.now();
         let analyzer = AnalyzerId(GATEWAY.to_owned());
-        let entry = NewEntry { analyzer, at, capture: Vec::new(), events: vec![(id, kind)], complete: true };
-        Ok(self.store.commit(entry).await?)
+        let events = vec![(id, kind.clone())];
+        let entry = NewEntry { analyzer, at, capture: Vec::new(), events, complete: true };
+        self.commit_heeding(entry, (id, &kind), &client.id, client.scope >= Scope::Administer).await
     }
 }

@@ -7,7 +7,7 @@
 use super::extract::{Path, whole};
 use super::problem::Problem;
 use super::table::Route;
-use super::{Api, erasures, with_json};
+use super::{Api, with_json};
 use crate::store::{GATEWAY, NewEntry};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -79,7 +79,11 @@ async fn preflight(
     Path(source): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let origin = page(api.source(&source)?, &headers)?;
+    let source = api.source(&source)?;
+    let origin = match page(source, &headers) {
+        Ok(origin) => origin,
+        Err(problem) => return Err(api.refuse(source, problem).await?),
+    };
     let mut response = allow(StatusCode::NO_CONTENT.into_response(), origin);
     let told = response.headers_mut();
     told.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
@@ -98,7 +102,10 @@ async fn receive(
 ) -> Result<Response, Problem> {
     let source = api.source(&source)?;
     let (parts, body) = request.into_parts();
-    let origin = page(source, &parts.headers)?;
+    let origin = match page(source, &parts.headers) {
+        Ok(origin) => origin,
+        Err(problem) => return Err(api.refuse(source, problem).await?),
+    };
     let answer = async {
         let body = whole(body, api.config.http.body_bytes_max).await?;
         api.take(source, &parts.headers, &body).await
@@ -120,21 +127,35 @@ impl Api {
                     StatusCode::UNAUTHORIZED => self.refusals.count(self.platform.clock.now().mono, problem),
                     _ => problem,
                 };
-                // Beyond its limit a flood of forgeries is not written down one by one.
-                if problem.status() != StatusCode::TOO_MANY_REQUESTS {
-                    let (client, object) = (format!("source:{}", source.id), format!("source/{}", source.id));
-                    self.audit(&client, "receive", &object, &problem.outcome()).await?;
-                }
-                return Err(problem);
+                return Err(self.refuse(source, problem).await?);
             }
         };
         let mut received = Received200 { stored: 0, repeated: 0 };
         // One after the other: what is new in cumulative data depends on what is stored.
         let _turn = self.turn.lock().await;
         for one in accepted {
-            self.store_accepted(source, one, body, &mut received).await?;
+            let erased = headers.get("x-gateway-erased").is_some();
+            if let Err(problem) = self.store_accepted(source, one, (body, erased), &mut received).await {
+                return Err(self.refuse(source, problem).await?);
+            }
+        }
+        if received.stored > 0 {
+            let (client, object) = (format!("source:{}", source.id), format!("source/{}", source.id));
+            self.audit(&client, "receive", &object, "ok").await?;
         }
         Ok(received)
+    }
+
+    /// Writes a refusal down and gives it back. Beyond its limit a flood of them is not written down one by one: anybody can send
+    /// to a source without secrets.
+    async fn refuse(&self, source: &Source, problem: Problem) -> Result<Problem, Problem> {
+        let noted = problem.status() != StatusCode::TOO_MANY_REQUESTS
+            && (!source.secrets.is_empty() || self.noted.admits(self.platform.clock.now().mono));
+        if noted {
+            let (client, object) = (format!("source:{}", source.id), format!("source/{}", source.id));
+            self.audit(&client, "receive", &object, &problem.outcome()).await?;
+        }
+        Ok(problem)
     }
 
     fn accept(&self, source: &Source, headers: &HeaderMap, body: &[u8]) -> Result<Vec<Accepted>, Problem> {
@@ -153,15 +174,21 @@ impl Api {
         &self,
         source: &Source,
         accepted: Accepted,
-        body: &[u8],
+        (body, erased): (&[u8], bool),
         received: &mut Received200,
     ) -> Result<(), Problem> {
         let client = format!("source:{}", source.id);
         let analyzer = source.analyzer.clone().unwrap_or_else(|| AnalyzerId(GATEWAY.to_owned()));
         let derived = accepted.identity.map(|identity| Id::derived(&[b"in", source.id.as_bytes(), &identity.0]));
         let id = derived.unwrap_or_else(|| self.new_id());
-        let known = derived.is_some() && self.store.event_by_id(id).await?.is_some();
-        if known {
+        let known = if derived.is_some() { self.store.event_by_id(id).await? } else { None };
+        if let Some(known) = known {
+            let (told, kind) = (&known.kind, &accepted.kind);
+            // Where a person was taken out, here or at the sender, there is nothing to compare.
+            if !known.erased && !erased && (told.name != kind.name || told.posted != kind.posted) {
+                let detail = "this id was used for another event: what is stored stays, and this was not stored";
+                return Err(Problem::new(StatusCode::CONFLICT, detail));
+            }
             received.repeated += 1;
         } else {
             let at = self.platform.clock.now();
@@ -178,12 +205,13 @@ impl Api {
             let events: Vec<(Id, EventKind)> = kinds.into_iter().enumerate().map(with_id).collect();
             let facts: Vec<Fact> = events.iter().map(|(_, kind)| Fact::event(&analyzer, kind)).collect();
             let entry = NewEntry { analyzer, at, capture: body.to_vec(), events, complete: true };
-            received.stored += self.store.commit(entry).await?.stored;
+            // Who can prove nothing could have anybody's data deleted.
+            let may = source.dialect == "partner" && !source.secrets.is_empty();
+            received.stored += self.commit_heeding(entry, (id, &accepted.kind), &client, may).await?.stored;
             for fact in facts {
                 self.board.tell(at, fact);
             }
         }
-        // Asked for again with a repeat, in case that the power went in between.
-        erasures::heed(self, &client, &accepted.kind).await
+        Ok(())
     }
 }

@@ -55,13 +55,24 @@ pub struct Api {
     /// What waits ends when the gateway does.
     pub stop: Stop,
     pub refusals: Refusals,
+    /// Refusals at sources without secrets that were written into the audit log.
+    pub noted: Refusals,
     /// Held while webhooks that came in are stored, one after the other.
     pub turn: tokio::sync::Mutex<()>,
 }
 
 impl Api {
     pub fn new(config: Config, platform: Platform, store: Store, board: Arc<Board>, stop: Stop) -> Arc<Api> {
-        Arc::new(Api { config, platform, store, board, stop, refusals: Refusals::default(), turn: Default::default() })
+        Arc::new(Api {
+            config,
+            platform,
+            store,
+            board,
+            stop,
+            refusals: Refusals::default(),
+            noted: Refusals::default(),
+            turn: Default::default(),
+        })
     }
 
     /// The router for requests that come in by this door.

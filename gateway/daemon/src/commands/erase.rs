@@ -54,6 +54,12 @@ pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
 }
 
 fn erased(answer: &Value, out: &mut dyn Write) -> std::io::Result<()> {
+    if let Some(id) = answer["id"].as_str() {
+        return writeln!(
+            out,
+            "this takes longer: it goes on while the gateway runs, and event {id} will tell what was erased"
+        );
+    }
     let (events, captures) = (cell(&answer["events"]), cell(&answer["captures"]));
     let registrations = answer["registrations"].as_array().map_or(0, Vec::len);
     writeln!(out, "erased from {events} events, {captures} received messages, {registrations} registrations")?;

@@ -1,11 +1,12 @@
 //! Erasure: a person's data is taken out of everything that is stored; what stays are ids and results without a person.
 //!
 //! Invariants: an event is changed and marked (`facts.erased_at`) in one transaction; the registrations, which lead to the
-//! events, become tombstones last, in the transaction of `DATA_ERASED`. So an erasure that power cuts off is finished by being
-//! asked for again. Deleted text is overwritten in the file (`secure_delete`) and the WAL is emptied into it at the end.
+//! events, become tombstones last, in the transaction of `DATA_ERASED`. What was asked for stands in the table `erasures` until
+//! then (asked.rs), so an erasure that power or a closed connection cuts off is finished later. Deleted text is overwritten in the file (`secure_delete`) and the WAL is emptied into it at the end.
 //!
 //! The log has no index of persons: it is read through, in pages, between which commits go on.
 
+use super::asked::{self, Asked, Found, State};
 use super::error::StoreError;
 use super::events::{self, Origin};
 use super::files::beside;
@@ -38,41 +39,64 @@ const WIPE_PAUSE: Duration = Duration::from_millis(500);
 impl Store {
     /// Takes a person's data out of events, received bytes, registrations and receivers' answers, and appends `DATA_ERASED`
     /// with the id `id` (ids only, and only if there was something) and a line of the audit log for `client`. Events not
-    /// delivered yet go out without the person, marked. Cut off in the middle, it is finished by being asked for again.
+    /// delivered yet go out without the person, marked. Cut off in the middle, it is finished by [`Store::finish_erasures`].
     /// Messages that an analyzer has not ended yet are not looked at.
     pub async fn erase(&self, subject: Subject, at: Now, id: EventId, client: &str) -> Result<Erased, StoreError> {
+        self.ask_to_erase(Asked { id, subject, client: client.to_owned() }, at.wall).await?;
+        self.finish_erasure(id).await
+    }
+
+    /// Does what was asked for under this id, or goes on with it. If it is done already, gives what that has done.
+    pub async fn finish_erasure(&self, id: EventId) -> Result<Erased, StoreError> {
+        let _turn = self.shared.erasing.lock().await;
+        let state = self.read(move |connection| asked::by_id(connection, id)).await?;
+        match state {
+            Some(State::Undone(asked, found)) => self.carry_out(asked, found).await,
+            Some(State::Done(erased)) => Ok(erased),
+            None => Err(StoreError::new("this erasure is not known; ask for it again")),
+        }
+    }
+
+    async fn carry_out(&self, asked: Asked, found: Found) -> Result<Erased, StoreError> {
+        let Asked { id, subject, client } = asked;
         let word = word(&subject);
         let mut person = self.read(move |connection| gather(connection, &subject)).await?;
+        person.tests.extend(found.tests);
+        person.samples_of_tests.extend(found.samples);
         // Twice: tests found on the way have earlier events that say nothing of the person.
-        let known = self.look_through(&person).await?;
-        for found in known {
+        for found in self.look_through(&person).await? {
             person.tests.extend(found.test);
             person.samples_of_tests.extend(found.samples);
         }
+        let found = Found { tests: person.tests.clone(), samples: person.samples_of_tests.clone() };
+        self.shared.write(Duration::ZERO, move |writer| asked::note_found(&writer.connection, id, &found)).await?;
         let seqs: Vec<i64> = self.look_through(&person).await?.into_iter().map(|found| found.seq).collect();
         let person = Arc::new(person);
-        let mut erased = Erased { tests: person.tests.iter().copied().collect(), ..Erased::default() };
         for seqs in seqs.chunks(STEP_EVENTS_MAX) {
             let (seqs, person) = (seqs.to_vec(), Arc::clone(&person));
-            let work = move |writer: &mut Writer| take_out(writer, &seqs, &person, at.wall);
-            let (events, messages) = self.shared.write(Duration::ZERO, work).await?;
-            erased.events += events;
-            erased.captures += messages;
+            let at = self.shared.clock.now().wall;
+            let work = move |writer: &mut Writer| {
+                let (events, messages) = take_out(writer, &seqs, &person, at)?;
+                asked::count(&writer.connection, id, events, messages)
+            };
+            self.shared.write(Duration::ZERO, work).await?;
         }
-        erased.captures += self.empty_stray_messages(&person).await?;
-        self.shared.erasures.fetch_add(1, Ordering::AcqRel);
-        let (boot, client, whose) = (self.shared.clock.boot(), client.to_owned(), Arc::clone(&person));
-        let so_far = erased.clone();
+        self.empty_stray_messages(&person, id).await?;
+        let (clock, whose) = (Arc::clone(&self.shared.clock), Arc::clone(&person));
         let work = move |writer: &mut Writer| {
-            let ids = bury(&writer.connection, &whose, at.wall)?;
-            let done = Erased { registrations: ids, ..so_far.clone() };
-            say(&writer.connection, &done, &word, at, boot, id, &client)?;
-            Ok(done.registrations)
+            let (connection, at) = (&writer.connection, clock.now());
+            let registrations = bury(connection, &whose, at.wall)?;
+            let (events, captures) = asked::counted(connection, id)?;
+            let tests = whose.tests.iter().copied().collect();
+            let erased = Erased { events, captures, registrations, tests, ..Erased::default() };
+            say(connection, &erased, &word, at, clock.boot(), id, &client)?;
+            heed_requests(connection, &whose)?;
+            asked::end(connection, id, &erased)?;
+            writer.erased = true;
+            Ok(erased)
         };
-        erased.registrations = self.shared.write(Duration::ZERO, work).await?;
-        erased.wiped = self.wipe().await?;
-        erased.set_aside = set_aside(&self.shared.path);
-        Ok(erased)
+        let erased = self.shared.write(Duration::ZERO, work).await?;
+        Ok(Erased { wiped: self.wipe().await?, set_aside: set_aside(&self.shared.path), ..erased })
     }
 
     /// How often something was erased since the start: whoever keeps events in memory reads them again when this has changed.
@@ -80,7 +104,7 @@ impl Store {
         self.shared.erasures.load(Ordering::Acquire)
     }
 
-    async fn look_through(&self, person: &Person) -> Result<Vec<Found>, StoreError> {
+    async fn look_through(&self, person: &Person) -> Result<Vec<About>, StoreError> {
         let person = Arc::new(person.clone());
         let (mut all, mut after) = (Vec::new(), Some(0));
         while let Some(from) = after {
@@ -93,18 +117,21 @@ impl Store {
     }
 
     /// Messages to which no event leads, because they were repeats or could not be understood, by what stands in them.
-    async fn empty_stray_messages(&self, person: &Arc<Person>) -> Result<u64, StoreError> {
-        let (mut emptied, mut after) = (0, 0);
+    async fn empty_stray_messages(&self, person: &Arc<Person>, id: EventId) -> Result<(), StoreError> {
+        let mut after = 0;
         loop {
             let (needle, from) = (Arc::clone(person), after);
             let (found, next) = self.read(move |connection| stray_messages(connection, &needle, from)).await?;
             if !found.is_empty() {
-                let work = move |writer: &mut Writer| empty_messages(writer, &found);
-                emptied += self.shared.write(Duration::ZERO, work).await?;
+                let work = move |writer: &mut Writer| {
+                    let emptied = empty_messages(writer, &found)?;
+                    asked::count(&writer.connection, id, 0, emptied)
+                };
+                self.shared.write(Duration::ZERO, work).await?;
             }
             match next {
                 Some(next) => after = next,
-                None => return Ok(emptied),
+                None => return Ok(()),
             }
         }
     }
@@ -187,7 +214,7 @@ fn learn(person: &mut Person, subject: &Subject, registration: &Registration) {
 }
 
 /// An event that is about the person.
-struct Found {
+struct About {
     seq: i64,
     test: Option<TestId>,
     /// The sample ids of that test.
@@ -195,7 +222,7 @@ struct Found {
 }
 
 /// One page of the log: what in it is about the person, and where the next one begins.
-fn look(connection: &Connection, person: &Person, after: i64) -> Result<(Vec<Found>, Option<i64>), StoreError> {
+fn look(connection: &Connection, person: &Person, after: i64) -> Result<(Vec<About>, Option<i64>), StoreError> {
     let needles: Vec<String> =
         person.needles().chain(person.samples_of_tests.iter().map(String::as_str)).map(quoted).collect();
     let mut select = connection.prepare_cached(
@@ -223,7 +250,7 @@ fn look(connection: &Connection, person: &Person, after: i64) -> Result<(Vec<Fou
         if person.is_in(&kind, registration) {
             let test = kind.test.as_ref().filter(|test| linked || person.is_of(test));
             let ids = test.into_iter().flat_map(|test| test.sample_id.iter().chain(&test.instrument_sample_id));
-            found.push(Found {
+            found.push(About {
                 seq: last,
                 test: test.map(|test| test.id),
                 samples: ids.map(|id| id.expose().to_owned()).collect(),
@@ -263,6 +290,7 @@ fn take_out(writer: &mut Writer, seqs: &[i64], person: &Person, at: Timestamp) -
         }
         connection.prepare_cached("UPDATE attempts SET answer = '' WHERE seq = ?1 AND answer <> ''")?.execute([seq])?;
     }
+    writer.erased = true;
     let messages: Vec<i64> = messages.into_iter().collect();
     Ok((changed, empty_messages(writer, &messages)?))
 }
@@ -365,27 +393,49 @@ fn say(
     audit::add(connection, &entry)
 }
 
-/// Requests to erase somebody that everybody has heard are not needed any more: their payload, which says who it was, goes.
+/// Marks the stored requests to erase this person: they are done, whoever has asked.
+fn heed_requests(connection: &Connection, person: &Person) -> Result<(), StoreError> {
+    let mut after = 0;
+    loop {
+        let requests = requests(connection, "heeded = 0", after)?;
+        for (seq, kind) in &requests {
+            if person.is_asked_for(kind) {
+                connection.prepare_cached("UPDATE facts SET heeded = 1 WHERE seq = ?1")?.execute([seq])?;
+            }
+        }
+        match requests.last() {
+            Some((seq, _)) => after = *seq,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// A page of the stored requests to erase somebody, behind `after`.
+fn requests(connection: &Connection, which: &str, after: i64) -> Result<Vec<(i64, EventKind)>, StoreError> {
+    let mut select = connection.prepare_cached(&format!(
+        "SELECT events.seq, body FROM facts JOIN events USING (seq)
+         WHERE posted IS NOT NULL AND erased_at IS NULL AND {which} AND name = ?1 AND events.seq > ?2
+         ORDER BY events.seq LIMIT ?3",
+    ))?;
+    let rows = select
+        .query_map(params![DELETION_REQUEST, after, PAGE_EVENTS_MAX], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<Vec<(i64, String)>, _>>()?;
+    let read = |(seq, body): (i64, String)| Some((seq, serde_json::from_str(&body).ok()?));
+    Ok(rows.into_iter().filter_map(read).collect())
+}
+
+/// Requests that are done and that everybody has heard are not needed any more: their payload, which says who it was, goes.
 /// `is_done` tells of an event whether it is delivered everywhere.
 pub(super) fn forget_requests(
     connection: &Connection,
     at: Timestamp,
     is_done: impl Fn(i64) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
-    let mut select = connection.prepare_cached(
-        "SELECT events.seq, body FROM facts JOIN events USING (seq)
-         WHERE posted IS NOT NULL AND erased_at IS NULL AND name = ?1 ORDER BY events.seq LIMIT ?2",
-    )?;
-    let rows = select
-        .query_map(params![DELETION_REQUEST, PAGE_EVENTS_MAX], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<Vec<(i64, String)>, _>>()?;
-    for (seq, body) in rows {
-        let Ok(mut kind) = serde_json::from_str::<EventKind>(&body) else { continue };
-        if !is_done(seq)? {
-            continue;
+    for (seq, mut kind) in requests(connection, "heeded = 1", 0)? {
+        if is_done(seq)? {
+            kind.posted = kind.posted.map(|posted| Posted { payload: Payload::default(), ..posted });
+            rewrite(connection, seq, &kind, at)?;
         }
-        kind.posted = kind.posted.map(|posted| Posted { payload: Payload::default(), ..posted });
-        rewrite(connection, seq, &kind, at)?;
     }
     Ok(())
 }

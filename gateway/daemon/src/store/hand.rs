@@ -12,6 +12,8 @@ pub(super) struct Writer {
     pub(super) waits_for_disk: bool,
     /// Errors seen since the start. With any, an orderly stop is not marked clean, so the next start checks the pages.
     pub(super) faults: u64,
+    /// Something was erased since the last commit.
+    pub(super) erased: bool,
 }
 
 /// The newest capture of each analyzer, so that making a patch does not walk the chain. Forgotten on every rollback.

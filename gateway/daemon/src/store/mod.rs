@@ -18,6 +18,7 @@
 //! Dropping the last handle is like pulling the plug: what was answered is on disk. [`Store::close`] is the orderly stop, after
 //! which the next start need not check the file.
 
+mod asked;
 mod attempts;
 mod audit;
 mod captures;
@@ -48,6 +49,7 @@ mod tokens;
 mod types;
 mod writer;
 
+pub use asked::Asked;
 pub use done::Swept;
 pub use error::StoreError;
 pub use events::{GATEWAY, unsendable};
@@ -94,6 +96,8 @@ struct Shared {
     suspect: Arc<AtomicBool>,
     /// How often a person's data was erased since the start.
     erasures: AtomicU64,
+    /// Held by the one erasure that goes on.
+    erasing: tokio::sync::Mutex<()>,
     /// Something erased may still be in the WAL.
     unwiped: AtomicBool,
     /// Released last, after the connections are closed.
@@ -108,8 +112,8 @@ impl Store {
             let lock = open::lock(&path)?;
             let connection = open::writer(&path, &*ports.0)?;
             let head = events::head(&connection)?;
-            let writer =
-                hand::Writer { connection, last_captures: hand::LastCaptures::new(), waits_for_disk: true, faults: 0 };
+            let last_captures = hand::LastCaptures::new();
+            let writer = hand::Writer { connection, last_captures, waits_for_disk: true, faults: 0, erased: false };
             let (clock, disk) = ports;
             Ok(Shared {
                 path,
@@ -122,7 +126,9 @@ impl Store {
                 redrives: redrive::Redrives::default(),
                 suspect: Arc::default(),
                 erasures: AtomicU64::new(0),
-                unwiped: AtomicBool::new(false),
+                erasing: Default::default(),
+                // An earlier process may have left it there.
+                unwiped: AtomicBool::new(true),
                 _lock: lock,
             })
         });

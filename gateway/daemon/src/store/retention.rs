@@ -9,7 +9,7 @@
 use super::done::{Done, Known, STEP_ROWS_MAX, Step, Swept};
 use super::error::StoreError;
 use super::evict::{self, Stage};
-use super::{Store, audit, captures, erase, events, facts, manifests, registrations};
+use super::{Store, asked, audit, captures, erase, events, facts, manifests, registrations};
 use gateway_core::config::{Limits, Retention};
 use gateway_core::event::{AnalyzerId, EventId, EventKind, EventName, Id, Seq};
 use gateway_core::time::{ClockQuality, Now};
@@ -78,6 +78,7 @@ impl Store {
                     manifests::forget(connection, before)?;
                     registrations::forget(connection, before)?;
                     audit::forget(connection, before)?;
+                    asked::forget(connection, before)?;
                 }
             }
             Ok(())

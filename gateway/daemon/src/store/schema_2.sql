@@ -9,7 +9,8 @@ CREATE TABLE facts (
     session      TEXT,                       -- the session that numbers it in the dialect `session`
     sequence     INTEGER,                    -- its place in that session, from 0
     registration INTEGER,                    -- registrations.number: the sample that it is about
-    erased_at    INTEGER                     -- a person's data was taken out of the body then
+    erased_at    INTEGER,                    -- a person's data was taken out of the body then
+    heeded       INTEGER NOT NULL DEFAULT 0  -- 1: it asked to erase somebody, and that is done
 ) STRICT;
 CREATE UNIQUE INDEX facts_by_session ON facts (session, sequence) WHERE session IS NOT NULL;
 CREATE INDEX facts_by_posted ON facts (posted, seq) WHERE posted IS NOT NULL;
@@ -77,6 +78,19 @@ CREATE TABLE audit (
     action  TEXT    NOT NULL,                 -- 'read', 'redrive', 'erase' ...
     object  TEXT    NOT NULL,                 -- 'registration/1234-5678', 'webhook/lims' ...
     outcome TEXT    NOT NULL                  -- 'ok', or why it was refused
+) STRICT;
+
+-- Erasures that were asked for. Whose data it is stands here only until it is done.
+CREATE TABLE erasures (
+    number   INTEGER PRIMARY KEY AUTOINCREMENT,
+    id       BLOB    NOT NULL UNIQUE,         -- 16 bytes: the id of its DATA_ERASED
+    asked_at INTEGER NOT NULL,
+    client   TEXT    NOT NULL,                -- who asked, as in `audit`
+    subject  TEXT,                            -- whose data, as JSON; null: it is done
+    found    TEXT,                            -- tests and sample ids that are theirs, as JSON
+    events   INTEGER NOT NULL DEFAULT 0,      -- changed so far
+    captures INTEGER NOT NULL DEFAULT 0,      -- messages emptied so far
+    outcome  TEXT                             -- what was erased, as JSON; ids only
 ) STRICT;
 
 -- Clients that may use the API, made by `token add`; those of the settings are not here.

@@ -5,6 +5,7 @@ use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
 pub use gateway_core::delivery::{LiveMove, LivePart};
 use gateway_core::event::{AnalyzerId, EventId, EventKind, Lane, Seq, TestId};
 use gateway_core::time::{Now, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// How one destination is called: `mqtt`, or `webhook:<id>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -165,7 +166,7 @@ pub struct Missing {
 }
 
 /// Whose data is to be erased.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Subject {
     /// The clinic's id of a patient, as analyzers and registrations have it.
     Patient(String),
@@ -191,7 +192,7 @@ impl std::fmt::Debug for Subject {
 }
 
 /// What an erasure has done.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Erased {
     /// Events that had something of the person in them.
     pub events: u64,

@@ -259,6 +259,10 @@ fn run_batch(writer: &mut Writer, shared: &Shared, mut batch: Vec<Box<dyn Reques
     {
         shared.head.raise(head);
     }
+    // Here and not by the one who asked: whose future may be dropped, and what is on disk is changed all the same.
+    if std::mem::take(&mut writer.erased) {
+        shared.erasures.fetch_add(1, Ordering::AcqRel);
+    }
     for (request, result) in batch.into_iter().zip(results) {
         request.answer(result);
     }

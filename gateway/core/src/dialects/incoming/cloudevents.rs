@@ -2,12 +2,29 @@
 //!
 //! `id` and `source` together name an event (CloudEvents 1.0 section 3.1), so they are its identity.
 
-use super::{Accepted, Received, Refusal, accepted, identity, refusal, text, verify_standard};
-use crate::event::{EventKind, EventName};
+use super::{Accepted, Received, Refusal, accepted, identity, posted, refusal, text, verify_standard};
+use crate::dialects::dialect;
+use crate::event::{EventKind, EventName, Personal};
 use serde_json::{Map, Value};
 
 /// What an event type of ours begins with.
 const TYPE: &str = "analyzer-gateway.";
+/// The facts of another gateway that are facts here too: those of tests and analyzers.
+const TAKEN: [EventName; 13] = [
+    EventName::TestStarted,
+    EventName::ContinueTest,
+    EventName::NewData,
+    EventName::TestFinished,
+    EventName::DeviceReady,
+    EventName::AlreadyTesting,
+    EventName::QueryReceived,
+    EventName::MessageRejected,
+    EventName::Gap,
+    EventName::AnalyzerConnected,
+    EventName::AnalyzerDisconnected,
+    EventName::AnalyzerAlarm,
+    EventName::SampleScanned,
+];
 /// As many as one request of ours can hold.
 const BATCH_MAX: usize = 1000;
 
@@ -32,7 +49,7 @@ pub fn accept(received: &Received<'_>) -> Result<Vec<Accepted>, Refusal> {
     }
     let mut taken = Vec::with_capacity(events.len());
     for event in events {
-        taken.extend(one(event)?);
+        taken.extend(one(event, !received.secrets.is_empty())?);
     }
     Ok(taken)
 }
@@ -48,8 +65,8 @@ fn binary(received: &Received<'_>, data: Value) -> Result<Value, Refusal> {
     Ok(Value::Object(event))
 }
 
-/// The event, or nothing if it only tries the address out.
-fn one(event: Value) -> Result<Option<Accepted>, Refusal> {
+/// The event, or nothing if it only tries the address out. Only a `signed` one may be another program's.
+fn one(event: Value, signed: bool) -> Result<Option<Accepted>, Refusal> {
     let Value::Object(mut event) = event else { return Err(refusal(422, "an event is not an object")) };
     if text(&event, "specversion")? != "1.0" {
         return Err(refusal(422, "/specversion is not 1.0"));
@@ -67,8 +84,27 @@ fn one(event: Value) -> Result<Option<Accepted>, Refusal> {
     if data.get("posted").is_some_and(Value::is_object) {
         data.insert("event".to_owned(), EventName::Posted.as_str().into());
     }
-    let kind: EventKind = serde_json::from_value(Value::Object(data))
+    let mut kind: EventKind = serde_json::from_value(Value::Object(data))
         // The parser's own words would quote values.
         .map_err(|_| refusal(422, "/data is not the data object of a gateway's event"))?;
+    match kind.posted.take() {
+        Some(_) if !signed => {
+            return Err(refusal(422, "/data/posted is taken only from a source that has secrets"));
+        }
+        Some(told) => {
+            let dialect = dialect(&told.dialect);
+            let dialect = dialect.ok_or_else(|| refusal(422, "/data/posted/dialect is not known here"))?;
+            let payload = Some(told.payload.expose()).filter(|payload| !payload.is_null());
+            let session = told.session.as_ref().map(Personal::expose);
+            kind = posted(dialect, &told.event, session, payload, "/data/posted/payload")?;
+        }
+        None if !TAKEN.contains(&kind.name) => {
+            let problem = "/data/event is none that is taken here: only those of tests and analyzers are, because what a gateway \
+                           says of itself and of its registrations is true only there; limit `events` of the sending endpoint";
+            return Err(refusal(422, problem));
+        }
+        // Its number would name a registration of this gateway.
+        None => kind.registration = None,
+    }
     Ok(Some(accepted(Some(identity), kind)))
 }

@@ -33,8 +33,9 @@ impl Received<'_> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether a gateway has sent it to try the address out. It holds no event.
-    fn is_probe(&self) -> bool {
+    /// Whether it says that a gateway tries the address out. It is believed only with the body of a probe: a header that some
+    /// proxy adds must not make a fact vanish.
+    fn says_probe(&self) -> bool {
         self.header("x-gateway-test") == Some("true")
     }
 }

@@ -36,12 +36,13 @@ pub(super) fn copy(from: &Source, to: &Connection, losses: &mut Losses) -> Resul
     }
     copy_registrations(from, to, losses)?;
     copy_facts(from, to, losses)?;
-    for table in ["manifests", "tokens"] {
+    for table in ["manifests", "tokens", "erasures"] {
         if !from.copy_small(to, table)? {
             losses.tables.push(table);
         }
     }
     // A page of something else can look like a row.
+    to.execute("DELETE FROM erasures WHERE length(id) <> 16 OR NOT json_valid(ifnull(subject, '{}'))", [])?;
     to.execute("DELETE FROM tokens WHERE length(hash) <> 64 OR hash GLOB '*[^0-9a-f]*'", [])?;
     losses.audit = from.copy(to, "audit", "id", None)?.lost;
     go_on_behind(to, "audit", from.given_out("audit"))?;
