@@ -28,6 +28,7 @@ pub fn probe(dialect: &dyn Dialect, secrets: &[Secret]) -> Result<Request, Strin
         signed_at: NOW.wall,
         number: 1,
         ordinal: 0,
+        ordinals: &[],
         redriven: false,
         historical: false,
         history: &[],

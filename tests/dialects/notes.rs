@@ -27,8 +27,8 @@ session and the personal keys of what other programs posted. Codes, values, unit
 const CLOUDEVENTS: &str = "
 `mode: structured` (the default) sends the envelope as `application/cloudevents+json`. Where `batch` allows more than one event and more
 than one is due, they are a JSON array, `application/cloudevents-batch+json`; then `webhook-id` is derived from the ids of its events,
-`x-gateway-event-id` and `x-gateway-ordinal` are the first event's, and each envelope carries its own id. `mode: binary` sends the attributes
-as `ce-` headers and `data` alone as the body, one event a request.
+`x-gateway-event-id` and `x-gateway-ordinal` are the first event's, `x-gateway-ordinals` has the number of each event in the array's order,
+and each envelope carries its own id. `mode: binary` sends the attributes as `ce-` headers and `data` alone as the body, one event a request.
 
 `type` is `analyzer-gateway.` and the event's name. Events that other programs posted for another dialect come only with `posted: true`, under
 their own name, with all of it in `data.posted`.

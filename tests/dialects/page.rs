@@ -24,6 +24,7 @@ For whoever writes or runs the other side of a webhook. This page is written fro
 |---|---|
 | `x-gateway-event-id` | the event's id, the same on every attempt: drop what you have seen |
 | `x-gateway-ordinal` | counts the events of this webhook from 1 without holes: a number that is missing is an event that is missing |
+| `x-gateway-ordinals` | of several events in one request: the number of each, in their order, with commas |
 | `x-gateway-attempt` | 1 for the first attempt |
 | `x-gateway-redriven: true` | a person has sent it again |
 | `x-gateway-historical: true` | it comes out of a backlog, later than newer events |

@@ -118,6 +118,7 @@ pub fn render(name: &str, events: &[Event], number: u32, wait_ms: i64) -> HttpRe
         signed_at: now.wall,
         number,
         ordinal: 5,
+        ordinals: &[],
         redriven: false,
         historical: false,
         history: events,

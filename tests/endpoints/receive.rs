@@ -69,6 +69,7 @@ fn signed(id: u8, secret: &str) -> Request {
         signed_at: wall,
         number: 1,
         ordinal: 0,
+        ordinals: &[],
         redriven: false,
         historical: false,
         history: &[],

@@ -158,6 +158,8 @@ pub struct Case {
     /// All that is stored; the last [`Case::batch`] of them are sent.
     pub events: Vec<Event>,
     pub secrets: Vec<Secret>,
+    /// Of the events that go out in this request.
+    pub ordinals: Vec<u64>,
     pub endpoint: Endpoint,
     pub response: Response,
     circumstances: Circumstances,
@@ -178,7 +180,8 @@ impl Case {
         let response = response(&text("response.http"));
         let events = stored.into_iter().map(Event::from).collect();
         let secrets = circumstances.secrets.iter().map(Secret::new).collect();
-        Case { folder, dialect, events, secrets, endpoint, response, circumstances }
+        let ordinals = (circumstances.ordinal..).take(circumstances.batch).collect();
+        Case { folder, dialect, events, secrets, ordinals, endpoint, response, circumstances }
     }
 
     /// The events that go out in this request, in the order of the log.
@@ -202,6 +205,7 @@ impl Case {
             historical: self.circumstances.historical,
             number: self.circumstances.number,
             ordinal: self.circumstances.ordinal,
+            ordinals: &self.ordinals,
             redriven: self.circumstances.redriven,
             history: &self.events,
         }

@@ -1,7 +1,7 @@
 //! The queue in front of the writer: grouping, isolation, dropped futures, crashes, a full disk, two daemons.
 
 use super::*;
-use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
+use gateway_core::delivery::{DeliveryState, LiveMove, LivePart, Reason, ReasonCode};
 use gateway_core::event::{Lane, Seq};
 use gateway_core::time::Mono;
 use gateway_daemon::platform::CommitMoment;
@@ -408,5 +408,30 @@ fn a_long_statement_is_cut_off_and_many_short_ones_are_not() {
         let cut_off = store.events_after(Seq(0), 6_000).await.unwrap_err();
         assert!(cut_off.0.contains("interrupted"), "{cut_off}");
         assert_eq!(store.events_after(Seq(0), 100).await.unwrap().len(), 100);
+    });
+}
+
+#[test]
+fn a_version_without_live_parts_may_pass_the_split() {
+    run(async {
+        // Where that version has left the one cursor, and what is to be read afterwards.
+        for (reached, expected) in [(2, (2, true)), (3, (3, true)), (4, (5, false)), (6, (6, false))] {
+            let place = Place::new();
+            let store = place.open().await;
+            store.configure(&[(mqtt(), everything())]).await.unwrap();
+            let events: Vec<_> = (1..=6).map(|number| (number, bare())).collect();
+            store.commit(place.entry(b"x", &events, true)).await.unwrap();
+            let live = LivePart { split: Seq(3), cursor: Seq(5), ordinal: 5 };
+            let record = Record { live: Some(LiveMove::At(live)), ..Record::default() };
+            store.record(&mqtt(), record).await.unwrap();
+            store.close().await.unwrap();
+            let raw = rusqlite::Connection::open(place.path()).unwrap();
+            raw.execute("UPDATE destinations SET cursor = ?1, ordinal = ?1", [reached]).unwrap();
+            drop(raw);
+            let store = place.open().await;
+            let backlog = store.backlog(&mqtt()).await.unwrap();
+            assert_eq!((backlog.cursor.0, backlog.live.is_some()), expected);
+            assert_eq!(backlog.ordinal, backlog.cursor.0.unsigned_abs());
+        }
     });
 }

@@ -87,8 +87,12 @@ impl Post {
         self.number("x-gateway-attempt")
     }
 
-    pub fn ordinal(&self) -> u32 {
-        self.number("x-gateway-ordinal")
+    /// Of its events, in their order.
+    pub fn ordinals(&self) -> Vec<u32> {
+        match self.headers.get("x-gateway-ordinals") {
+            Some(list) => list.split(',').filter_map(|number| number.parse().ok()).collect(),
+            None => vec![self.number("x-gateway-ordinal")],
+        }
     }
 
     fn number(&self, name: &str) -> u32 {

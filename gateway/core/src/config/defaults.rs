@@ -11,6 +11,8 @@ pub const DIALECT: &str = "cloudevents";
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 /// `webhooks[].concurrency`
 pub const CONCURRENCY: usize = 4;
+/// `webhooks[].backfill_per_second_max`
+pub const BACKFILL_PER_SECOND: u32 = 20;
 
 impl Default for Gateway {
     fn default() -> Self {
@@ -83,7 +85,7 @@ impl Webhook {
             concurrency: CONCURRENCY,
             batch: 1,
             order: Order::default(),
-            backfill_per_second_max: None,
+            backfill_per_second_max: Some(BACKFILL_PER_SECOND),
             paused: false,
             headers: Vec::new(),
             proxy: None,

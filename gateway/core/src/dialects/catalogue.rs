@@ -311,6 +311,13 @@ mod tests {
     }
 
     #[test]
+    fn a_name_can_stand_in_a_topic() {
+        for entry in crate::dialects::DIALECTS.iter().flat_map(|dialect| dialect.catalogue()) {
+            assert!(!entry.event.is_empty() && !entry.event.contains(['/', '+', '#', '\0']), "{}", entry.event);
+        }
+    }
+
+    #[test]
     fn every_fault_is_told_with_its_place_and_without_its_value() {
         assert_eq!(paths(json!({"id": 7, "at": null, "parts": [{"name": "a"}]})), [""; 0]);
         let bad =

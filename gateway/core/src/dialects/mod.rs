@@ -30,7 +30,7 @@ pub use test_v0::run_so_far;
 
 use crate::delivery::{Outcome, RetrySchedule};
 use crate::event::{AnalyzerId, Event, EventId, EventKind, EventName, Id, Seq};
-use crate::time::{Now, Timestamp};
+use crate::time::{ClockQuality, Now, Timestamp};
 use std::time::Duration;
 
 /// Every dialect there is. A new one is one file here and one line in this list.
@@ -204,6 +204,8 @@ pub struct Attempt<'a> {
     pub number: u32,
     /// The dense count of events at this destination, from 1; of the first event of the batch.
     pub ordinal: u64,
+    /// Of a batch: those of all its events, in their order.
+    pub ordinals: &'a [u64],
     /// Whether a person has sent it again.
     pub redriven: bool,
     /// Whether it is sent later than newer events, out of a backlog.
@@ -304,14 +306,17 @@ impl RenderError {
     }
 }
 
-/// `Retry-After` (RFC 9110 section 10.2.3): seconds, or an HTTP date from which `now` is subtracted.
+/// `Retry-After` (RFC 9110 section 10.2.3): seconds, or an HTTP date, from which the answer's own `Date` is subtracted. An answer
+/// without one is measured by our clock, if that is set.
 pub fn retry_after(response: &Response, now: Now) -> Option<Duration> {
     let value = response.header("retry-after")?.trim();
     if let Ok(seconds) = value.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = jiff::fmt::rfc2822::parse(value).ok()?;
-    let wait_ms = date.timestamp().as_millisecond().saturating_sub(now.wall.0);
+    let millisecond = |date: &str| Some(jiff::fmt::rfc2822::parse(date.trim()).ok()?.timestamp().as_millisecond());
+    let ours = (now.quality != ClockQuality::Unset).then_some(now.wall.0);
+    let answered_at = response.header("date").and_then(millisecond).or(ours)?;
+    let wait_ms = millisecond(value)?.saturating_sub(answered_at);
     Some(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0)))
 }
 
@@ -407,6 +412,10 @@ fn gateway_headers(event: &Event, attempt: &Attempt<'_>) -> Vec<(String, String)
         ("x-gateway-ordinal".to_owned(), attempt.ordinal.to_string()),
         ("x-gateway-attempt".to_owned(), attempt.number.to_string()),
     ];
+    if attempt.ordinals.len() > 1 {
+        let ordinals: Vec<String> = attempt.ordinals.iter().map(u64::to_string).collect();
+        headers.push(("x-gateway-ordinals".to_owned(), ordinals.join(",")));
+    }
     if attempt.redriven {
         headers.push(("x-gateway-redriven".to_owned(), "true".to_owned()));
     }

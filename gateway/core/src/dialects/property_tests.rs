@@ -124,6 +124,7 @@ pub(super) fn attempt<'a>(endpoint: &'a Endpoint, secrets: &'a [Secret], history
         signed_at: Timestamp(0),
         number: 1,
         ordinal: 1,
+        ordinals: &[],
         redriven: false,
         historical: false,
         history,

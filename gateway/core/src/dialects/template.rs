@@ -148,6 +148,7 @@ fn check(text: &str) -> Result<(), TemplateError> {
         signed_at: Timestamp(0),
         number: 1,
         ordinal: 1,
+        ordinals: &[],
         redriven: false,
         historical: false,
         history: &[],

@@ -101,6 +101,18 @@ mod tests {
     }
 
     #[test]
+    fn a_date_is_measured_by_the_answers_own_clock() {
+        let asked = |date: Option<&str>| {
+            let headers = [("retry-after", Some("Wed, 21 Oct 2015 07:28:00 GMT")), ("date", date)];
+            let headers = headers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
+            let response = Response { status: 503, headers: headers.collect(), body: Vec::new() };
+            crate::dialects::retry_after(&response, Now::default())
+        };
+        assert_eq!(asked(Some("Wed, 21 Oct 2015 07:26:00 GMT")), Some(Duration::from_secs(120)));
+        assert_eq!(asked(None), None, "our clock is not set");
+    }
+
+    #[test]
     fn a_redirect_names_the_host_only() {
         let detail = |location| match answer(308, Some(("location", location))) {
             Outcome::Held { reason } => reason.detail,

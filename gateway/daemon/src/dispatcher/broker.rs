@@ -252,7 +252,7 @@ impl BrokerWorker {
             payload.insert_str(1, r#""redriven":true,"#);
         }
         Message {
-            topic: self.topic(&format!("analyzers/{}/events/{}", event.analyzer, event.kind.name)),
+            topic: self.topic(&format!("analyzers/{}/events/{}", event.analyzer, event.kind.word())),
             payload: payload.into_bytes(),
             retain: false,
         }

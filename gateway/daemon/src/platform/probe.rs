@@ -165,6 +165,7 @@ fn request(webhook: &Webhook, gateway: &str, id: Id, now: Now) -> Result<(&'stat
         signed_at: now.wall,
         number: 1,
         ordinal: 0,
+        ordinals: &[],
         redriven: false,
         historical: false,
         history: &[],

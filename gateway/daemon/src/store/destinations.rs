@@ -216,6 +216,20 @@ pub(super) fn position(connection: &Connection, destination: &DestinationId) -> 
     found.ok_or_else(|| StoreError::refused(format!("destination {} is not known to the store", destination.0)))
 }
 
+/// A version before `live_parts` takes the cursor past the split: what both it and the live part have come past is done or has
+/// a row, so the parts are one, up to the further of the two cursors.
+pub(super) fn join_passed_parts(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.execute_batch(
+        "BEGIN IMMEDIATE;
+         UPDATE destinations SET cursor = max(destinations.cursor, live.cursor),
+                                 ordinal = max(destinations.ordinal, live.ordinal)
+         FROM live_parts AS live WHERE live.destination = id AND destinations.cursor > split;
+         DELETE FROM live_parts
+         WHERE split < (SELECT destinations.cursor FROM destinations WHERE id = live_parts.destination);
+         COMMIT;",
+    )
+}
+
 /// How far a destination has come, and its undone rows.
 pub(super) fn backlog(
     connection: &Connection,

@@ -3,7 +3,7 @@
 use super::connect::{prepared, read_only};
 use super::error::{StoreError, cannot_open, is_damage};
 use super::files::beside;
-use super::{migrate, salvage};
+use super::{destinations, migrate, salvage};
 use crate::platform::Clock;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::{Connection, OptionalExtension};
@@ -89,6 +89,7 @@ fn try_writer(path: &Path) -> Result<Connection, Trouble> {
         }
     }
     migrate::migrate(&connection)?;
+    destinations::join_passed_parts(&connection)?;
     connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('clean', 0)", [])?;
     Ok(connection)
 }

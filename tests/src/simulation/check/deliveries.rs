@@ -31,6 +31,11 @@ pub(super) fn check(outcome: &Outcome, database: &Database, faults: &mut Faults)
             if events.first().is_none_or(|(first, _)| first != post.event()) {
                 faults.add("one id", format!("{id}: a request of {} events names {}", events.len(), post.event()));
             }
+            let ordinals = post.ordinals();
+            if ordinals.len() != events.len() {
+                let what = format!("{id}: {} events came with the ordinals {ordinals:?}", events.len());
+                faults.add("ordinals", what);
+            }
             for (place, (event, body)) in events.into_iter().enumerate() {
                 // Alone or in a batch, an event is the same JSON.
                 let body = match serde_json::from_slice::<Value>(&body) {
@@ -40,7 +45,7 @@ pub(super) fn check(outcome: &Outcome, database: &Database, faults: &mut Faults)
                 heard.push(Heard {
                     event,
                     body: Cow::Owned(body),
-                    ordinal: (place == 0).then(|| i64::from(post.ordinal())),
+                    ordinal: ordinals.get(place).copied().map(i64::from),
                     accepted: post.answer.accepts(),
                 });
             }

@@ -55,7 +55,8 @@ fn webhook(group: &Group<'_>, around: &Surroundings<'_>, taken: &mut BTreeMap<St
         timeout: group.get("timeout").and_then(|field| field.duration(timeouts)).unwrap_or(defaults::TIMEOUT),
         concurrency: group.number("concurrency", defaults::CONCURRENCY),
         order: group.choice("order", &orders, Order::default()),
-        backfill_per_second_max: Some(group.number("backfill_per_second_max", 0)).filter(|bound| *bound > 0),
+        backfill_per_second_max: Some(group.number("backfill_per_second_max", defaults::BACKFILL_PER_SECOND))
+            .filter(|bound| *bound > 0),
         paused: group.flag("paused"),
         headers,
         proxy: group.get("proxy").and_then(|field| address::proxy(&field)),

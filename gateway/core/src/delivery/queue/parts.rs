@@ -240,8 +240,8 @@ impl Queue {
     /// Makes one of the two parts, if everything of the backlog is done or has a row.
     fn merge(&mut self, changes: &mut Changes) {
         let Some(Live { split, part: live }) = self.live else { return };
-        let ahead = self.undone.range((Excluded(self.back.cursor), Included(split))).next();
-        if ahead.is_some() || (self.back.looked < split && !planted(Mutant::BacklogForgotten)) {
+        let ahead = self.undone.range(..=split).next_back().is_some_and(|(last, _)| *last > self.back.cursor);
+        if ahead || (self.back.looked < split && !planted(Mutant::BacklogForgotten)) {
             return;
         }
         // The mark of those that still wait outlives the split.

@@ -46,8 +46,8 @@ pub(super) struct Ended {
 pub(super) struct Learned {
     /// The receiver's wall clock less our monotonic one, in ms: it stays true when our wall clock jumps.
     receiver_ms: Option<i64>,
-    /// It has refused a key or a signature.
-    has_refused: bool,
+    /// It has refused a signature made for our time, and none since that was made for its own.
+    refuses_our_time: bool,
     /// The secret that it has accepted last, in dialects that carry one only, and whether there is a newer one.
     accepted: Option<(Secret, bool)>,
 }
@@ -58,12 +58,12 @@ impl Learned {
         self.accepted.as_ref().is_some_and(|(_, older)| *older)
     }
 
-    /// The receiver's clock as far as it is known and matters: our own is trusted if a time source keeps it and nobody has
-    /// refused a signature.
+    /// The receiver's clock as far as it is known and matters: our own is trusted if a time source keeps it and it has
+    /// not been refused.
     fn signed_at(&self, now: Now) -> Timestamp {
         let Some(receiver_ms) = self.receiver_ms else { return now.wall };
         let theirs = Timestamp(receiver_ms.saturating_add(mono_ms(now)));
-        let trusted = now.quality == ClockQuality::Synchronized && !self.has_refused;
+        let trusted = now.quality == ClockQuality::Synchronized && !self.refuses_our_time;
         if !trusted && theirs.0.abs_diff(now.wall.0) > SKEW_MS_MIN.unsigned_abs() { theirs } else { now.wall }
     }
 
@@ -126,7 +126,7 @@ impl Sender {
         loop {
             tried += 1;
             let now = self.clock.now();
-            let signed_at = learned.signed_at(now);
+            let (signing_at, signed_at) = (now.wall, learned.signed_at(now));
             let key = keys.first().cloned().unwrap_or_default();
             let sending = match self.render(starts, batch, history, &key, signed_at, now) {
                 Ok(request) => self.http.send(&self.webhook, request),
@@ -139,8 +139,9 @@ impl Sender {
                 Err(error) => return (without_answer(error, now), None),
             };
             learned.read_clock(&response, now);
-            if matches!(response.status, 401 | 403) {
-                learned.has_refused = true;
+            let refused = matches!(response.status, 401 | 403);
+            if refused {
+                learned.refuses_our_time = true;
                 let other_clock = learned.signed_at(now).0.abs_diff(signed_at.0) > SKEW_MS_MIN.unsigned_abs();
                 if tried < TRIES_MAX && other_clock {
                     continue;
@@ -149,6 +150,10 @@ impl Sender {
                     keys.remove(0);
                     continue;
                 }
+            }
+            // Its own time was no better, or ours was taken: the next request may carry ours again.
+            if refused || signed_at == signing_at {
+                learned.refuses_our_time = false;
             }
             let outcome = self.dialect.judge(batch, &response, &self.webhook.endpoint, now);
             if outcome == Outcome::Delivered && self.dialect.takes_one_secret() {
@@ -179,6 +184,7 @@ impl Sender {
         now: Now,
     ) -> Result<gateway_core::dialects::Request, Outcome> {
         let first = starts.first().expect("a request has an event");
+        let ordinals: Vec<u64> = starts.iter().map(|start| start.ordinal).collect();
         let attempt = Attempt {
             gateway: &self.gateway,
             endpoint: &self.webhook.endpoint,
@@ -187,6 +193,7 @@ impl Sender {
             signed_at,
             number: first.attempt,
             ordinal: first.ordinal,
+            ordinals: &ordinals,
             redriven: first.redriven,
             historical: first.historical,
             history,
