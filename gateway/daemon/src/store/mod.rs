@@ -42,6 +42,7 @@ pub mod patch;
 mod read_store;
 mod redrive;
 mod registrations;
+mod requests;
 mod retention;
 mod salvage;
 mod tokens;
@@ -54,6 +55,7 @@ pub use events::{GATEWAY, unsendable};
 pub use head::HeadWatch;
 pub use read_store::{Counts, DestinationCounts, ReadStore};
 pub use redrive::RedriveWatch;
+pub use requests::Cause;
 pub use types::{
     AttemptNote, AuditEntry, Backlog, Committed, DeadLetter, Delivery, DestinationId, Erased, Filter, LiveMove,
     LivePart, Missing, NewEntry, Page, PostedFilter, Record, Row, Selection, StoredToken, Subject,
