@@ -62,7 +62,7 @@ pub use types::{
 };
 
 use crate::platform::{Clock, Disk};
-use gateway_core::event::{AnalyzerId, Event, EventId, Seq, TestId};
+use gateway_core::event::{AnalyzerId, Event, EventId, EventName, Seq, TestId};
 use gateway_core::session::RunningTest;
 use gateway_core::time::Now;
 use rusqlite::Connection;
@@ -92,6 +92,8 @@ struct Shared {
     readers: Mutex<Vec<open::Reader>>,
     head: head::Head,
     redrives: redrive::Redrives,
+    /// Counts the writes that may have changed a registration.
+    registered: head::Head,
     /// A read has failed: an orderly stop is then not marked clean, so that the next start checks the file.
     suspect: Arc<AtomicBool>,
     /// How often a person's data was erased since the start.
@@ -122,6 +124,7 @@ impl Store {
                 readers: Mutex::default(),
                 head: head::Head::new(head),
                 redrives: redrive::Redrives::default(),
+                registered: head::Head::new(Seq(0)),
                 suspect: Arc::default(),
                 erasures: AtomicU64::new(0),
                 unwiped: AtomicBool::new(false),
@@ -146,7 +149,12 @@ impl Store {
     pub async fn commit(&self, entry: NewEntry) -> Result<Committed, StoreError> {
         let boot = self.shared.clock.boot();
         let linger = self.shared.queue.linger_for(&entry.analyzer, entry.at.mono);
-        self.shared.write(linger, move |writer| events::commit(writer, &entry, boot)).await
+        let may_register = entry.events.iter().any(|(_, kind)| kind.name == EventName::TestFinished);
+        let committed = self.shared.write(linger, move |writer| events::commit(writer, &entry, boot)).await?;
+        if may_register {
+            self.shared.registered.step();
+        }
+        Ok(committed)
     }
 
     /// Gives up the analyzer's unfinished message without reading it, for when [`Store::unfinished`] cannot: its captures are

@@ -4,12 +4,12 @@
 //! or a scanned sample and what follows from them. Each event's id is derived from its cause, so that a repeat of the cause
 //! stores nothing twice.
 
-use super::Store;
 use super::done::STEP_ROWS_MAX;
 use super::error::StoreError;
 use super::events::{self, Origin};
 use super::hand::Writer;
 use super::requests::{self, Cause, Known};
+use super::{HeadWatch, Store};
 use gateway_core::event::{
     AnalyzerId, Event, EventId, EventKind, EventName, Id, Personal, RegistrationFact, Seq, Test,
 };
@@ -17,6 +17,7 @@ use gateway_core::registration::{Amendment, Finished, NewRegistration, Refused, 
 use gateway_core::time::{Now, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Finished tests of one registration that are looked at to tell a repetition.
@@ -36,7 +37,9 @@ impl Store {
     ) -> Result<Result<Registration, Refused>, StoreError> {
         let (boot, cause) = (self.shared.clock.boot(), cause.into());
         let work = move |writer: &mut Writer| register(&Telling::new(&writer.connection, at, boot, cause), new.clone());
-        self.shared.write(Duration::ZERO, work).await
+        let done = self.shared.write(Duration::ZERO, work).await?;
+        self.shared.registered.step();
+        Ok(done)
     }
 
     /// Changes a registration; what follows is of the same transaction. `cause` as for [`Store::register`].
@@ -113,13 +116,26 @@ impl Store {
         .await
     }
 
-    /// Registrations behind that number that are complete and to which the laboratory has given no id, at most `limit`.
-    pub async fn awaiting_lab_id(&self, after: i64, limit: usize) -> Result<Vec<Registration>, StoreError> {
+    /// The numbers of registrations that are complete and to which the laboratory has given no id, the lowest first, at most
+    /// `limit`. Only the index is read.
+    pub async fn awaiting_lab_id(&self, limit: usize) -> Result<BTreeSet<i64>, StoreError> {
         self.read(move |connection| {
-            let sql = "SELECT body FROM registrations WHERE awaits_lab_id = 1 AND number > ?1 ORDER BY number LIMIT ?2";
-            many(connection, sql, params![after, i64::try_from(limit).unwrap_or(i64::MAX)])
+            let sql = "SELECT number FROM registrations WHERE awaits_lab_id = 1 ORDER BY number LIMIT ?1";
+            let mut select = connection.prepare_cached(sql)?;
+            let numbers = select.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| row.get(0))?;
+            Ok(numbers.collect::<Result<_, _>>()?)
         })
         .await
+    }
+
+    /// The registration of that number.
+    pub async fn registration_numbered(&self, number: i64) -> Result<Option<Registration>, StoreError> {
+        self.read(move |connection| by_number(connection, number)).await
+    }
+
+    /// Moves on when a registration may have changed. What it counts is nobody's place in the log.
+    pub fn registered(&self) -> HeadWatch {
+        self.shared.registered.watch()
     }
 
     async fn change(
@@ -148,7 +164,9 @@ impl Store {
             requests::note(telling.connection, cause, registration.number)?;
             Ok(Ok(registration))
         };
-        self.shared.write(Duration::ZERO, work).await
+        let done = self.shared.write(Duration::ZERO, work).await?;
+        self.shared.registered.step();
+        Ok(done)
     }
 }
 
