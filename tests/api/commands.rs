@@ -74,6 +74,29 @@ async fn a_person_looks_after_a_running_gateway() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_is_gone_can_be_forgotten() {
+    let bench = Bench::start("webhooks:\n  - { id: lims, url: 'http://127.0.0.1:9/', dialect: cloudevents }\n").await;
+    bench.post("post", "/api/registrations", json!({})).await.expect(201);
+    let home = &bench.home;
+    say(home, &["destinations", "list"]).await.told(&["DESTINATION", "webhook:lims", "mqtt"]);
+    for kept in ["lims", "mqtt"] {
+        say(home, &["destinations", "drop", kept]).await.failed(1, "in the settings");
+    }
+    bench.ask("operate", "DELETE", "/api/destinations/lims", None).await.problem(403);
+    let Bench { home, gateway, .. } = bench;
+    gateway.stop().await;
+    home.configure("");
+    let gateway = home.start_ready().await;
+    home.eventually("the socket", || home.state_dir().join("control.sock").exists().then_some(())).await;
+    say(&home, &["destinations", "list"]).await.told(&["webhook:lims", "removed"]);
+    say(&home, &["destinations", "drop", "lims"]).await.told(&["forgotten"]);
+    say(&home, &["destinations", "drop", "lims"]).await.failed(1, "no such destination");
+    let list = say(&home, &["destinations", "list", "--json"]).await.json();
+    assert!(!list.to_string().contains("lims"), "{list}");
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn the_same_while_no_gateway_runs() {
     let bench = Bench::start("").await;
     bench.post("post", "/api/registrations", json!({"id": "r-1", "sample_ids": ["TUBE-5"]})).await.expect(201);

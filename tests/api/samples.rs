@@ -65,8 +65,12 @@ async fn a_sample_on_its_whole_way() {
     bench.post("post", "/api/registrations/1234-5678/lab_id", json!({"lab_id": "123-456"})).await.expect(200);
     bench.post("post", "/api/registrations/1234-5678/lab_id", json!({"lab_id": "other"})).await.problem(409);
     bench.post("read", "/api/registrations/1234-5678/verify", json!({})).await.problem(403);
-    let verified = bench.post("operate", "/api/registrations/1234-5678/verify", json!({})).await.expect(200);
+    let verify =
+        async |by: &str| bench.post("operate", "/api/registrations/1234-5678/verify", json!({ "by": by })).await;
+    assert_eq!(verify("A. Name").await.problem(422).1, ["/by"]);
+    let verified = verify("staff-7").await.expect(200);
     assert!(verified["verified_at"].is_string());
+    assert_eq!(bench.get("/api/registrations/1234-5678").await.expect(200)["registration"]["verified_by"], "staff-7");
     let names = bench.names().await;
     for name in [
         "REGISTRATION_CREATED",
@@ -143,6 +147,42 @@ async fn registrations_are_changed_and_listed() {
     bench.get("/api/test_registration/none/lab_results/").await.problem(404);
     bench.get("/api/tests/none").await.problem(404);
     bench.get("/api/results/1").await.problem(404);
+    bench.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_is_good_for_one_request() {
+    let bench = Bench::start("").await;
+    let ask = async |method: &str, path: &str, body: Value| {
+        let headers =
+            [("authorization", "Bearer operate"), ("content-type", "application/json"), ("idempotency-key", "k")];
+        bench.raw(method, &format!("/api/registrations{path}"), &headers, body.to_string().as_bytes()).await
+    };
+    let tube = |id: &str| json!({"sample_ids": [id]});
+    let first = ask("POST", "", tube("T-1")).await.expect(201);
+    assert_eq!(ask("POST", "", tube("T-1")).await.expect(201), first);
+    let (detail, _) = ask("POST", "", tube("T-2")).await.problem(422);
+    assert!(detail.contains("Idempotency-Key") && !detail.contains("T-2"), "{detail}");
+    assert_eq!(bench.get("/api/registrations").await.expect(200)["registrations"].as_array().map(Vec::len), Some(1));
+
+    let one = format!("/{}", first["id"].as_str().expect("an id"));
+    let second = bench.post("post", "/api/registrations", json!({"id": "other"})).await.expect(201);
+    let lab_id = |id: &str| json!({"lab_id": id});
+    ask("POST", &format!("{one}/lab_id"), lab_id("L-1")).await.expect(200);
+    ask("POST", &format!("{one}/lab_id"), lab_id("L-2")).await.problem(422);
+    let of_other = ask("POST", "/other/lab_id", lab_id("L-2")).await.expect(200);
+    assert_eq!((&of_other["id"], &of_other["lab_id"]), (&second["id"], &json!("L-2")));
+
+    // What no event follows from is known again too.
+    ask("PATCH", &one, tube("T-3")).await.expect(200);
+    bench.ask("post", "PATCH", &format!("/api/registrations{one}"), Some(tube("T-4"))).await.expect(200);
+    ask("PATCH", &one, tube("T-3")).await.expect(200);
+    let now = bench.get(&format!("/api/registrations{one}")).await.expect(200);
+    assert_eq!(now["registration"]["sample_ids"], json!(["T-4"]), "a late repeat undoes nothing");
+
+    bench.post("administer", "/api/erasures", json!({"sample_id": "T-4"})).await.expect(200);
+    let (detail, _) = ask("PATCH", &one, tube("T-9")).await.problem(409);
+    assert!(detail.contains("erased"), "no hash of what was asked stays: {detail}");
     bench.gateway.stop().await;
 }
 

@@ -48,9 +48,9 @@ fn from_label_to_verified_result() {
         let amendment = Amendment::from_json(&json!({ "patient": { "family_name": "Invented" } })).unwrap();
         let changed = store.amend(&made.id, amendment, place.now(), id(2)).await.unwrap().unwrap();
         assert!(changed.completed_at.is_some());
-        assert_eq!(store.awaiting_lab_id(0, 10).await.unwrap(), [changed]);
+        assert_eq!(store.awaiting_lab_id(10).await.unwrap(), [changed.number].into());
         store.assign_lab_id(&made.id, "123-456", place.now(), id(3)).await.unwrap().unwrap();
-        assert!(store.awaiting_lab_id(0, 10).await.unwrap().is_empty());
+        assert!(store.awaiting_lab_id(10).await.unwrap().is_empty());
         store.sample_received(&made.id, Timestamp(5), place.now(), id(4)).await.unwrap().unwrap();
         let refused = store.verify(&made.id, "desk", place.now(), id(5)).await.unwrap();
         assert_eq!(refused, Err(Refused::NoResults));

@@ -166,7 +166,7 @@ impl App {
         for webhook in &config.webhooks {
             let settings =
                 Settings::Webhook(Box::new(webhook.clone()), config.gateway.id.clone(), config.limits.ahead_events_max);
-            wanted.insert(webhook_destination(webhook).0, settings);
+            wanted.insert(DestinationId::webhook(&webhook.id).0, settings);
         }
         let analyzers = config.analyzers.iter().map(|analyzer| analyzer.id.clone()).collect();
         let broker = Settings::Broker(config.mqtt.clone(), config.gateway.id.clone(), analyzers);
@@ -224,7 +224,7 @@ impl App {
                     tracing::warn!(destination = %webhook.id, "no secret is set: the receiver cannot tell who sends");
                 }
                 let (webhook, gateway, ahead_events_max) = (*webhook.clone(), gateway.clone(), *ahead_events_max);
-                let destination = webhook_destination(&webhook);
+                let destination = DestinationId::webhook(&webhook.id);
                 let worker = WebhookWorker {
                     destination,
                     webhook,
@@ -410,17 +410,12 @@ where
     }
 }
 
-/// How a webhook is called in the store.
-pub fn webhook_destination(webhook: &Webhook) -> DestinationId {
-    DestinationId(format!("webhook:{}", webhook.id))
-}
-
 /// Every destination of these settings and what it gets: what it asked for, of what its dialect can say.
 fn destinations(config: &Config) -> Vec<(DestinationId, Filter)> {
     let mut list = vec![(DestinationId(MQTT.to_owned()), Filter::default())];
     for webhook in &config.webhooks {
         let Some(dialect) = dialect(&webhook.dialect) else { continue };
-        list.push((webhook_destination(webhook), filter(webhook, dialect)));
+        list.push((DestinationId::webhook(&webhook.id), filter(webhook, dialect)));
     }
     list
 }

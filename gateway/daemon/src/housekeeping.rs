@@ -3,11 +3,10 @@
 //!
 //! Invariant: events are counted into the manifests before a sweep may take them.
 
-use crate::app::webhook_destination;
 use crate::dispatcher::Shown;
 use crate::platform::Platform;
 use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
-use crate::store::{Store, StoreError};
+use crate::store::{DestinationId, Store, StoreError};
 use gateway_core::config::{Limits, Retention, Webhook};
 use gateway_core::dialects::dialect;
 use gateway_core::event::{Event, EventId, Id};
@@ -126,5 +125,5 @@ pub async fn count_manifests(store: &Store, webhook: &Webhook, now: Now) -> Resu
     let Some(dialect) = dialect(&webhook.dialect) else { return Ok(()) };
     let endpoint = webhook.endpoint.clone();
     let has_form = move |event: &Event| dialect.has_form(event, &endpoint);
-    store.count_manifests(&webhook_destination(webhook), now, has_form).await
+    store.count_manifests(&DestinationId::webhook(&webhook.id), now, has_form).await
 }

@@ -1,13 +1,13 @@
 //! Asks the laboratory for its own id of each complete registration, and asks again until it gives one.
 //!
-//! Who still waits is read from the store, so a restart forgets only how often was asked. Nothing waits for this: a laboratory
-//! that does not answer costs a line of the log and one of the status. Invariant: the request holds the registration's id and
-//! nothing else.
+//! Who still waits is read from the store, when a registration has changed or one is due again; a restart forgets only how
+//! often was asked. Nothing waits for this: a laboratory that does not answer costs a line of the log and one of the status.
+//! Invariant: the request holds the registration's id and nothing else.
 
 use crate::board::Board;
 use crate::platform::{Platform, SendError};
 use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use gateway_core::config::{Registrations, Webhook};
 use gateway_core::delivery::{Jitter, RetrySchedule};
 use gateway_core::dialects::{HttpRequest, Request, Response};
@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Registrations read at once.
+/// Registrations that are asked for the first time in one round.
 const PAGE_MAX: usize = 100;
 /// Registrations whose attempts are remembered; those behind them are asked for once these have their ids.
 const REMEMBERED_MAX: usize = 10_000;
@@ -49,29 +49,32 @@ impl Registrar {
         };
         let schedule = RetrySchedule::standard();
         let mut asked: BTreeMap<i64, Asked> = BTreeMap::new();
-        let mut head = self.store.head();
+        let mut registered = self.store.registered();
         loop {
-            head.borrow_and_update();
-            match self.waiting(asked.len()).await {
+            registered.borrow_and_update();
+            let limit = (asked.len() + PAGE_MAX).min(REMEMBERED_MAX);
+            // There may be more of them than were looked at, or nothing could be read.
+            let mut is_short = true;
+            match self.store.awaiting_lab_id(limit).await {
                 Ok(waiting) => {
-                    asked.retain(|number, _| waiting.iter().any(|registration| registration.number == *number));
-                    for registration in &waiting {
+                    is_short = waiting.len() == limit && limit < REMEMBERED_MAX;
+                    asked.retain(|number, _| waiting.contains(number));
+                    for number in &waiting {
                         let now = self.platform.clock.now();
                         self.pulse.beat(now.mono);
-                        if stop.is_asked() || asked.get(&registration.number).is_some_and(|asked| asked.due > now.mono)
-                        {
+                        if stop.is_asked() || asked.get(number).is_some_and(|asked| asked.due > now.mono) {
                             continue;
                         }
                         let trouble = tokio::select! {
                             biased;
                             () = stop.asked() => return,
-                            asked = self.ask(&webhook, registration) => asked.err(),
+                            asked = self.ask(&webhook, *number) => asked.err(),
                         };
-                        let known = asked.entry(registration.number).or_insert(Asked { times: 0, due: now.mono });
+                        let known = asked.entry(*number).or_insert(Asked { times: 0, due: now.mono });
                         known.times = known.times.saturating_add(1);
                         known.due = self.platform.clock.now().mono.after(self.delay(&schedule, known.times));
                         if let Some(reason) = &trouble {
-                            tracing::warn!(registration = registration.number, attempt = known.times, %reason, "no lab id");
+                            tracing::warn!(registration = number, attempt = known.times, %reason, "no lab id");
                         }
                         self.tell(trouble);
                     }
@@ -81,13 +84,19 @@ impl Registrar {
                 }
                 Err(error) => tracing::error!(%error, "registrations cannot be read"),
             }
-            let now = self.platform.clock.now().mono;
-            self.pulse.beat(now);
-            tokio::select! {
-                biased;
-                () = stop.asked() => return,
-                () = head.changed() => {}
-                () = self.platform.clock.sleep_until(now.after(Duration::from_secs(BEAT_SECONDS))) => {}
+            loop {
+                let now = self.platform.clock.now().mono;
+                self.pulse.beat(now);
+                tokio::select! {
+                    biased;
+                    () = stop.asked() => return,
+                    () = registered.changed() => break,
+                    () = self.platform.clock.sleep_until(now.after(Duration::from_secs(BEAT_SECONDS))) => {}
+                }
+                let now = self.platform.clock.now().mono;
+                if is_short || asked.values().any(|asked| asked.due <= now) {
+                    break;
+                }
             }
         }
     }
@@ -98,12 +107,6 @@ impl Registrar {
             webhook.headers.push(("authorization".to_owned(), format!("Bearer {}", token.expose())));
         }
         Some(webhook)
-    }
-
-    /// Who waits, oldest first: those that were asked for, and a page more.
-    async fn waiting(&self, asked: usize) -> Result<Vec<Registration>, StoreError> {
-        let limit = (asked + PAGE_MAX).min(REMEMBERED_MAX);
-        self.store.awaiting_lab_id(0, limit).await
     }
 
     /// After the last delay of the table it stays at that one: nobody else would ask.
@@ -119,7 +122,9 @@ impl Registrar {
     }
 
     /// Asks once. The reason of a failure quotes nothing of the answer.
-    async fn ask(&self, webhook: &Webhook, registration: &Registration) -> Result<(), String> {
+    async fn ask(&self, webhook: &Webhook, number: i64) -> Result<(), String> {
+        let found = self.store.registration_numbered(number).await.map_err(|error| error.to_string())?;
+        let Some(registration) = found.filter(Registration::awaits_lab_id) else { return Ok(()) };
         let body = json!({ "testregistration_id": registration.id }).to_string().into_bytes();
         let headers = vec![
             ("content-type".to_owned(), "application/json".to_owned()),

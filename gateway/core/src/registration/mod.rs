@@ -154,7 +154,7 @@ pub struct Registration {
     /// When a person verified those results; gone again when newer ones come.
     #[schemars(with = "Option<String>")]
     pub verified_at: Option<Timestamp>,
-    /// The client by which they did.
+    /// Who that was: the id that the client gave for the person, else the client's own.
     pub verified_by: Option<String>,
     /// The id of the registration whose sample is tested again here.
     pub retest_of: Option<String>,
@@ -177,6 +177,8 @@ pub enum Refused {
     OtherLabId,
     #[error("there are no results that could be verified")]
     NoResults,
+    #[error("this Idempotency-Key was used for another request: draw a new key for each request")]
+    OtherRequest,
 }
 
 impl Registration {

@@ -1,12 +1,12 @@
 //! Proof that an endpoint has everything: manifests, and sending again exactly what it lacks.
 
 use super::auth::Client;
-use super::deliveries::{Going, NAMED_MAX, Redriven, of_webhook, read_ids, redriven};
+use super::deliveries::{Going, NAMED_MAX, Redriven, read_ids, redriven};
 use super::extract::{Json, Path, Query};
 use super::problem::Problem;
 use super::table::Route;
 use super::{Api, axum_json};
-use crate::store::Missing;
+use crate::store::{DestinationId, Missing};
 use axum::extract::State;
 use axum::http::Method;
 use axum::response::Response;
@@ -63,7 +63,7 @@ async fn manifests(
     if query.since.as_ref().is_some_and(|day| day.len() != 10 || day.parse::<jiff::civil::Date>().is_err()) {
         return Err(Problem::bad_request("since must be a day such as 2026-11-21"));
     }
-    let (now, destination) = (api.platform.clock.now(), of_webhook(&webhook.id));
+    let (now, destination) = (api.platform.clock.now(), DestinationId::webhook(&webhook.id));
     if let Some(dialect) = dialect(&webhook.dialect) {
         let endpoint = webhook.endpoint.clone();
         let has_form = move |event: &Event| dialect.has_form(event, &endpoint);
@@ -108,7 +108,7 @@ async fn reconcile(
     if let Some(index) = asked.missing.iter().position(|(from, to)| from > to) {
         return Err(Problem::fault(&format!("/missing/{index}"), "the first ordinal is behind the last"));
     }
-    let destination = of_webhook(&webhook.id);
+    let destination = DestinationId::webhook(&webhook.id);
     let missing = Missing { ordinals: asked.missing, ids: read_ids(&asked.ids)? };
     let events = api.store.resend(&destination, &missing, asked.dry_run).await?;
     if !asked.dry_run {

@@ -8,9 +8,9 @@ use super::{Api, axum_json};
 use crate::platform::probe;
 use crate::store::{AttemptNote, DeadLetter, DestinationId, Page, Selection};
 use axum::extract::State;
-use axum::http::Method;
-use axum::response::Response;
-use axum::routing::{get, post};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
 use gateway_core::config::{Scope, Webhook};
 use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
 use gateway_core::event::{Id, Seq};
@@ -29,6 +29,11 @@ pub fn routes() -> Vec<Route> {
     let about = ("destinations", "Every broker and endpoint: how far it has come, and what stands in its way");
     let destinations =
         Route::new(Method::GET, "/api/destinations", read, about, get(destinations)).answer::<Destinations>(200, "All");
+    let about = ("drop_destination", "Forget a destination that is no longer in the settings, with its backlog");
+    let administer = Some(Scope::Administer);
+    let forget = Route::new(Method::DELETE, "/api/destinations/{id}", administer, about, delete(forget))
+        .empty(204, "It is forgotten; what waited for it will not be sent")
+        .problems(&[409]);
     let about = ("dead", "Deliveries that are given up until somebody sends them again");
     let dead = Route::new(Method::GET, "/api/dead", read, about, get(dead))
         .query::<DeadQuery>()
@@ -44,7 +49,7 @@ pub fn routes() -> Vec<Route> {
         ("test_webhook", "Try an endpoint out, hop by hop, with an event that no receiver can take for a result");
     let test = Route::new(Method::POST, "/api/webhooks/{id}/test", operate, about, post(test))
         .answer::<probe::Report>(200, "Each hop; `ok` says whether all were good");
-    vec![destinations, dead, letter, redrive, test]
+    vec![destinations, forget, dead, letter, redrive, test]
 }
 
 /// Why something was not delivered.
@@ -92,7 +97,8 @@ async fn destinations(State(api): State<Arc<Api>>) -> Result<Response, Problem> 
     let counts = api.store.counts().await?;
     let destination = |counted: crate::store::DestinationCounts| {
         let reason = api.board.destination_trouble(&counted.id.0);
-        let paused = api.config.webhooks.iter().any(|hook| hook.paused && of_webhook(&hook.id) == counted.id);
+        let paused =
+            api.config.webhooks.iter().any(|hook| hook.paused && DestinationId::webhook(&hook.id) == counted.id);
         let state = match (counted.configured, paused, &reason) {
             (false, _, _) => "removed",
             (_, true, _) => "paused",
@@ -113,8 +119,18 @@ async fn destinations(State(api): State<Arc<Api>>) -> Result<Response, Problem> 
     Ok(axum_json(&Destinations { destinations: counts.destinations.into_iter().map(destination).collect() }))
 }
 
-pub fn of_webhook(id: &str) -> DestinationId {
-    DestinationId(format!("webhook:{id}"))
+/// Only of one that nobody sends to any more: a worker holds the others.
+async fn forget(State(api): State<Arc<Api>>, client: Client, Path(named): Path<String>) -> Result<Response, Problem> {
+    let unknown = || Problem::unknown("destination");
+    let id = api.destination(&named).await?.ok_or_else(unknown)?;
+    if id.endpoint().is_none_or(|id| api.config.webhooks.iter().any(|hook| hook.id == id)) {
+        return Err(Problem::conflict("it is in the settings: take it out there first, or pause it"));
+    }
+    if !api.store.drop_destination(&id).await? {
+        return Err(unknown());
+    }
+    api.audit(&client.id, "drop", &format!("destination/{}", id.0), "ok").await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Which dead letters.
@@ -227,7 +243,7 @@ impl Api {
     /// The destination of this name: `mqtt`, `webhook:lims`, or the endpoint's id alone.
     async fn destination(&self, named: &str) -> Result<Option<DestinationId>, Problem> {
         let known = self.store.destinations().await?;
-        let fits = |id: &DestinationId| id.0 == named || *id == of_webhook(named);
+        let fits = |id: &DestinationId| id.0 == named || *id == DestinationId::webhook(named);
         Ok(known.into_iter().map(|(id, _)| id).find(fits))
     }
 

@@ -8,13 +8,13 @@ use super::problem::Problem;
 use super::results::ResultView;
 use super::table::Route;
 use super::{Api, axum_json, unless_known, with_json};
-use crate::store::StoreError;
+use crate::store::{Cause, StoreError};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, patch, post};
 use gateway_core::config::Scope;
-use gateway_core::registration::{Amendment, NewRegistration, Refused, Registration, is_lab_id};
+use gateway_core::registration::{Amendment, NewRegistration, Refused, Registration, is_lab_id, is_registration_id};
 use gateway_core::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,8 @@ use std::sync::Arc;
 const PAGE: u16 = 100;
 const PAGE_MAX: u16 = 500;
 const IF_NONE_MATCH: &str = "The ETag of an earlier answer: 304 if nothing has changed";
-const SAME: &str = "A request with the same key is the same request: it is done once";
+const SAME: &str =
+    "A request with the same key is the same request: it is done once. Another body with that key is refused";
 
 pub fn routes() -> Vec<Route> {
     let (read, tell, operate) = (Some(Scope::Read), Some(Scope::Post), Some(Scope::Operate));
@@ -67,7 +68,7 @@ pub fn routes() -> Vec<Route> {
     let about = ("assign_lab_id", "The laboratory's own id for it is known");
     let lab_id = changed("/api/registrations/{id}/lab_id", tell, about, post(lab_id)).body::<LabId>();
     let about = ("verify", "A person has verified its newest results");
-    let verified = changed("/api/registrations/{id}/verify", operate, about, post(verify));
+    let verified = changed("/api/registrations/{id}/verify", operate, about, post(verify)).body::<Verification>();
     vec![
         list,
         add,
@@ -154,6 +155,16 @@ impl Api {
         }
     }
 
+    /// What is asked, so that a repeat is known: by the operation with the registration it is about, the client and its key.
+    fn asked(&self, what: &str, client: &Client, headers: &HeaderMap, body: &impl Serialize) -> Result<Cause, Problem> {
+        let id = self.cause(what, client, headers)?;
+        if !headers.contains_key("idempotency-key") {
+            return Ok(id.into());
+        }
+        let body = serde_json::to_vec(body).expect("requests have only string keys");
+        Ok(Cause::repeatable(id, &body))
+    }
+
     /// What a change came to, in the audit log and for the caller.
     async fn changed(
         &self,
@@ -164,6 +175,7 @@ impl Api {
     ) -> Result<Registration, Problem> {
         let done = done?.map_err(|refused| match refused {
             Refused::Unknown => Problem::unknown("registration"),
+            Refused::OtherRequest => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, refused.to_string()),
             _ => Problem::conflict(refused.to_string()),
         });
         match &done {
@@ -223,8 +235,8 @@ async fn add(
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Result<Response, Problem> {
-    let cause = api.cause("registration", &client, &headers)?;
     let new = NewRegistration::from_json(&body).map_err(Problem::faults)?;
+    let cause = api.asked("registration", &client, &headers, &new)?;
     let named = new.id.clone().unwrap_or_default();
     let done = api.store.register(new, api.platform.clock.now(), cause).await;
     let registration = api.changed(&client, "register", &named, done).await?;
@@ -243,8 +255,8 @@ async fn amend(
     Path(id): Path<String>,
     Json(body): Json<Value>,
 ) -> Result<Response, Problem> {
-    let cause = api.cause("amendment", &client, &headers)?;
     let amendment = Amendment::from_json(&body).map_err(Problem::faults)?;
+    let cause = api.asked(&format!("amendment {id}"), &client, &headers, &amendment)?;
     let done = api.store.amend(&id, amendment, api.platform.clock.now(), cause).await;
     Ok(axum_json(&api.brief(&api.changed(&client, "amend", &id, done).await?)))
 }
@@ -280,7 +292,7 @@ async fn lab_results(
 }
 
 /// When a sample came in.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SampleReceived {
     /// RFC 3339 with an offset; absent: now.
@@ -295,7 +307,7 @@ async fn sample_received(
     Path(id): Path<String>,
     Json(body): Json<SampleReceived>,
 ) -> Result<Response, Problem> {
-    let cause = api.cause("sample_received", &client, &headers)?;
+    let cause = api.asked(&format!("sample_received {id}"), &client, &headers, &body)?;
     let now = api.platform.clock.now();
     let received_at = match body.sample_received_at {
         Some(text) => {
@@ -311,7 +323,7 @@ async fn sample_received(
 }
 
 /// The laboratory's id.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LabId {
     #[schemars(length(min = 1, max = 64))]
@@ -325,7 +337,7 @@ async fn lab_id(
     Path(id): Path<String>,
     Json(body): Json<LabId>,
 ) -> Result<Response, Problem> {
-    let cause = api.cause("lab_id", &client, &headers)?;
+    let cause = api.asked(&format!("lab_id {id}"), &client, &headers, &body)?;
     if !is_lab_id(&body.lab_id) {
         return Err(Problem::fault("/lab_id", "must be one line, not empty, at most 64 characters"));
     }
@@ -333,13 +345,28 @@ async fn lab_id(
     Ok(axum_json(&api.brief(&api.changed(&client, "lab_id", &id, done).await?)))
 }
 
+/// Who has verified.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Verification {
+    /// The id by which the clinic knows the person, not a name; absent: the client's own id.
+    #[serde(default)]
+    #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"))]
+    by: Option<String>,
+}
+
 async fn verify(
     State(api): State<Arc<Api>>,
     client: Client,
     headers: HeaderMap,
     Path(id): Path<String>,
+    Json(body): Json<Verification>,
 ) -> Result<Response, Problem> {
-    let cause = api.cause("verify", &client, &headers)?;
-    let done = api.store.verify(&id, &client.id, api.platform.clock.now(), cause).await;
+    let Verification { by } = &body;
+    if by.as_ref().is_some_and(|by| !is_registration_id(by)) {
+        return Err(Problem::fault("/by", "must be an id of a person: letters, digits, `.`, `_` and `-`, at most 64"));
+    }
+    let cause = api.asked(&format!("verify {id}"), &client, &headers, &body)?;
+    let done = api.store.verify(&id, by.as_ref().unwrap_or(&client.id), api.platform.clock.now(), cause).await;
     Ok(axum_json(&api.brief(&api.changed(&client, "verify", &id, done).await?)))
 }

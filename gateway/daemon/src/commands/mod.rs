@@ -5,6 +5,7 @@ pub mod check;
 pub mod dead;
 pub mod decode;
 pub mod demo;
+pub mod destinations;
 pub mod devices;
 pub mod erase;
 pub mod events;
@@ -50,6 +51,8 @@ enum Command {
     Decode(decode::Args),
     /// List the serial ports, as YAML ready to paste into the settings
     Devices(devices::Args),
+    /// How far each broker and endpoint has come; forget one that is no longer in the settings
+    Destinations(destinations::Args),
     /// What was given up, why, and what to do about it
     Dead(dead::Args),
     /// Send dead events again, under their own ids and marked
@@ -84,6 +87,7 @@ impl Cli {
             Command::Schema(args) => schema::run(args, &mut out, &mut err),
             Command::Decode(args) => decode::run(args, &mut out, &mut err),
             Command::Devices(args) => devices::run(args, &mut out, &mut err),
+            Command::Destinations(args) => destinations::run(args, &mut out, &mut err),
             Command::Dead(args) => dead::run(args, &mut out, &mut err),
             Command::Redrive(args) => redrive::run(args, &mut out, &mut err),
             Command::Events(args) => events::run(args, &mut out, &mut err),

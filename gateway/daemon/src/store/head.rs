@@ -34,6 +34,12 @@ impl Head {
         }
     }
 
+    /// Moves it forward by one, where it only counts.
+    pub(super) fn step(&self) {
+        self.0.seq.fetch_add(1, Ordering::AcqRel);
+        self.0.moved.notify_waiters();
+    }
+
     pub(super) fn watch(&self) -> HeadWatch {
         let seen = Seq(self.0.seq.load(Ordering::Acquire));
         HeadWatch { shared: Arc::clone(&self.0), seen }

@@ -246,7 +246,7 @@ fn next_day(day: &str) -> Option<String> {
 }
 
 fn list(connection: &Connection, destination: &DestinationId, since: &str) -> Result<Vec<Manifest>, StoreError> {
-    let webhook = destination.0.strip_prefix("webhook:").unwrap_or(&destination.0);
+    let webhook = destination.endpoint().unwrap_or(&destination.0);
     let mut chain: Chain = connection
         .prepare_cached("SELECT hash FROM manifests WHERE destination = ?1 AND day < ?2 ORDER BY day DESC LIMIT 1")?
         .query_row(params![destination.0, since], |row| row.get(0))

@@ -43,6 +43,7 @@ pub mod patch;
 mod read_store;
 mod redrive;
 mod registrations;
+mod requests;
 mod retention;
 mod salvage;
 mod tokens;
@@ -56,13 +57,14 @@ pub use events::{GATEWAY, unsendable};
 pub use head::HeadWatch;
 pub use read_store::{Counts, DestinationCounts, ReadStore};
 pub use redrive::RedriveWatch;
+pub use requests::Cause;
 pub use types::{
     AttemptNote, AuditEntry, Backlog, Committed, DeadLetter, Delivery, DestinationId, Erased, Filter, LiveMove,
     LivePart, Missing, NewEntry, Page, PostedFilter, Record, Row, Selection, StoredToken, Subject,
 };
 
 use crate::platform::{Clock, Disk};
-use gateway_core::event::{AnalyzerId, Event, EventId, Seq, TestId};
+use gateway_core::event::{AnalyzerId, Event, EventId, EventName, Seq, TestId};
 use gateway_core::session::RunningTest;
 use gateway_core::time::Now;
 use rusqlite::Connection;
@@ -92,6 +94,8 @@ struct Shared {
     readers: Mutex<Vec<open::Reader>>,
     head: head::Head,
     redrives: redrive::Redrives,
+    /// Counts the writes that may have changed a registration.
+    registered: head::Head,
     /// A read has failed: an orderly stop is then not marked clean, so that the next start checks the file.
     suspect: Arc<AtomicBool>,
     /// How often a person's data was erased since the start.
@@ -124,6 +128,7 @@ impl Store {
                 readers: Mutex::default(),
                 head: head::Head::new(head),
                 redrives: redrive::Redrives::default(),
+                registered: head::Head::new(Seq(0)),
                 suspect: Arc::default(),
                 erasures: AtomicU64::new(0),
                 erasing: Default::default(),
@@ -150,7 +155,12 @@ impl Store {
     pub async fn commit(&self, entry: NewEntry) -> Result<Committed, StoreError> {
         let boot = self.shared.clock.boot();
         let linger = self.shared.queue.linger_for(&entry.analyzer, entry.at.mono);
-        self.shared.write(linger, move |writer| events::commit(writer, &entry, boot)).await
+        let may_register = entry.events.iter().any(|(_, kind)| kind.name == EventName::TestFinished);
+        let committed = self.shared.write(linger, move |writer| events::commit(writer, &entry, boot)).await?;
+        if may_register {
+            self.shared.registered.step();
+        }
+        Ok(committed)
     }
 
     /// Gives up the analyzer's unfinished message without reading it, for when [`Store::unfinished`] cannot: its captures are

@@ -4,11 +4,12 @@
 //! or a scanned sample and what follows from them. Each event's id is derived from its cause, so that a repeat of the cause
 //! stores nothing twice.
 
-use super::Store;
 use super::done::STEP_ROWS_MAX;
 use super::error::StoreError;
 use super::events::{self, Origin};
 use super::hand::Writer;
+use super::requests::{self, Cause, Known};
+use super::{HeadWatch, Store};
 use gateway_core::event::{
     AnalyzerId, Event, EventId, EventKind, EventName, Id, Personal, RegistrationFact, Seq, Test,
 };
@@ -16,6 +17,7 @@ use gateway_core::registration::{Amendment, Finished, NewRegistration, Refused, 
 use gateway_core::time::{Now, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Finished tests of one registration that are looked at to tell a repetition.
@@ -25,17 +27,19 @@ const TURNS_MAX: u32 = 1_000;
 
 impl Store {
     /// Makes a registration; `REGISTRATION_CREATED`, and `REGISTRATION_COMPLETED` if it has patient details, are of the same
-    /// transaction. `cause` is drawn by the caller, or derived where a repeat has to be known again (`Idempotency-Key`): asked
-    /// a second time with the same one, it answers with the registration as it is now and does nothing.
+    /// transaction. Asked a second time by the same `cause` (`Idempotency-Key`), it answers with the registration as it is now
+    /// and does nothing; the same id with another body is [`Refused::OtherRequest`].
     pub async fn register(
         &self,
         new: NewRegistration,
         at: Now,
-        cause: Id,
+        cause: impl Into<Cause>,
     ) -> Result<Result<Registration, Refused>, StoreError> {
-        let boot = self.shared.clock.boot();
+        let (boot, cause) = (self.shared.clock.boot(), cause.into());
         let work = move |writer: &mut Writer| register(&Telling::new(&writer.connection, at, boot, cause), new.clone());
-        self.shared.write(Duration::ZERO, work).await
+        let done = self.shared.write(Duration::ZERO, work).await?;
+        self.shared.registered.step();
+        Ok(done)
     }
 
     /// Changes a registration; what follows is of the same transaction. `cause` as for [`Store::register`].
@@ -44,7 +48,7 @@ impl Store {
         id: &str,
         amendment: Amendment,
         at: Now,
-        cause: Id,
+        cause: impl Into<Cause>,
     ) -> Result<Result<Registration, Refused>, StoreError> {
         self.change(id, at, cause, move |registration| registration.amend(amendment.clone(), at.wall)).await
     }
@@ -55,7 +59,7 @@ impl Store {
         id: &str,
         received_at: Timestamp,
         at: Now,
-        cause: Id,
+        cause: impl Into<Cause>,
     ) -> Result<Result<Registration, Refused>, StoreError> {
         let change = move |registration: &mut Registration| registration.receive_sample(None, received_at).map(one);
         self.change(id, at, cause, change).await
@@ -67,7 +71,7 @@ impl Store {
         id: &str,
         lab_id: &str,
         at: Now,
-        cause: Id,
+        cause: impl Into<Cause>,
     ) -> Result<Result<Registration, Refused>, StoreError> {
         let lab_id = lab_id.to_owned();
         self.change(id, at, cause, move |registration| registration.assign_lab_id(&lab_id).map(one)).await
@@ -79,7 +83,7 @@ impl Store {
         id: &str,
         by: &str,
         at: Now,
-        cause: Id,
+        cause: impl Into<Cause>,
     ) -> Result<Result<Registration, Refused>, StoreError> {
         let by = by.to_owned();
         self.change(id, at, cause, move |registration| registration.verify(&by, at.wall).map(one)).await
@@ -112,27 +116,40 @@ impl Store {
         .await
     }
 
-    /// Registrations behind that number that are complete and to which the laboratory has given no id, at most `limit`.
-    pub async fn awaiting_lab_id(&self, after: i64, limit: usize) -> Result<Vec<Registration>, StoreError> {
+    /// The numbers of registrations that are complete and to which the laboratory has given no id, the lowest first, at most
+    /// `limit`. Only the index is read.
+    pub async fn awaiting_lab_id(&self, limit: usize) -> Result<BTreeSet<i64>, StoreError> {
         self.read(move |connection| {
-            let sql = "SELECT body FROM registrations WHERE awaits_lab_id = 1 AND number > ?1 ORDER BY number LIMIT ?2";
-            many(connection, sql, params![after, i64::try_from(limit).unwrap_or(i64::MAX)])
+            let sql = "SELECT number FROM registrations WHERE awaits_lab_id = 1 ORDER BY number LIMIT ?1";
+            let mut select = connection.prepare_cached(sql)?;
+            let numbers = select.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| row.get(0))?;
+            Ok(numbers.collect::<Result<_, _>>()?)
         })
         .await
+    }
+
+    /// The registration of that number.
+    pub async fn registration_numbered(&self, number: i64) -> Result<Option<Registration>, StoreError> {
+        self.read(move |connection| by_number(connection, number)).await
+    }
+
+    /// Moves on when a registration may have changed. What it counts is nobody's place in the log.
+    pub fn registered(&self) -> HeadWatch {
+        self.shared.registered.watch()
     }
 
     async fn change(
         &self,
         id: &str,
         at: Now,
-        cause: Id,
+        cause: impl Into<Cause>,
         change: impl Fn(&mut Registration) -> Result<Vec<EventKind>, Refused> + Send + 'static,
     ) -> Result<Result<Registration, Refused>, StoreError> {
-        let (id, boot) = (id.to_owned(), self.shared.clock.boot());
+        let (id, boot, cause) = (id.to_owned(), self.shared.clock.boot(), cause.into());
         let work = move |writer: &mut Writer| {
             let telling = Telling::new(&writer.connection, at, boot, cause);
             if let Some(known) = telling.repeated()? {
-                return Ok(Ok(known));
+                return Ok(known);
             }
             let Some(mut registration) = by_id(telling.connection, &id)? else { return Ok(Err(Refused::Unknown)) };
             let before = registration.clone();
@@ -144,9 +161,12 @@ impl Store {
                 save(telling.connection, &registration)?;
                 telling.tell(&registration, events)?;
             }
+            requests::note(telling.connection, cause, registration.number)?;
             Ok(Ok(registration))
         };
-        self.shared.write(Duration::ZERO, work).await
+        let done = self.shared.write(Duration::ZERO, work).await?;
+        self.shared.registered.step();
+        Ok(done)
     }
 }
 
@@ -159,19 +179,19 @@ struct Telling<'a> {
     connection: &'a Connection,
     at: Now,
     boot: Id,
-    cause: Id,
+    cause: Cause,
     /// How many events have followed so far.
     told: Cell<u64>,
 }
 
 impl<'a> Telling<'a> {
-    fn new(connection: &'a Connection, at: Now, boot: Id, cause: Id) -> Telling<'a> {
+    fn new(connection: &'a Connection, at: Now, boot: Id, cause: Cause) -> Telling<'a> {
         Telling { connection, at, boot, cause, told: Cell::new(0) }
     }
 
     /// The id of the event that follows as number `told`, from 0.
     fn id_of(&self, told: u64) -> EventId {
-        Id::derived(&[b"follows", &self.cause.0, &told.to_be_bytes()])
+        Id::derived(&[b"follows", &self.cause.id.0, &told.to_be_bytes()])
     }
 
     /// Appends what follows. An event that is known is a repeat.
@@ -187,19 +207,24 @@ impl<'a> Telling<'a> {
         Ok(())
     }
 
-    /// The registration that the same cause has changed before.
-    fn repeated(&self) -> Result<Option<Registration>, StoreError> {
+    /// The answer to a cause that has changed a registration before.
+    fn repeated(&self) -> Result<Option<Result<Registration, Refused>>, StoreError> {
+        match requests::known(self.connection, self.cause)? {
+            Known::Same(number) => return Ok(by_number(self.connection, number)?.map(Ok)),
+            Known::Other => return Ok(Some(Err(Refused::OtherRequest))),
+            Known::Nothing => {}
+        }
         let number: Option<Option<i64>> = self
             .connection
             .prepare_cached("SELECT registration FROM facts JOIN events USING (seq) WHERE events.id = ?1")?
             .query_row([self.id_of(0).0], |row| row.get(0))
             .optional()?;
-        number.flatten().map_or(Ok(None), |number| by_number(self.connection, number))
+        Ok(number.flatten().map_or(Ok(None), |number| by_number(self.connection, number))?.map(Ok))
     }
 
     /// An id that nobody has.
     fn free_id(&self) -> Result<String, StoreError> {
-        let salt = Id::derived(&[&self.cause.0, &self.told.get().to_be_bytes()]);
+        let salt = Id::derived(&[&self.cause.id.0, &self.told.get().to_be_bytes()]);
         for turn in 0..TURNS_MAX {
             let id = made_id(salt, turn);
             if !is_taken(self.connection, &id)? {
@@ -238,14 +263,16 @@ impl<'a> Telling<'a> {
 
 fn register(telling: &Telling<'_>, new: NewRegistration) -> Result<Result<Registration, Refused>, StoreError> {
     if let Some(known) = telling.repeated()? {
-        return Ok(Ok(known));
+        return Ok(known);
     }
     let id = match new.id.clone() {
         Some(id) if is_taken(telling.connection, &id)? => return Ok(Err(Refused::Taken)),
         Some(id) => id,
         None => telling.free_id()?,
     };
-    telling.make(id, new).map(Ok)
+    let made = telling.make(id, new)?;
+    requests::note(telling.connection, telling.cause, made.number)?;
+    Ok(Ok(made))
 }
 
 /// Stores one event, and with it whatever follows from it for the registration of its sample.
@@ -256,7 +283,7 @@ pub(super) fn store(
     origin: Origin,
     kind: &EventKind,
 ) -> Result<Seq, StoreError> {
-    let telling = Telling::new(connection, origin.at, origin.boot, id);
+    let telling = Telling::new(connection, origin.at, origin.boot, id.into());
     match (kind.name, &kind.test, &kind.registration) {
         (EventName::SampleScanned, _, Some(RegistrationFact { sample_id: Some(sample_id), .. })) => {
             scanned(&telling, sample_id, kind, |kind, number| {
@@ -380,6 +407,9 @@ pub(super) fn save(connection: &Connection, registration: &Registration) -> Resu
         .prepare_cached("INSERT OR IGNORE INTO registration_samples (sample_id, registration) VALUES (?1, ?2)")?;
     for sample_id in &registration.sample_ids {
         add.execute(params![sample_id.expose(), number])?;
+    }
+    if registration.erased_at.is_some() {
+        requests::forget(connection, number)?;
     }
     Ok(())
 }

@@ -57,6 +57,14 @@ CREATE TABLE registration_samples (
     PRIMARY KEY (sample_id, registration)
 ) STRICT, WITHOUT ROWID;
 
+-- Requests that may be repeated (`Idempotency-Key`) and what they changed, so that the same key with another body is refused.
+CREATE TABLE requests (
+    id           BLOB    PRIMARY KEY,        -- 16 bytes, from the operation, the client and its key
+    body         BLOB    NOT NULL,           -- SHA-256 of the id and what was asked
+    registration INTEGER NOT NULL REFERENCES registrations (number) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE INDEX requests_by_registration ON requests (registration);
+
 -- What each destination was sent, a row a day. The hash chains the days and the events.
 CREATE TABLE manifests (
     destination   TEXT    NOT NULL REFERENCES destinations (id) ON DELETE CASCADE,

@@ -11,6 +11,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DestinationId(pub String);
 
+const WEBHOOK: &str = "webhook:";
+
+impl DestinationId {
+    /// The endpoint of this id.
+    pub fn webhook(id: &str) -> DestinationId {
+        DestinationId(format!("{WEBHOOK}{id}"))
+    }
+
+    /// The endpoint's id, if it is one.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.0.strip_prefix(WEBHOOK)
+    }
+}
+
 /// Which events of the log a destination gets. Every part must admit an event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
