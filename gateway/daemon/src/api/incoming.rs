@@ -165,9 +165,10 @@ impl Api {
             received.repeated += 1;
         } else {
             let at = self.platform.clock.now();
-            let kinds: Vec<EventKind> = match accepted.kind.posted {
-                Some(_) => vec![accepted.kind.clone()],
-                None => {
+            let cumulative = dialect(&source.dialect).is_some_and(|dialect| dialect.is_cumulative());
+            let kinds: Vec<EventKind> = match cumulative {
+                false => vec![accepted.kind.clone().with_tests_of(&source.id)],
+                true => {
                     let running = self.store.running_test(&analyzer).await?;
                     take_new(accepted.kind.clone(), running.as_ref(), at)
                 }
