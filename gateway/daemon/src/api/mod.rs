@@ -57,11 +57,23 @@ pub struct Api {
     pub refusals: Refusals,
     /// Held while webhooks that came in are stored, one after the other.
     pub turn: tokio::sync::Mutex<()>,
+    /// Held while a page of the log is put together: whoever waits for the next event does so at the same time, and the page
+    /// may be large.
+    pub paging: tokio::sync::Mutex<()>,
 }
 
 impl Api {
     pub fn new(config: Config, platform: Platform, store: Store, board: Arc<Board>, stop: Stop) -> Arc<Api> {
-        Arc::new(Api { config, platform, store, board, stop, refusals: Refusals::default(), turn: Default::default() })
+        Arc::new(Api {
+            config,
+            platform,
+            store,
+            board,
+            stop,
+            refusals: Refusals::default(),
+            turn: Default::default(),
+            paging: Default::default(),
+        })
     }
 
     /// The router for requests that come in by this door.

@@ -6,13 +6,14 @@
 //!
 //! The log has no index of persons: it is read through, in pages, between which commits go on.
 
+use super::done::Done;
 use super::error::StoreError;
 use super::events::{self, Origin};
 use super::files::beside;
 use super::hand::Writer;
 use super::{AuditEntry, Erased, Store, Subject, audit, captures, registrations};
 use gateway_core::erasure::{DELETION_REQUEST, Person};
-use gateway_core::event::{AnalyzerId, EventId, EventKind, EventName, Id, Payload, Posted, TestId};
+use gateway_core::event::{AnalyzerId, EventId, EventKind, EventName, Id, Payload, Personal, Posted, Seq, TestId};
 use gateway_core::registration::Registration;
 use gateway_core::time::{Now, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -43,6 +44,7 @@ impl Store {
     pub async fn erase(&self, subject: Subject, at: Now, id: EventId, client: &str) -> Result<Erased, StoreError> {
         let word = word(&subject);
         let mut person = self.read(move |connection| gather(connection, &subject)).await?;
+        self.settle_samples(&mut person).await?;
         // Twice: tests found on the way have earlier events that say nothing of the person.
         let known = self.look_through(&person).await?;
         for found in known {
@@ -65,11 +67,16 @@ impl Store {
         let so_far = erased.clone();
         let work = move |writer: &mut Writer| {
             let ids = bury(&writer.connection, &whose, at.wall)?;
-            let done = Erased { registrations: ids, ..so_far.clone() };
+            // The person's own requests, once everybody has them.
+            let done = Done::load(&writer.connection)?;
+            let requests = forget_requests(writer, at.wall, |connection, seq, kind| {
+                Ok(whose.is_asked_for(kind) && done.is_heard(connection, seq, DELETION_REQUEST)?)
+            })?;
+            let done = Erased { registrations: ids, events: so_far.events + requests, ..so_far.clone() };
             say(&writer.connection, &done, &word, at, boot, id, &client)?;
-            Ok(done.registrations)
+            Ok((done.registrations, done.events))
         };
-        erased.registrations = self.shared.write(Duration::ZERO, work).await?;
+        (erased.registrations, erased.events) = self.shared.write(Duration::ZERO, work).await?;
         erased.wiped = self.wipe().await?;
         erased.set_aside = set_aside(&self.shared.path);
         Ok(erased)
@@ -78,6 +85,19 @@ impl Store {
     /// How often something was erased since the start: whoever keeps events in memory reads them again when this has changed.
     pub fn erasures(&self) -> u64 {
         self.shared.erasures.load(Ordering::Acquire)
+    }
+
+    /// Takes out the samples that tests of other patients have too: those tell nothing.
+    async fn settle_samples(&self, person: &mut Person) -> Result<(), StoreError> {
+        let (mut after, mut disputed) = (Some(0), BTreeSet::new());
+        while let Some(from) = after.filter(|_| person.samples != person.asked) {
+            let whose = person.clone();
+            let (found, next) = self.read(move |connection| disputed_samples(connection, &whose, from)).await?;
+            disputed.extend(found);
+            after = next;
+        }
+        person.samples.retain(|sample| !disputed.contains(sample));
+        Ok(())
     }
 
     async fn look_through(&self, person: &Person) -> Result<Vec<Found>, StoreError> {
@@ -136,19 +156,22 @@ fn gather(connection: &Connection, subject: &Subject) -> Result<Person, StoreErr
     let mut person = Person::default();
     match subject {
         Subject::Patient(id) => person.patients.extend([id.trim().to_owned()]),
-        Subject::Sample(id) => person.samples.extend([id.trim().to_owned()]),
+        Subject::Sample(id) => {
+            person.samples.extend([id.trim().to_owned()]);
+            person.asked.extend([id.trim().to_owned()]);
+        }
         Subject::User { id, email, phone } => {
             person.user = *id;
             person.contacts.extend(email.iter().chain(phone).map(|contact| contact.trim().to_lowercase()));
         }
         Subject::Registration(id) => {
             if let Some(registration) = registrations::by_id(connection, id)? {
-                learn(&mut person, subject, &registration);
+                learn(connection, &mut person, subject, &registration)?;
             }
         }
     }
     // Not an empty text: that would be everybody's.
-    for known in [&mut person.patients, &mut person.samples, &mut person.contacts] {
+    for known in [&mut person.patients, &mut person.samples, &mut person.asked, &mut person.contacts] {
         known.retain(|text| !text.is_empty());
     }
     // Retests lead from one to the next, in both directions.
@@ -167,8 +190,9 @@ fn gather(connection: &Connection, subject: &Subject) -> Result<Person, StoreErr
                 let theirs =
                     person.is_registered(registration) || first.as_ref().is_some_and(|first| known(first.number));
                 if theirs {
-                    learn(&mut person, subject, registration);
-                    first.iter().for_each(|first| learn(&mut person, subject, first));
+                    for registration in [registration].into_iter().chain(&first) {
+                        learn(connection, &mut person, subject, registration)?;
+                    }
                 }
             }
         }
@@ -178,12 +202,54 @@ fn gather(connection: &Connection, subject: &Subject) -> Result<Person, StoreErr
     }
 }
 
-/// A patient's and a user's other registrations are theirs too. Who asks for a sample or a registration means that one.
-fn learn(person: &mut Person, subject: &Subject, registration: &Registration) {
+/// A patient's and a user's other registrations are theirs too. Who asks for a sample or a registration means that one. Its
+/// samples lead further, but for one that a registration of another patient has too.
+fn learn(
+    connection: &Connection,
+    person: &mut Person,
+    subject: &Subject,
+    registration: &Registration,
+) -> Result<(), StoreError> {
     match subject {
         Subject::Patient(_) | Subject::User { .. } => person.learn_patient(registration),
         Subject::Sample(_) | Subject::Registration(_) => person.learn_registration(registration),
     }
+    for sample in registration.sample_ids.iter().map(Personal::expose) {
+        let sql = "SELECT body FROM registrations
+                   WHERE number IN (SELECT registration FROM registration_samples WHERE sample_id = ?1)";
+        let holders = registrations::many(connection, sql, [sample])?;
+        if !holders.iter().any(|holder| person.is_anothers(holder)) {
+            person.samples.insert(sample.to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// One page of the log: the samples of theirs that tests of other patients have, and where the next one begins.
+fn disputed_samples(
+    connection: &Connection,
+    person: &Person,
+    after: i64,
+) -> Result<(Vec<String>, Option<i64>), StoreError> {
+    let needles: Vec<String> = person.samples.iter().map(String::as_str).map(quoted).collect();
+    let mut select = connection.prepare_cached(
+        "SELECT seq, body, (SELECT registration FROM facts WHERE facts.seq = events.seq) FROM events
+         WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+    )?;
+    let mut rows = select.query(params![after, PAGE_EVENTS_MAX])?;
+    let (mut found, mut seen, mut last) = (Vec::new(), 0, after);
+    while let Some(row) = rows.next()? {
+        (seen, last) = (seen + 1, row.get(0)?);
+        let (body, registration): (String, Option<i64>) = (row.get(1)?, row.get(2)?);
+        let linked = registration.is_some_and(|number| person.registrations.contains(&number));
+        if linked || !needles.iter().any(|needle| body.contains(needle)) {
+            continue;
+        }
+        let Ok(kind) = serde_json::from_str::<EventKind>(&body) else { continue };
+        let tests = kind.test.iter().chain(&kind.partial);
+        found.extend(tests.flat_map(|test| person.disputed(test)).map(str::to_owned));
+    }
+    Ok((found, (seen == PAGE_EVENTS_MAX).then_some(last)))
 }
 
 /// An event that is about the person.
@@ -365,29 +431,37 @@ fn say(
     audit::add(connection, &entry)
 }
 
-/// Requests to erase somebody that everybody has heard are not needed any more: their payload, which says who it was, goes.
-/// `is_done` tells of an event whether it is delivered everywhere.
+/// Requests to erase somebody that everybody has heard are not needed any more: what says who it was goes, from the event, its
+/// bytes and the answers to it. `may_go` tells of an event whether it is such a one. Returns how many went.
 pub(super) fn forget_requests(
-    connection: &Connection,
+    writer: &mut Writer,
     at: Timestamp,
-    is_done: impl Fn(i64) -> Result<bool, StoreError>,
-) -> Result<(), StoreError> {
+    may_go: impl Fn(&Connection, Seq, &EventKind) -> Result<bool, StoreError>,
+) -> Result<u64, StoreError> {
+    let connection = &writer.connection;
     let mut select = connection.prepare_cached(
-        "SELECT events.seq, body FROM facts JOIN events USING (seq)
+        "SELECT events.seq, body, (SELECT message FROM captures WHERE captures.id = events.capture)
+         FROM facts JOIN events USING (seq)
          WHERE posted IS NOT NULL AND erased_at IS NULL AND name = ?1 ORDER BY events.seq LIMIT ?2",
     )?;
     let rows = select
-        .query_map(params![DELETION_REQUEST, PAGE_EVENTS_MAX], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<Vec<(i64, String)>, _>>()?;
-    for (seq, body) in rows {
+        .query_map(params![DELETION_REQUEST, PAGE_EVENTS_MAX], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<Vec<(i64, String, Option<i64>)>, _>>()?;
+    drop(select);
+    let (mut gone, mut messages) = (0, Vec::new());
+    for (seq, body, message) in rows {
         let Ok(mut kind) = serde_json::from_str::<EventKind>(&body) else { continue };
-        if !is_done(seq)? {
+        if !may_go(connection, Seq(seq), &kind)? {
             continue;
         }
         kind.posted = kind.posted.map(|posted| Posted { payload: Payload::default(), ..posted });
         rewrite(connection, seq, &kind, at)?;
+        connection.prepare_cached("UPDATE attempts SET answer = '' WHERE seq = ?1 AND answer <> ''")?.execute([seq])?;
+        messages.extend(message);
+        gone += 1;
     }
-    Ok(())
+    empty_messages(writer, &messages)?;
+    Ok(gone)
 }
 
 /// The names of damaged databases that were set aside beside this one.
