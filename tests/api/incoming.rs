@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 const SECTIONS: &str = "sources:
   - { id: pcr, dialect: test-v0, origins: ['https://pcr.example'] }
   - { id: booking, dialect: partner, secret: 'a-long-and-difficult-key' }
+  - { id: ward, dialect: cloudevents }
 ";
 
 fn run(samples: usize, state: &str, event: &str) -> Value {
@@ -132,5 +133,36 @@ async fn who_may_not_erase_is_not_obeyed_and_an_id_names_one_event() {
     assert_eq!(send(1).await.expect(200)["stored"], 1, "no probe: it looks like an event");
     assert_eq!(send(1).await.expect(200)["repeated"], 1);
     send(2).await.problem(409);
+    bench.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_events_of_another_gateway_stay_what_they_are_until_they_are_erased() {
+    let bench = Bench::start(SECTIONS).await;
+    let event = |number: u32, sample: &str| {
+        json!({"specversion": "1.0", "type": "analyzer-gateway.TEST_FINISHED", "id": format!("e-{number}"), "source": "/b/cbc",
+        "data": {"event": "TEST_FINISHED", "analyzer": "cbc", "new_key": 1, "device": {"model": "M", "sn": "7"}, "test": {
+            "id": format!("00000000-0000-4000-8000-00000000000{number}"), "state": "DONE", "sample_id": sample,
+            "instrument_sample_id": null, "patient_id": format!("PAT-{sample}"), "qc": false, "started_at": null,
+            "finished_at": "2026-01-02T03:04:05", "results": [{"code": "WBC", "name": "", "value": "5.50", "number": 5.5,
+            "unit": "10*3/uL", "reference": "", "flags": ["H"], "status": "F", "at": null, "at_text": "", "comments": []}]}}})
+    };
+    let batch = json!([event(1, "TUBE-4711"), event(2, "TUBE-0815")]).to_string();
+    let headers = [("content-type", "application/cloudevents-batch+json")];
+    let answer = bench.raw("POST", "/in/ward", &headers, batch.as_bytes()).await.expect(200);
+    assert_eq!(answer["stored"], 2);
+    let test = bench.events().await[0]["data"]["test"].clone();
+    assert_eq!((&test["sample_id"], &test["patient_id"]), (&json!("TUBE-4711"), &json!("PAT-TUBE-4711")));
+    assert_eq!((&test["finished_at"], &test["results"][0]["value"]), (&json!("2026-01-02T03:04:05"), &json!("5.50")));
+    bench.post("administer", "/api/erasures", json!({"patient_id": "PAT-TUBE-4711"})).await.expect(200);
+    let holds = |bytes: &[u8], word: &str| bytes.windows(word.len()).any(|window| window == word.as_bytes());
+    let files =
+        ["events.db", "events.db-wal"].map(|name| std::fs::read(bench.home.state_dir().join(name)).unwrap_or_default());
+    assert!(!files.iter().any(|file| holds(file, "TUBE-4711")), "neither in the event nor in a received body");
+    assert!(files.iter().any(|file| holds(file, "TUBE-0815")), "the other event of the batch is whole");
+    let empty = json!({"specversion": "1.0", "type": "analyzer-gateway.TEST_FINISHED", "id": "e-3", "source": "/b/cbc",
+                       "data": {"event": "TEST_FINISHED"}});
+    let headers = [("content-type", "application/cloudevents+json")];
+    bench.raw("POST", "/in/ward", &headers, empty.to_string().as_bytes()).await.problem(422);
     bench.gateway.stop().await;
 }

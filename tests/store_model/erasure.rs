@@ -207,7 +207,14 @@ fn a_user_is_found_by_id_mail_or_telephone_and_the_request_stays_until_everybody
         let store = place.open().await;
         let registration = history(&place, &store).await;
         let request = json!({ "userId": 12, "userEmail": MAIL, "userPhoneNumber": "+39000000000" });
-        store.commit(place.entry(b"", &[(30, posted("dataDeletionRequest", request.clone()))], true)).await.unwrap();
+        store
+            .commit(place.entry(
+                request.to_string().as_bytes(),
+                &[(30, posted("dataDeletionRequest", request.clone()))],
+                true,
+            ))
+            .await
+            .unwrap();
         let subject = Subject::User { id: None, email: Some(MAIL.to_uppercase()), phone: None };
         let erased = erase(&place, &store, subject).await;
         assert_eq!(erased.registrations, [registration]);
@@ -221,9 +228,27 @@ fn a_user_is_found_by_id_mail_or_telephone_and_the_request_stays_until_everybody
         assert_eq!(payload().await.expose(), &request, "it is not delivered yet");
         let head = store.head().borrow();
         let cursor = Some((head, head.0 as u64));
-        store.record(&mqtt(), Record { cursor, ..Record::default() }).await.unwrap();
+        let seq = event(&store, 30).await.seq;
+        let state = DeliveryState::Dead { attempts: 1, reason: Reason::new(ReasonCode::Refused, "422") };
+        let row = Row {
+            seq,
+            ordinal: seq.0 as u64,
+            lane: Lane("p:partner".into()),
+            state,
+            redriven: false,
+            historical: false,
+        };
+        store.record(&mqtt(), Record { rows: vec![row], cursor, ..Record::default() }).await.unwrap();
         store.sweep(&limits, &kept, place.now(), id(9_001), || true).await.unwrap();
         assert_eq!(payload().await, Payload::default());
+        assert!(!holds(&raw(&place), MAIL), "the bytes of the request are gone too, and the WAL is emptied");
+        // Heard everywhere already, a request goes with the next erasure of that person.
+        store.commit(place.entry(b"", &[(31, posted("dataDeletionRequest", request.clone()))], true)).await.unwrap();
+        let head = store.head().borrow();
+        let cursor = Some((head, head.0 as u64));
+        store.record(&mqtt(), Record { cursor, ..Record::default() }).await.unwrap();
+        let subject = Subject::User { id: None, email: None, phone: Some("+39000000000".into()) };
+        assert_eq!(store.erase(subject, place.now(), id(7_779), "desk").await.unwrap().events, 1);
         drop(store);
         let store = place.open().await;
         store.close().await.unwrap();
@@ -336,5 +361,35 @@ fn a_stored_request_is_obeyed_after_a_restart_and_one_that_nobody_confirmed_stay
         assert_eq!(payload(&store, 31).await.expose(), &others);
         let bytes = raw(&place);
         assert!([PATIENT, SAMPLE, NAME, MAIL].iter().all(|text| !holds(&bytes, text)));
+    });
+}
+
+#[test]
+fn a_shared_sample_id_never_leads_to_another_patients_data() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        for (number, (name, patient, samples)) in (1_u64..).zip([
+            ("CA", "PA", json!(["SH-1"])),
+            ("CB", "PB", json!(["SH-1", "SH-2"])),
+            ("CC", "PA", json!(["SH-3"])),
+        ]) {
+            let new = json!({ "id": name, "sample_ids": samples, "patient": { "id": patient } });
+            let new = NewRegistration::from_json(&new).unwrap();
+            store.register(new, place.now(), id(number)).await.unwrap().unwrap();
+        }
+        for (number, patient, sample) in [(10, Some("PB"), "SH-2"), (11, Some("PX"), "SH-3"), (12, Some("PA"), "SH-3")]
+        {
+            let kind = result(500 + number, patient, Some(sample));
+            store.commit(place.entry(b"", &[(number, kind)], true)).await.unwrap();
+        }
+        let erased = erase(&place, &store, Subject::Patient("PA".into())).await;
+        assert_eq!(erased.registrations, ["CA", "CC"]);
+        assert!(store.registration("CB").await.unwrap().unwrap().patient.is_some());
+        assert!(event(&store, 10).await.kind.test.unwrap().patient_id.is_some());
+        assert!(event(&store, 12).await.kind.test.unwrap().patient_id.is_none());
+        // Asked for by itself, the sample means whoever has it.
+        let erased = store.erase(Subject::Sample("SH-2".into()), place.now(), id(7_778), "desk").await.unwrap();
+        assert_eq!(erased.registrations, ["CB"]);
     });
 }

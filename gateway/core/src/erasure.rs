@@ -18,8 +18,13 @@ pub const DELETION_REQUEST: &str = "dataDeletionRequest";
 pub struct Person {
     /// Patient ids, as analyzers and registrations have them.
     pub patients: BTreeSet<String>,
-    /// Sample ids that are theirs wherever they stand.
+    /// Patient ids of their registrations: nobody else's, though the patient's other data may not be meant.
+    pub own: BTreeSet<String>,
+    /// Sample ids that are theirs wherever they stand: of their registrations, unless another patient's have them too, and
+    /// those asked for.
     pub samples: BTreeSet<String>,
+    /// Sample ids by which somebody asked for the erasure: whatever has one of them is meant, whosever it is.
+    pub asked: BTreeSet<String>,
     /// Sample ids that their tests had. Analyzers count samples from 1 again, so these are theirs only where no test is: in a
     /// query, a scan, a registration.
     pub samples_of_tests: BTreeSet<String>,
@@ -63,15 +68,24 @@ impl Person {
         let mut contacts = patient.into_iter().flat_map(|patient| patient.email.iter().chain(&patient.phone));
         self.registrations.contains(&registration.number)
             || id.is_some_and(|id| self.patients.contains(id.expose()))
-            || registration.sample_ids.iter().any(|id| self.samples.contains(id.expose()))
+            || registration.sample_ids.iter().any(|id| self.asked.contains(id.expose()))
+            || (!self.is_anothers(registration)
+                && registration.sample_ids.iter().any(|id| self.samples.contains(id.expose())))
             || (self.user.is_some() && registration.partner.user == self.user)
             || contacts.any(|contact| self.contacts.contains(&contact.expose().to_lowercase()))
     }
 
-    /// Takes in a registration of theirs, with its samples. Another registration of the same patient is not meant by that.
+    /// Whether a registration is not theirs and names a patient who is not them.
+    pub fn is_anothers(&self, registration: &Registration) -> bool {
+        let id = registration.patient.as_ref().and_then(|patient| patient.id.as_ref());
+        !self.registrations.contains(&registration.number) && self.is_another(id)
+    }
+
+    /// Takes in a registration of theirs, without its samples. Another registration of the same patient is not meant by that.
     pub fn learn_registration(&mut self, registration: &Registration) {
         self.registrations.insert(registration.number);
-        self.samples.extend(registration.sample_ids.iter().map(|id| id.expose().to_owned()));
+        let ids = registration.patient.iter().flat_map(|patient| &patient.id);
+        self.own.extend(ids.map(|id| id.expose().to_owned()));
         let words = registration.patient.iter().flat_map(|patient| patient.id.iter().chain(&patient.family_name));
         self.words.extend(words.map(|word| word.expose().to_owned()));
     }
@@ -118,10 +132,26 @@ impl Person {
     pub fn is_of(&self, test: &Test) -> bool {
         let has =
             |known: &BTreeSet<String>, id: &Option<Personal>| id.as_ref().is_some_and(|id| known.contains(id.expose()));
+        let has_sample = |known| has(known, &test.sample_id) || has(known, &test.instrument_sample_id);
         self.tests.contains(&test.id)
             || has(&self.patients, &test.patient_id)
-            || has(&self.samples, &test.sample_id)
-            || has(&self.samples, &test.instrument_sample_id)
+            || has_sample(&self.asked)
+            || (!self.is_another(test.patient_id.as_ref()) && has_sample(&self.samples))
+    }
+
+    /// The sample ids of theirs that a test of another patient has too.
+    pub fn disputed<'a>(&'a self, test: &'a Test) -> impl Iterator<Item = &'a str> {
+        let ids = test.sample_id.iter().chain(&test.instrument_sample_id).map(Personal::expose);
+        ids.filter(|id| {
+            self.is_another(test.patient_id.as_ref()) && self.samples.contains(*id) && !self.asked.contains(*id)
+        })
+    }
+
+    fn is_another(&self, patient: Option<&Personal>) -> bool {
+        patient.is_some_and(|id| {
+            let id = id.expose();
+            !id.trim().is_empty() && !self.patients.contains(id) && !self.own.contains(id)
+        })
     }
 
     fn has_sample(&self, id: &Personal) -> bool {

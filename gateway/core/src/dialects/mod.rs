@@ -98,6 +98,11 @@ pub trait Dialect: Sync {
         false
     }
 
+    /// Whether what is accepted holds all of its test's data so far, and no test's id: [`crate::run::take_new`] finds both.
+    fn is_cumulative(&self) -> bool {
+        false
+    }
+
     /// Checks a secret as it stands in the YAML; the sentence says what is wrong with it, without the secret.
     fn check_secret(&self, secret: Option<&str>) -> Result<(), String>;
 

@@ -175,6 +175,10 @@ impl Dialect for TestV0 {
         STATUSES.judge(response, endpoint, now)
     }
 
+    fn is_cumulative(&self) -> bool {
+        true
+    }
+
     fn receives(&self) -> bool {
         true
     }

@@ -310,6 +310,20 @@ impl EventKind {
         EventKind { posted: Some(posted), ..EventKind::bare(EventName::Posted) }
     }
 
+    /// The event with test ids of its own for each `source` it came in from: its tests stay one there, and none can be taken
+    /// for a test of somebody else.
+    pub fn with_tests_of(mut self, source: &str) -> EventKind {
+        let own = |id: &TestId| Id::derived(&[b"test-in", source.as_bytes(), &id.0]);
+        self.test.iter_mut().chain(&mut self.partial).for_each(|test| test.id = own(&test.id));
+        // A gap in a running test names it here.
+        if let Some(named) = self.details.as_mut().and_then(|details| details.get_mut("test"))
+            && let Some(id) = named.as_str().and_then(|text| text.parse().ok())
+        {
+            *named = own(&id).to_string().into();
+        }
+        self
+    }
+
     /// What it is called in filters, topics and the log: a posted event by its own name.
     pub fn word(&self) -> &str {
         self.posted.as_ref().map_or(self.name.as_str(), |posted| &posted.event)

@@ -124,6 +124,7 @@ async fn page(
     }
     let after = Seq(i64::from(page.after));
     api.wait_for_event(after, Duration::from_secs(page.wait.into())).await;
+    let _paging = api.paging.lock().await;
     let items = api.page(after, page.limit.into()).await?;
     if let (Some(first), Some(last)) = (items.first(), items.last()) {
         api.audit(&client.id, "read", &format!("events/{}-{}", first.seq, last.seq), "ok").await?;
@@ -159,8 +160,8 @@ impl Api {
             let slice = self.store.events_after(after, SLICE_EVENTS.min(limit - items.len())).await?;
             let Some(last) = slice.last() else { break };
             after = last.seq;
-            for event in &slice {
-                let item = Item::of(event);
+            for event in slice {
+                let item = Item::of(&event);
                 bytes += item.data.get().len();
                 items.push(item);
                 if bytes >= PAGE_BYTES_MAX {

@@ -20,6 +20,7 @@ use gateway_core::health::Fact;
 use gateway_core::run::take_new;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 
 /// Headers that a web page may send beside the usual ones: those of the dialects.
@@ -56,6 +57,16 @@ impl Api {
     fn source(&self, id: &str) -> Result<&Source, Problem> {
         self.config.sources.iter().find(|source| source.id == id).ok_or_else(|| Problem::unknown("source"))
     }
+}
+
+/// The bytes of each of the events in a body. What of a batch cannot be told apart is kept with none of them: erasing one
+/// event's person would leave them in another's bytes.
+fn parts(body: &[u8], events: usize) -> Vec<&[u8]> {
+    if events <= 1 {
+        return vec![body];
+    }
+    let parts = serde_json::from_slice::<Vec<&RawValue>>(body).unwrap_or_default();
+    if parts.len() == events { parts.iter().map(|part| part.get().as_bytes()).collect() } else { Vec::new() }
 }
 
 /// The web page that asks, if one does and may.
@@ -133,9 +144,11 @@ impl Api {
         let mut received = Received200 { stored: 0, repeated: 0 };
         // One after the other: what is new in cumulative data depends on what is stored.
         let _turn = self.turn.lock().await;
-        for one in accepted {
-            let erased = headers.get("x-gateway-erased").is_some();
-            if let Err(problem) = self.store_accepted(source, one, (body, erased), &mut received).await {
+        let parts = parts(body, accepted.len());
+        let erased = headers.get("x-gateway-erased").is_some();
+        for (index, one) in accepted.into_iter().enumerate() {
+            let bytes = parts.get(index).copied().unwrap_or_default();
+            if let Err(problem) = self.store_accepted(source, one, (bytes, erased), &mut received).await {
                 return Err(self.refuse(source, problem).await?);
             }
         }
@@ -192,9 +205,10 @@ impl Api {
             received.repeated += 1;
         } else {
             let at = self.platform.clock.now();
-            let kinds: Vec<EventKind> = match accepted.kind.posted {
-                Some(_) => vec![accepted.kind.clone()],
-                None => {
+            let cumulative = dialect(&source.dialect).is_some_and(|dialect| dialect.is_cumulative());
+            let kinds: Vec<EventKind> = match cumulative {
+                false => vec![accepted.kind.clone().with_tests_of(&source.id)],
+                true => {
                     let running = self.store.running_test(&analyzer).await?;
                     take_new(accepted.kind.clone(), running.as_ref(), at)
                 }

@@ -59,6 +59,9 @@ pub struct Api {
     pub noted: Refusals,
     /// Held while webhooks that came in are stored, one after the other.
     pub turn: tokio::sync::Mutex<()>,
+    /// Held while a page of the log is put together: whoever waits for the next event does so at the same time, and the page
+    /// may be large.
+    pub paging: tokio::sync::Mutex<()>,
 }
 
 impl Api {
@@ -72,6 +75,7 @@ impl Api {
             refusals: Refusals::default(),
             noted: Refusals::default(),
             turn: Default::default(),
+            paging: Default::default(),
         })
     }
 

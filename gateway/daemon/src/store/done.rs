@@ -81,14 +81,26 @@ impl Done {
         Ok(Done { destinations: all, tests: HashMap::new() })
     }
 
+    /// Whether nobody will hear the event any more: it is delivered or dead everywhere.
+    pub(super) fn is_heard(&self, connection: &Connection, seq: Seq, name: &str) -> Result<bool, StoreError> {
+        let mut waits = connection.prepare_cached("SELECT 1 FROM deliveries WHERE seq = ?1 AND state <> 'dead'")?;
+        Ok(self.has_passed(connection, seq, name)? && !waits.exists([seq.0])?)
+    }
+
     /// Whether the event is delivered everywhere: no destination has yet to come to it, and none has a row, not even a dead one.
     pub(super) fn is_done(&self, connection: &Connection, seq: Seq, name: &str) -> Result<bool, StoreError> {
+        let mut row = connection.prepare_cached("SELECT 1 FROM deliveries WHERE seq = ?1")?;
+        Ok(self.has_passed(connection, seq, name)? && !row.exists([seq.0])?)
+    }
+
+    /// Whether every destination to which the event belongs has come past it.
+    fn has_passed(&self, connection: &Connection, seq: Seq, name: &str) -> Result<bool, StoreError> {
         for (position, epochs) in &self.destinations {
             if !position.has_passed(seq) && epochs.may_admit(seq, name) && epochs.admit_stored(connection, seq)? {
                 return Ok(false);
             }
         }
-        Ok(!connection.prepare_cached("SELECT 1 FROM deliveries WHERE seq = ?1")?.exists([seq.0])?)
+        Ok(true)
     }
 
     /// The same for every event of a test.

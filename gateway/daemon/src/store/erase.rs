@@ -7,13 +7,14 @@
 //! The log has no index of persons: it is read through, in pages, between which commits go on.
 
 use super::asked::{self, Asked, Found, State};
+use super::done::Done;
 use super::error::StoreError;
 use super::events::{self, Origin};
 use super::files::beside;
 use super::hand::Writer;
 use super::{AuditEntry, Erased, Store, Subject, audit, captures, registrations};
 use gateway_core::erasure::{DELETION_REQUEST, Person};
-use gateway_core::event::{AnalyzerId, EventId, EventKind, EventName, Id, Payload, Posted, TestId};
+use gateway_core::event::{AnalyzerId, EventId, EventKind, EventName, Id, Payload, Personal, Posted, Seq, TestId};
 use gateway_core::registration::Registration;
 use gateway_core::time::{Now, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -61,6 +62,7 @@ impl Store {
         let Asked { id, subject, client } = asked;
         let word = word(&subject);
         let mut person = self.read(move |connection| gather(connection, &subject)).await?;
+        self.settle_samples(&mut person).await?;
         person.tests.extend(found.tests);
         person.samples_of_tests.extend(found.samples);
         // Twice: tests found on the way have earlier events that say nothing of the person.
@@ -92,6 +94,11 @@ impl Store {
             say(connection, &erased, &word, at, clock.boot(), id, &client)?;
             heed_requests(connection, &whose)?;
             asked::end(connection, id, &erased)?;
+            // The person's own requests, once everybody has heard them.
+            let done = Done::load(connection)?;
+            forget_requests(writer, at.wall, |connection, seq, kind| {
+                Ok(whose.is_asked_for(kind) && done.is_heard(connection, seq, DELETION_REQUEST)?)
+            })?;
             writer.erased = true;
             Ok(erased)
         };
@@ -102,6 +109,19 @@ impl Store {
     /// How often something was erased since the start: whoever keeps events in memory reads them again when this has changed.
     pub fn erasures(&self) -> u64 {
         self.shared.erasures.load(Ordering::Acquire)
+    }
+
+    /// Takes out the samples that tests of other patients have too: those tell nothing.
+    async fn settle_samples(&self, person: &mut Person) -> Result<(), StoreError> {
+        let (mut after, mut disputed) = (Some(0), BTreeSet::new());
+        while let Some(from) = after.filter(|_| person.samples != person.asked) {
+            let whose = person.clone();
+            let (found, next) = self.read(move |connection| disputed_samples(connection, &whose, from)).await?;
+            disputed.extend(found);
+            after = next;
+        }
+        person.samples.retain(|sample| !disputed.contains(sample));
+        Ok(())
     }
 
     async fn look_through(&self, person: &Person) -> Result<Vec<About>, StoreError> {
@@ -163,19 +183,22 @@ fn gather(connection: &Connection, subject: &Subject) -> Result<Person, StoreErr
     let mut person = Person::default();
     match subject {
         Subject::Patient(id) => person.patients.extend([id.trim().to_owned()]),
-        Subject::Sample(id) => person.samples.extend([id.trim().to_owned()]),
+        Subject::Sample(id) => {
+            person.samples.extend([id.trim().to_owned()]);
+            person.asked.extend([id.trim().to_owned()]);
+        }
         Subject::User { id, email, phone } => {
             person.user = *id;
             person.contacts.extend(email.iter().chain(phone).map(|contact| contact.trim().to_lowercase()));
         }
         Subject::Registration(id) => {
             if let Some(registration) = registrations::by_id(connection, id)? {
-                learn(&mut person, subject, &registration);
+                learn(connection, &mut person, subject, &registration)?;
             }
         }
     }
     // Not an empty text: that would be everybody's.
-    for known in [&mut person.patients, &mut person.samples, &mut person.contacts] {
+    for known in [&mut person.patients, &mut person.samples, &mut person.asked, &mut person.contacts] {
         known.retain(|text| !text.is_empty());
     }
     // Retests lead from one to the next, in both directions.
@@ -194,8 +217,9 @@ fn gather(connection: &Connection, subject: &Subject) -> Result<Person, StoreErr
                 let theirs =
                     person.is_registered(registration) || first.as_ref().is_some_and(|first| known(first.number));
                 if theirs {
-                    learn(&mut person, subject, registration);
-                    first.iter().for_each(|first| learn(&mut person, subject, first));
+                    for registration in [registration].into_iter().chain(&first) {
+                        learn(connection, &mut person, subject, registration)?;
+                    }
                 }
             }
         }
@@ -205,12 +229,54 @@ fn gather(connection: &Connection, subject: &Subject) -> Result<Person, StoreErr
     }
 }
 
-/// A patient's and a user's other registrations are theirs too. Who asks for a sample or a registration means that one.
-fn learn(person: &mut Person, subject: &Subject, registration: &Registration) {
+/// A patient's and a user's other registrations are theirs too. Who asks for a sample or a registration means that one. Its
+/// samples lead further, but for one that a registration of another patient has too.
+fn learn(
+    connection: &Connection,
+    person: &mut Person,
+    subject: &Subject,
+    registration: &Registration,
+) -> Result<(), StoreError> {
     match subject {
         Subject::Patient(_) | Subject::User { .. } => person.learn_patient(registration),
         Subject::Sample(_) | Subject::Registration(_) => person.learn_registration(registration),
     }
+    for sample in registration.sample_ids.iter().map(Personal::expose) {
+        let sql = "SELECT body FROM registrations
+                   WHERE number IN (SELECT registration FROM registration_samples WHERE sample_id = ?1)";
+        let holders = registrations::many(connection, sql, [sample])?;
+        if !holders.iter().any(|holder| person.is_anothers(holder)) {
+            person.samples.insert(sample.to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// One page of the log: the samples of theirs that tests of other patients have, and where the next one begins.
+fn disputed_samples(
+    connection: &Connection,
+    person: &Person,
+    after: i64,
+) -> Result<(Vec<String>, Option<i64>), StoreError> {
+    let needles: Vec<String> = person.samples.iter().map(String::as_str).map(quoted).collect();
+    let mut select = connection.prepare_cached(
+        "SELECT seq, body, (SELECT registration FROM facts WHERE facts.seq = events.seq) FROM events
+         WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+    )?;
+    let mut rows = select.query(params![after, PAGE_EVENTS_MAX])?;
+    let (mut found, mut seen, mut last) = (Vec::new(), 0, after);
+    while let Some(row) = rows.next()? {
+        (seen, last) = (seen + 1, row.get(0)?);
+        let (body, registration): (String, Option<i64>) = (row.get(1)?, row.get(2)?);
+        let linked = registration.is_some_and(|number| person.registrations.contains(&number));
+        if linked || !needles.iter().any(|needle| body.contains(needle)) {
+            continue;
+        }
+        let Ok(kind) = serde_json::from_str::<EventKind>(&body) else { continue };
+        let tests = kind.test.iter().chain(&kind.partial);
+        found.extend(tests.flat_map(|test| person.disputed(test)).map(str::to_owned));
+    }
+    Ok((found, (seen == PAGE_EVENTS_MAX).then_some(last)))
 }
 
 /// An event that is about the person.
@@ -424,20 +490,30 @@ fn requests(connection: &Connection, which: &str, after: i64) -> Result<Vec<(i64
     Ok(rows.into_iter().filter_map(read).collect())
 }
 
-/// Requests that are done and that everybody has heard are not needed any more: their payload, which says who it was, goes.
-/// `is_done` tells of an event whether it is delivered everywhere.
+/// Requests to erase somebody that are done and that everybody has heard are not needed any more: what says who it was goes, from
+/// the event, its bytes and the answers to it. `may_go` tells of an event whether it is such a one. Returns how many went.
 pub(super) fn forget_requests(
-    connection: &Connection,
+    writer: &mut Writer,
     at: Timestamp,
-    is_done: impl Fn(i64) -> Result<bool, StoreError>,
-) -> Result<(), StoreError> {
+    may_go: impl Fn(&Connection, Seq, &EventKind) -> Result<bool, StoreError>,
+) -> Result<u64, StoreError> {
+    let connection = &writer.connection;
+    let (mut gone, mut messages) = (0, Vec::new());
     for (seq, mut kind) in requests(connection, "heeded = 1", 0)? {
-        if is_done(seq)? {
-            kind.posted = kind.posted.map(|posted| Posted { payload: Payload::default(), ..posted });
-            rewrite(connection, seq, &kind, at)?;
+        if !may_go(connection, Seq(seq), &kind)? {
+            continue;
         }
+        kind.posted = kind.posted.map(|posted| Posted { payload: Payload::default(), ..posted });
+        rewrite(connection, seq, &kind, at)?;
+        connection.prepare_cached("UPDATE attempts SET answer = '' WHERE seq = ?1 AND answer <> ''")?.execute([seq])?;
+        let mut message = connection.prepare_cached(
+            "SELECT message FROM captures WHERE id = (SELECT capture FROM events WHERE seq = ?1) AND message IS NOT NULL",
+        )?;
+        messages.extend(message.query_row([seq], |row| row.get::<_, i64>(0)).optional()?);
+        gone += 1;
     }
-    Ok(())
+    empty_messages(writer, &messages)?;
+    Ok(gone)
 }
 
 /// The names of damaged databases that were set aside beside this one.

@@ -12,6 +12,8 @@ use gateway_core::time::{ClockQuality, Mono, Now, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Value, json};
 
+/// A slice of the log ends behind the event that fills it.
+const SLICE_BYTES_MAX: i64 = 2 << 20;
 /// The analyzer of events that the gateway states about itself (`GAP`, `DATA_EVICTED`, `CLOCK_CORRECTED`).
 pub const GATEWAY: &str = "gateway";
 
@@ -199,12 +201,18 @@ pub(super) fn by_id(connection: &Connection, id: EventId) -> Result<Option<Event
     Ok(select.query_row([id.0], read).optional()?)
 }
 
-/// The next events of the log, whoever they are for.
+/// The next events of the log, whoever they are for: at least one if there is one, and no further behind [`SLICE_BYTES_MAX`].
 pub(super) fn after(connection: &Connection, after: Seq, limit: usize) -> Result<Vec<Event>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2");
+    let sql = format!("SELECT {COLUMNS}, length(body) AS bytes FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2");
     let mut select = connection.prepare_cached(&sql)?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let events = select.query_map([after.0, limit], read)?.collect::<Result<_, _>>()?;
+    let mut rows = select.query([after.0, i64::try_from(limit).unwrap_or(i64::MAX)])?;
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    while bytes < SLICE_BYTES_MAX
+        && let Some(row) = rows.next()?
+    {
+        bytes += row.get::<_, i64>("bytes")?;
+        events.push(read(row)?);
+    }
     Ok(events)
 }
 

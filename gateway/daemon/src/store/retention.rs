@@ -65,11 +65,11 @@ impl Store {
         let trusted = matches!(at.quality, ClockQuality::Synchronized | ClockQuality::Corrected);
         let kept_days = retention.events_kept_days;
         let work = move |writer: &mut super::hand::Writer| {
-            let connection = &writer.connection;
-            let done = Done::load(connection)?;
-            erase::forget_requests(connection, at.wall, |seq| {
-                done.is_done(connection, Seq(seq), gateway_core::erasure::DELETION_REQUEST)
+            let done = Done::load(&writer.connection)?;
+            let forgotten = erase::forget_requests(writer, at.wall, |connection, seq, _| {
+                done.is_heard(connection, seq, gateway_core::erasure::DELETION_REQUEST)
             })?;
+            let connection = &writer.connection;
             if trusted {
                 // 0 days keep for ever.
                 let before = (kept_days > 0).then(|| at.wall.shifted(-(i64::from(kept_days) * MS_A_DAY)));
@@ -81,9 +81,14 @@ impl Store {
                     asked::forget(connection, before)?;
                 }
             }
-            Ok(())
+            Ok(forgotten)
         };
-        self.shared.write(Duration::ZERO, work).await
+        if self.shared.write(Duration::ZERO, work).await? > 0 {
+            self.shared.erasures.fetch_add(1, Ordering::AcqRel);
+            // Until the WAL is emptied, the file holds what was overwritten.
+            self.shared.unwiped.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
     async fn steps(

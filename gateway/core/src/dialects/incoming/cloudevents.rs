@@ -85,8 +85,10 @@ fn one(event: Value, signed: bool) -> Result<Option<Accepted>, Refusal> {
         data.insert("event".to_owned(), EventName::Posted.as_str().into());
     }
     let mut kind: EventKind = serde_json::from_value(Value::Object(data))
-        // The parser's own words would quote values.
-        .map_err(|_| refusal(422, "/data is not the data object of a gateway's event"))?;
+        .map_err(|error| refusal(422, unreadable(&error.to_string())))?;
+    if let Some(key) = missing(&kind) {
+        return Err(refusal(422, format!("/data/{key} is missing")));
+    }
     match kind.posted.take() {
         Some(_) if !signed => {
             return Err(refusal(422, "/data/posted is taken only from a source that has secrets"));
@@ -107,4 +109,25 @@ fn one(event: Value, signed: bool) -> Result<Option<Accepted>, Refusal> {
         None => kind.registration = None,
     }
     Ok(Some(accepted(Some(identity), kind)))
+}
+
+/// Why the data object cannot be read. The parser's own words would quote values, but for the name of a missing key.
+fn unreadable(problem: &str) -> String {
+    let known = "/data is not the data object of a gateway's event";
+    problem.strip_prefix("missing field ").map_or_else(|| known.to_owned(), |key| format!("{known}: {key} is missing"))
+}
+
+/// The key without which an event of this name says nothing.
+fn missing(kind: &EventKind) -> Option<&'static str> {
+    let (key, is_there) = match kind.name {
+        EventName::TestStarted | EventName::ContinueTest | EventName::NewData | EventName::TestFinished => {
+            ("test", kind.test.is_some())
+        }
+        EventName::QueryReceived => ("query", kind.query.is_some()),
+        EventName::MessageRejected => ("rejection", kind.rejection.is_some()),
+        EventName::Gap => ("gap", kind.gap.is_some()),
+        EventName::AnalyzerAlarm => ("alarm", kind.alarm.is_some()),
+        _ => return None,
+    };
+    (!is_there).then_some(key)
 }
