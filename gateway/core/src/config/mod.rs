@@ -250,7 +250,7 @@ pub struct Token {
     pub scope: Scope,
 }
 
-/// What a client may do: each scope may do what those before it may, but for `post`, which may only post.
+/// What a client may do: each scope may do what those before it may.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
 )]
@@ -258,11 +258,11 @@ pub struct Token {
 pub enum Scope {
     /// Post events and registrations.
     Post,
-    /// Read events, tests, results and registrations.
+    /// Also read events, tests, results and registrations.
     Read,
     /// Also redrive, test an endpoint, verify a result.
     Operate,
-    /// Also erase a person's data.
+    /// Also erase a person's data, see the audit log, make tokens.
     Administer,
 }
 
