@@ -19,7 +19,7 @@ use gateway_core::config::{
 use gateway_core::delivery::RetryReading;
 use gateway_core::session::{CommitPoint, Framing};
 use gateway_daemon::commands::{check as check_command, schema as schema_command};
-use gateway_daemon::configuration::{MANUAL, Source};
+use gateway_daemon::configuration::MANUAL;
 use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -231,7 +231,10 @@ fn the_examples_are_good_but_for_the_secrets_that_each_box_has_of_its_own() {
         let mistakes: Vec<&str> = told.lines().filter(|line| line.starts_with("FILE")).collect();
         // Nobody's secret works as it stands there, and nothing else is wrong.
         assert_eq!(mistakes.len(), text.matches(": \"change me").count(), "{told}");
-        assert!(!mistakes.is_empty() && mistakes.iter().all(|line| line.contains("is still the example's text")), "{told}");
+        assert!(
+            !mistakes.is_empty() && mistakes.iter().all(|line| line.contains("is still the example's text")),
+            "{told}"
+        );
         let own = |part: &str| part.split_once('"').map_or(String::new(), |(_, rest)| format!("{SECRET}{rest}"));
         let mut parts = text.split("\"change me");
         let filled: String = parts.next().map(str::to_owned).into_iter().chain(parts.map(own)).collect();

@@ -63,7 +63,10 @@ fn run(text: &str) -> EventKind {
     let device = Device {
         model: Some("PM9".to_owned()),
         sn: Some("4123456789".to_owned()),
-        details: json!({"hwVersion": text, "swVersion": "S", "configuration": "C"}).as_object().cloned().unwrap_or_default(),
+        details: json!({"hwVersion": text, "swVersion": "S", "configuration": "C"})
+            .as_object()
+            .cloned()
+            .unwrap_or_default(),
     };
     let data = json!({"temperatures_from": 0, "samples_from": 0, "samples": [],
                       "temperatureSamples": [{"time": "2026-01-02T03:04:05.006Z", "temp": 63.16}]});

@@ -155,7 +155,10 @@ fn success_statuses(group: &Group<'_>) -> Option<Vec<RangeInclusive<u16>>> {
     // A range that cannot be read was told already.
     if !items.is_empty() && ranges.len() == items.len() && !ranges.iter().any(good) {
         let problem = "has no status from 200 to 299: a receiver that takes an event would be called again";
-        field.wrong(problem, "write the statuses with which the receiver says that it has taken an event, such as `[200, 202]`");
+        field.wrong(
+            problem,
+            "write the statuses with which the receiver says that it has taken an event, such as `[200, 202]`",
+        );
     }
     Some(ranges)
 }
