@@ -67,7 +67,7 @@ fn every_key_of_a_webhook_means_what_it_says() {
 #[test]
 fn what_comes_in_and_who_may_ask_is_read() {
     let text = format!(
-        "http:\n  listen: off\n  tokens:\n    - {{ id: a, hash: {0} }}\n    - {{ id: b, hash: {1}, scope: operate }}\n\
+        "http:\n  tokens:\n    - {{ id: a, hash: {0}, scope: read }}\n    - {{ id: b, hash: {1}, scope: operate }}\n\
          sources:\n  - {{ id: page, dialect: test-v0, origins: ['*', 'https://App.example/'] }}\n  \
          - {{ id: other, dialect: cloudevents, secrets: [{SECRET}], analyzer: ward-2 }}\n  \
          - {{ id: desk, dialect: partner, secret: k }}\n\
@@ -78,7 +78,6 @@ fn what_comes_in_and_who_may_ask_is_read() {
         "b".repeat(64)
     );
     let config = Bench::with(text).good();
-    assert_eq!(config.http.listen, None);
     let tokens: Vec<(Scope, &str)> = config.http.tokens.iter().map(|token| (token.scope, &token.hash[..2])).collect();
     assert_eq!(tokens, [(Scope::Read, "aa"), (Scope::Operate, "bb")]);
     assert_eq!(config.sources[0].origins, ["*", "https://app.example"]);
@@ -92,7 +91,7 @@ fn what_comes_in_and_who_may_ask_is_read() {
 #[test]
 fn the_environment_reaches_the_new_keys_by_id() {
     let mut bench = Bench::with(
-        "http: { tokens: [{ id: portal, hash: '0' }] }\n\
+        "http: { tokens: [{ id: portal, hash: '0', scope: read }] }\n\
          sources: [{ id: desk, dialect: partner, secret_file: /nonexistent }]\n\
          registrations: { lab_id_url: 'https://lab.example', lab_id_token_file: /nonexistent }\n\
          webhooks: [{ id: w, url: 'https://a.example', dialect: template, template: { body_file: /nonexistent } }]\n",

@@ -28,6 +28,7 @@ For whoever writes or runs the other side of a webhook. This page is written fro
 | `x-gateway-attempt` | 1 for the first attempt |
 | `x-gateway-redriven: true` | a person has sent it again |
 | `x-gateway-historical: true` | it comes out of a backlog, later than newer events |
+| `x-gateway-erased: true` | a person's data was taken out since it was stored |
 | `x-gateway-test: true` | `webhook test` tries the endpoint out: answer as usual and keep nothing |
 
 The body of an event is the same on every attempt. Redirects are not followed. `success_statuses`, `retry`, `retry_reading`,

@@ -136,6 +136,9 @@ impl App {
         let names: Vec<String> = destinations.into_iter().map(|(id, _)| id.0).collect();
         self.board.configure(&config, &names, self.platform.clock.now());
         self.config = config;
+        for warning in self.config.warnings() {
+            tracing::warn!("{warning}");
+        }
         let wanted = self.wanted();
         let stale = self.parts.extract_if(.., |name, part| wanted.get(name) != Some(&part.settings));
         for (name, part) in stale {
@@ -220,9 +223,6 @@ impl App {
             }
             Settings::Webhook(webhook, gateway, ahead_events_max) => {
                 let Some(dialect) = dialect(&webhook.dialect) else { return };
-                if webhook.secrets.is_empty() {
-                    tracing::warn!(destination = %webhook.id, "no secret is set: the receiver cannot tell who sends");
-                }
                 let (webhook, gateway, ahead_events_max) = (*webhook.clone(), gateway.clone(), *ahead_events_max);
                 let destination = DestinationId::webhook(&webhook.id);
                 let worker = WebhookWorker {

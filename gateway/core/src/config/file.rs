@@ -173,8 +173,8 @@ pub struct Token {
     /// The SHA-256 of its token, in 64 hexadecimal digits.
     #[schemars(regex(pattern = r"^[0-9a-fA-F]{64}$"))]
     pub hash: String,
-    /// What it may do. Default: read.
-    pub scope: Option<super::Scope>,
+    /// What it may do.
+    pub scope: super::Scope,
 }
 
 /// One endpoint.

@@ -211,6 +211,11 @@ impl fmt::Debug for Webhook {
 }
 
 impl Webhook {
+    /// Whether the receiver can tell by the settings that it is the gateway who sends.
+    pub fn is_signed(&self) -> bool {
+        !self.secrets.is_empty() || !self.endpoint.signatures.is_empty() || self.certificate_file.is_some()
+    }
+
     /// The schedule in force: the written table, or the dialect's own.
     pub fn schedule(&self, own: RetrySchedule) -> RetrySchedule {
         let schedule = match &self.retry {
@@ -250,7 +255,7 @@ pub struct Token {
     pub scope: Scope,
 }
 
-/// What a client may do: each scope may do what those before it may, but for `post`, which may only post.
+/// What a client may do: each scope may do what those before it may.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
 )]
@@ -258,11 +263,11 @@ pub struct Token {
 pub enum Scope {
     /// Post events and registrations.
     Post,
-    /// Read events, tests, results and registrations.
+    /// Also read events, tests, results and registrations.
     Read,
     /// Also redrive, test an endpoint, verify a result.
     Operate,
-    /// Also erase a person's data.
+    /// Also erase a person's data, see the audit log, make tokens.
     Administer,
 }
 
@@ -309,6 +314,18 @@ pub struct Retention {
 }
 
 impl Config {
+    /// What is allowed and should be known all the same, in sentences.
+    pub fn warnings(&self) -> Vec<String> {
+        let unsigned = self.webhooks.iter().filter(|webhook| !webhook.is_signed());
+        let open = self.sources.iter().filter(|source| source.secrets.is_empty());
+        let unsigned = unsigned
+            .map(|webhook| format!("webhook `{}`: no secret is set: the receiver cannot tell who sends", webhook.id));
+        let open = open.map(|source| {
+            format!("source `{0}`: no secret is set: whoever reaches /in/{0} can send events in its name", source.id)
+        });
+        unsigned.chain(open).collect()
+    }
+
     /// The options of one analyzer's driver.
     pub fn driver_options(&self, analyzer: &Analyzer) -> DriverOptions {
         DriverOptions {

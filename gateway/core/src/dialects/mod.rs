@@ -112,6 +112,12 @@ pub trait Dialect: Sync {
         Vec::new()
     }
 
+    /// Which of the gateway's own events this endpoint could not be told, by made-up ones. `wanted`: whether it gets such.
+    fn check_events(&self, endpoint: &Endpoint, wanted: &dyn Fn(EventName) -> bool) -> Vec<EndpointFault> {
+        let _ = (endpoint, wanted);
+        Vec::new()
+    }
+
     /// Which personal data may leave where the settings say nothing.
     fn personal_data(&self) -> PersonalData {
         PersonalData::Documented

@@ -85,6 +85,11 @@ impl Template {
 
     /// Headers and body for these variables.
     fn fill(&self, variables: &Value) -> Result<HttpRequest, String> {
+        let request = self.write(variables)?;
+        json_fault(&request).map_or(Ok(request), Err)
+    }
+
+    fn write(&self, variables: &Value) -> Result<HttpRequest, String> {
         let mut headers = Vec::with_capacity(self.headers.len() + 1);
         for (name, text) in &self.headers {
             let value = rendered(text, variables).map_err(|fault| format!("header `{name}`: {fault}"))?;
@@ -100,17 +105,21 @@ impl Template {
             headers.insert(0, ("content-type".to_owned(), "application/json".to_owned()));
         }
         let body = rendered(&self.body, variables).map_err(|fault| format!("body: {fault}"))?;
-        if headers.iter().any(|(name, value)| name == "content-type" && is_json(value)) {
-            serde_json::from_str::<serde::de::IgnoredAny>(&body).map_err(|fault| {
-                let (line, column) = (fault.line(), fault.column());
-                format!(
-                    "body: what the template writes is not JSON (line {line}, column {column} of the text written); write \
-                     values with `| tojson`, or another `content-type` if it should not be JSON"
-                )
-            })?;
-        }
         Ok(HttpRequest { headers, body: body.into_bytes() })
     }
+}
+
+/// What is wrong with a body that calls itself JSON.
+fn json_fault(request: &HttpRequest) -> Option<String> {
+    if !request.headers.iter().any(|(name, value)| name == "content-type" && is_json(value)) {
+        return None;
+    }
+    let fault = serde_json::from_slice::<serde::de::IgnoredAny>(&request.body).err()?;
+    let (line, column) = (fault.line(), fault.column());
+    Some(format!(
+        "body: what the template writes is not JSON (line {line}, column {column} of the text written); write values with \
+         `| tojson`, or another `content-type` if it should not be JSON"
+    ))
 }
 
 fn is_json(content_type: &str) -> bool {
@@ -140,9 +149,20 @@ fn check(text: &str) -> Result<(), TemplateError> {
         let problem = format!("there is no `{name}`; a template sees `event`, `gateway`, `ordinal` and `attempt`");
         return Err(TemplateError { header: None, line, column, problem });
     }
-    let attempt = Attempt {
+    let endpoint = Endpoint::default();
+    let attempt = made_up(&endpoint);
+    let id = EventId::derived(&[]);
+    match template.render(variables(&probe_event(id, &attempt, probe_fact(id)), &attempt)) {
+        Err(error) if is_unknown_name(error.kind()) => Err(fault(text, &error)),
+        _ => Ok(()),
+    }
+}
+
+/// An attempt that only fills a template in.
+fn made_up(endpoint: &Endpoint) -> Attempt<'_> {
+    Attempt {
         gateway: "gateway",
-        endpoint: &Endpoint::default(),
+        endpoint,
         secrets: &[],
         now: Now::default(),
         signed_at: Timestamp(0),
@@ -152,11 +172,23 @@ fn check(text: &str) -> Result<(), TemplateError> {
         redriven: false,
         historical: false,
         history: &[],
-    };
+    }
+}
+
+/// Why a made-up event of this name could not be sent. What a test holds depends on its analyzer, so of a test only a text that
+/// is not JSON counts.
+fn sample_fault(template: &Template, endpoint: &Endpoint, name: EventName) -> Option<String> {
     let id = EventId::derived(&[]);
-    match template.render(variables(&probe_event(id, &attempt, probe_fact(id)), &attempt)) {
-        Err(error) if is_unknown_name(error.kind()) => Err(fault(text, &error)),
-        _ => Ok(()),
+    let kind = match name {
+        EventName::TestFinished => EventKind { name, ..probe_fact(id) },
+        name => EventKind::bare(name),
+    };
+    let attempt = made_up(endpoint);
+    let event = probe_event(id, &attempt, kind);
+    match template.write(&variables(&endpoint.visible(&event), &attempt)) {
+        Ok(request) => json_fault(&request),
+        Err(_) if name == EventName::TestFinished => None,
+        Err(fault) => Some(fault),
     }
 }
 
@@ -325,6 +357,18 @@ impl Dialect for Templated {
                 .to_owned(),
         };
         if endpoint.template.is_some() { Vec::new() } else { vec![missing] }
+    }
+
+    fn check_events(&self, endpoint: &Endpoint, wanted: &dyn Fn(EventName) -> bool) -> Vec<EndpointFault> {
+        let Some(template) = &endpoint.template else { return Vec::new() };
+        let names = [EventName::TestFinished, EventName::AnalyzerConnected].into_iter().filter(|name| wanted(*name));
+        let fault = |name: EventName| {
+            let problem = format!("cannot write {}: {}", name.as_str(), sample_fault(template, endpoint, name)?);
+            let advice =
+                "write the `events:` that it can write, such as `events: [TEST_FINISHED]`, or mend the template";
+            Some(EndpointFault { key: "template", problem, advice: advice.to_owned() })
+        };
+        names.filter_map(fault).collect()
     }
 
     fn render(&self, batch: &[Event], attempt: &Attempt<'_>) -> Result<Option<Request>, RenderError> {

@@ -111,6 +111,8 @@ fn wanted(text: &str) -> String {
         return format!("lacks {}", &text[at + "missing field ".len()..]);
     }
     match expected {
+        // serde's word for one of our types, and a length that only its list form has.
+        Some(expected) if expected.starts_with("struct ") => "must be an object".to_owned(),
         Some(expected) if text.contains("unknown field") => format!("has a key that is not known; known: {expected}"),
         Some(expected) => format!("must be {expected}"),
         None if text.contains("duplicate field") => "has a key twice".to_owned(),

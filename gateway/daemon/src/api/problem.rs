@@ -58,6 +58,7 @@ impl Problem {
     /// 422 with the faults.
     pub fn faults(errors: Vec<Fault>) -> Problem {
         let detail = match errors.as_slice() {
+            [one] if one.path.is_empty() => format!("the body: {}", one.problem),
             [one] => format!("{}: {}", one.path, one.problem),
             several => format!("{} faults; nothing was stored", several.len()),
         };

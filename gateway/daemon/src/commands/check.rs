@@ -26,6 +26,9 @@ pub fn run_from(source: &Source, out: &mut dyn Write, err: &mut dyn Write) -> u8
                 None => "no settings file, the defaults hold".to_owned(),
             };
             let _ = writeln!(out, "{file}: good: {}", summary(&loaded.config));
+            for warning in loaded.config.warnings() {
+                let _ = writeln!(out, "warning: {warning}");
+            }
             0
         }
         Err(failure) => {

@@ -20,8 +20,10 @@ pub struct Args {
     /// A partner's integer id of the person
     #[arg(long, conflicts_with = "whose")]
     user_id: Option<i64>,
+    /// The person's e-mail address
     #[arg(long, conflicts_with = "whose")]
     email: Option<String>,
+    /// The person's telephone number
     #[arg(long, conflicts_with = "whose")]
     phone: Option<String>,
     #[command(flatten)]

@@ -189,7 +189,11 @@ impl Desk {
             [] => "-".to_owned(),
             events => events.join(","),
         };
-        let mut line = format!("{} {} -> {verdict}", plain(id), plain(&events));
+        let number = |name: &str, word: &str| {
+            posted.header(name).map(|number| format!(" {word} {}", plain(number))).unwrap_or_default()
+        };
+        let numbers = number("x-gateway-ordinal", "ordinal") + &number("x-gateway-attempt", "attempt");
+        let mut line = format!("{} {}{numbers} -> {verdict}", plain(id), plain(&events));
         if self.print_bodies {
             line.push_str(&format!("\n{}", String::from_utf8_lossy(&posted.body).replace('\r', "\n").trim_end()));
         }

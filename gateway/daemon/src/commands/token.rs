@@ -26,7 +26,10 @@ enum What {
     /// List the clients
     List,
     /// Take a client's token away
-    Remove { name: String },
+    Remove {
+        /// What the client is called
+        name: String,
+    },
 }
 
 pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {

@@ -181,9 +181,9 @@ fn judged(webhook: &Webhook, dialect: &dyn Dialect, response: &Response, now: No
     let failed = |hop, reason: &Reason| Hop::failed(hop, Duration::ZERO, reason);
     match &outcome {
         Outcome::Delivered => {
-            let told = match webhook.secrets.is_empty() {
-                true => "nothing was asked for: no secret is set for this webhook",
-                false => "the key or the signature was not refused",
+            let told = match webhook.is_signed() {
+                false => "nothing was shown: this webhook has no secret, no signature and no certificate of its own",
+                true => "the key or the signature was not refused",
             };
             hops.push(Hop::passed(HopName::Authentication, Duration::ZERO, told));
             hops.push(Hop::passed(HopName::Verdict, Duration::ZERO, "the receiver has taken the test event"));

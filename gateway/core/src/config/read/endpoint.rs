@@ -150,7 +150,17 @@ fn success_statuses(group: &Group<'_>) -> Option<Vec<RangeInclusive<u16>>> {
     if items.is_empty() && matches!(field.node.value, Value::List(_)) {
         field.wrong("is an empty list: no answer would be good", "write the statuses, such as `[200, 202]`");
     }
-    Some(items.iter().filter_map(status_range).collect())
+    let ranges: Vec<RangeInclusive<u16>> = items.iter().filter_map(status_range).collect();
+    let good = |range: &RangeInclusive<u16>| *range.start() <= 299;
+    // A range that cannot be read was told already.
+    if !items.is_empty() && ranges.len() == items.len() && !ranges.iter().any(good) {
+        let problem = "has no status from 200 to 299: a receiver that takes an event would be called again";
+        field.wrong(
+            problem,
+            "write the statuses with which the receiver says that it has taken an event, such as `[200, 202]`",
+        );
+    }
+    Some(ranges)
 }
 
 fn status_range(item: &Field<'_>) -> Option<RangeInclusive<u16>> {

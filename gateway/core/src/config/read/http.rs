@@ -43,7 +43,8 @@ fn token(group: &Group<'_>, taken: &mut BTreeMap<String, Place>) -> Option<Token
     let id = own_id(group, taken, "portal");
     let scopes =
         [("post", Scope::Post), ("read", Scope::Read), ("operate", Scope::Operate), ("administer", Scope::Administer)];
-    let scope = group.choice("scope", &scopes, Scope::Read);
+    let may = "write what it may do: `scope: post`, `read`, `operate` or `administer`";
+    let scope = group.need("scope", may).and_then(|field| field.choice(&scopes));
     let make = "make a token with `analyzer-gateway token add`, or write what `printf %s TOKEN | sha256sum` prints";
     let field = group.need("hash", make)?;
     let hash = field.text()?.to_lowercase();
@@ -51,13 +52,17 @@ fn token(group: &Group<'_>, taken: &mut BTreeMap<String, Place>) -> Option<Token
         field.wrong("is not the SHA-256 of a token, which has 64 hexadecimal digits", make);
         return None;
     }
-    Some(Token { id: id?, hash, scope })
+    Some(Token { id: id?, hash, scope: scope? })
 }
 
 /// `ports`: the ids of `analyzers[]`, which have a port of their own.
-pub fn sources(root: &Group<'_>, ports: &[String]) -> Vec<Source> {
+pub fn sources(root: &Group<'_>, http: &Http, ports: &[String]) -> Vec<Source> {
     let mut taken = BTreeMap::new();
     let items = root.list("sources");
+    if !items.is_empty() && http.listen.is_none() {
+        let suggestion = "write an address and a port as `http.listen`, or remove the sources";
+        root.wrong("sources", "nothing can come in while `http.listen` is `off`", suggestion);
+    }
     items.iter().filter_map(|item| source(&item.group::<file::Source>(), &mut taken, ports)).collect()
 }
 

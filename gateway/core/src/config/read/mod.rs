@@ -33,7 +33,7 @@ fn root<'a>(context: &'a Context<'a>, tree: &'a Node) -> Config {
     let limits = limits(&root);
     let (gateway, http) = (gateway(&root), http::read(&root));
     let ports = written_analyzers(&root);
-    let sources = http::sources(&root, &ports);
+    let sources = http::sources(&root, &http, &ports);
     let analyzers = filter_words(ports, &sources);
     let around = webhooks::Surroundings { gateway: &gateway, http: &http, analyzers };
     Config {

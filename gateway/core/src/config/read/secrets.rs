@@ -17,10 +17,22 @@ fn written<'a>(group: &Group<'a>, key: &'static str, key_file: &'static str) -> 
             file.wrong(&format!("`{key}` is written as well"), &format!("keep one of `{key}` and `{key_file}`"));
             None
         }
-        (Some(field), None) => field.text().map(Secret::new).map(|secret| (field, secret)),
+        (Some(field), None) => own(&field, field.text()?).map(|secret| (field, secret)),
         (None, Some(field)) => from_file(&field).map(|secret| (field, secret)),
         (None, None) => None,
     }
+}
+
+/// A secret that an example left to be written is known to everybody: it is none.
+fn own(field: &Field<'_>, text: &str) -> Option<Secret> {
+    if text.trim_start().to_lowercase().starts_with("change me") {
+        field.wrong(
+            "is still the example's text, which everybody knows",
+            "write your own, or name a file that holds it by the same key with `_file` at its end",
+        );
+        return None;
+    }
+    Some(Secret::new(text))
 }
 
 /// Reads `secret`, `secret_file` or `secrets`, newest first, each as the dialect wants it; some dialects go without.
@@ -70,7 +82,7 @@ fn list<'a>(group: &Group<'a>, field: &Field<'a>, dated: bool) -> Vec<(Field<'a>
 
 fn secret_item(item: Field<'_>, dated: bool) -> Option<(Field<'_>, DatedSecret)> {
     if !dated || !matches!(item.node.value, Value::Group(_)) {
-        let secret = Secret::new(item.text()?);
+        let secret = own(&item, item.text()?)?;
         return Some((item, DatedSecret { secret, valid_until: None }));
     }
     let group = item.group::<file::DatedSecret>();
@@ -100,7 +112,7 @@ fn moment(field: &Field<'_>) -> Option<Timestamp> {
 }
 
 fn from_file(field: &Field<'_>) -> Option<Secret> {
-    file_text(field, "put the secret into it, on one line").map(|text| Secret::new(text.trim()))
+    file_text(field, "put the secret into it, on one line").and_then(|text| own(field, text.trim()))
 }
 
 /// The text of a file that is named here, which must have something in it.

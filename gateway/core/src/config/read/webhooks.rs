@@ -5,7 +5,7 @@ use crate::config::group::{Field, Group};
 use crate::config::{Filter, Gateway, Http, Order, Place, Qc, Value, Webhook, address, defaults, file};
 use crate::delivery::RetryReading;
 use crate::dialects::{DIALECTS, Dialect};
-use crate::event::AnalyzerId;
+use crate::event::{AnalyzerId, EventName};
 use base64::Engine;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -44,6 +44,11 @@ fn webhook(group: &Group<'_>, around: &Surroundings<'_>, taken: &mut BTreeMap<St
     let timeouts = Duration::from_millis(100)..=Duration::from_secs(600);
     let is_mllp = url.as_ref().is_some_and(|url| url.scheme().starts_with("mllp"));
     let (endpoint, headers) = endpoint::read(group, dialect, around, is_mllp);
+    let wanted =
+        |name: EventName| filter.events.as_ref().is_none_or(|events| events.iter().any(|event| event == name.as_str()));
+    for fault in dialect.map(|dialect| dialect.check_events(&endpoint, &wanted)).unwrap_or_default() {
+        group.wrong(fault.key, &fault.problem, &fault.advice);
+    }
     let orders = [("test", Order::Test), ("analyzer", Order::Analyzer), ("none", Order::None)];
     let webhook = Webhook {
         secrets: secrets::several(group, dialect, true),
@@ -153,6 +158,10 @@ fn qc(group: &Group<'_>) -> Qc {
 
 fn analyzers(group: &Group<'_>, known: &[String]) -> Option<Vec<AnalyzerId>> {
     let field = group.get("analyzers")?;
+    if known.len() == 1 && field.items().iter().any(|item| item.node.as_text() != known.first().map(String::as_str)) {
+        field.wrong("names an analyzer, but the settings have none", "write the analyzer under `analyzers:` first");
+        return None;
+    }
     let words: Vec<(&str, &str)> = known.iter().map(|id| (id.as_str(), id.as_str())).collect();
     Some(
         unique_words(&field, "analyzer", &words, words.len())
