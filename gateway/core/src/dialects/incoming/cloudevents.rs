@@ -84,8 +84,8 @@ fn one(event: Value, signed: bool) -> Result<Option<Accepted>, Refusal> {
     if data.get("posted").is_some_and(Value::is_object) {
         data.insert("event".to_owned(), EventName::Posted.as_str().into());
     }
-    let mut kind: EventKind = serde_json::from_value(Value::Object(data))
-        .map_err(|error| refusal(422, unreadable(&error.to_string())))?;
+    let mut kind: EventKind =
+        serde_json::from_value(Value::Object(data)).map_err(|error| refusal(422, unreadable(&error.to_string())))?;
     if let Some(key) = missing(&kind) {
         return Err(refusal(422, format!("/data/{key} is missing")));
     }
