@@ -99,7 +99,7 @@ async fn faults_come_in_their_turn_and_then_everything_is_taken() {
             _ => assert_eq!(failure(answer).1, ReasonCode::Timeout),
         }
         let line = process.line().await;
-        assert!(line.contains(" test -> ") && line.ends_with(wanted), "{line}");
+        assert!(line.contains(" test ordinal 0 attempt 1 -> ") && line.ends_with(wanted), "{line}");
     }
     assert_eq!(failure(send(&url, signed(1, SECRET)).await).1, ReasonCode::ConnectionLost);
     assert!(process.line().await.ends_with("taken, hangs up without an answer"));

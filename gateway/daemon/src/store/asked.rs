@@ -83,10 +83,11 @@ fn undone(connection: &Connection) -> Result<Vec<EventId>, StoreError> {
 /// `None`: nobody has asked for it, or it was done so long ago that it is forgotten.
 pub(super) fn by_id(connection: &Connection, id: EventId) -> Result<Option<State>, StoreError> {
     let mut select = connection.prepare_cached("SELECT client, subject, found, outcome FROM erasures WHERE id = ?1")?;
-    let read = |row: &Row<'_>| -> rusqlite::Result<(String, Option<String>, Option<String>, Option<String>)> {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+    let read = |row: &Row<'_>| {
+        let texts: [Option<String>; 3] = [row.get(1)?, row.get(2)?, row.get(3)?];
+        Ok((row.get::<_, String>(0)?, texts))
     };
-    let Some((client, subject, found, outcome)) = select.query_row([id.0], read).optional()? else { return Ok(None) };
+    let Some((client, [subject, found, outcome])) = select.query_row([id.0], read).optional()? else { return Ok(None) };
     Ok(Some(match subject {
         Some(subject) => {
             let found = found.map_or_else(|| Ok(Found::default()), |found| parsed(&found))?;

@@ -149,7 +149,11 @@ impl Store {
         let work = move |writer: &mut Writer| {
             let telling = Telling::new(&writer.connection, at, boot, cause);
             if let Some(known) = telling.repeated()? {
-                return Ok(known);
+                // Whether it was the same request cannot be told any more.
+                return Ok(known.and_then(|known| match known.erased_at {
+                    Some(_) => Err(Refused::Erased),
+                    None => Ok(known),
+                }));
             }
             let Some(mut registration) = by_id(telling.connection, &id)? else { return Ok(Err(Refused::Unknown)) };
             let before = registration.clone();
