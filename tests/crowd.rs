@@ -52,6 +52,7 @@ fn ten_thousand_events_to_twenty_endpoints_of_which_five_fail_in_five_ways() {
             let mut webhook =
                 Webhook::new(&format!("healthy-{number}"), "https://receiver.example/hook", "cloudevents");
             webhook.concurrency = 8;
+            webhook.backfill_per_second_max = None;
             webhooks.push(webhook);
         }
         let clinic = Clinic::new(webhooks, Duration::from_millis(5), Arc::new(answer));

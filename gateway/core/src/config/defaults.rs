@@ -12,7 +12,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(30);
 /// `webhooks[].concurrency`
 pub const CONCURRENCY: usize = 4;
 /// `webhooks[].backfill_per_second_max`
-pub const BACKFILL_PER_SECOND: u32 = 20;
+pub const BACKFILL_PER_SECOND: u32 = 200;
 
 impl Default for Gateway {
     fn default() -> Self {

@@ -237,7 +237,7 @@ pub struct Webhook {
     pub batch: Option<usize>,
     /// What keeps its order: the events of one test, of one analyzer, or none. Default: test.
     pub order: Option<super::Order>,
-    /// After an outage: how many old events a second are sent beside the live ones; 0: no bound. Default: 20.
+    /// After an outage: how many old events a second are sent beside the live ones; 0: no bound. Default: 200.
     #[schemars(range(min = 0, max = 100_000))]
     pub backfill_per_second_max: Option<u32>,
     /// The proxy that the requests go through, such as http://proxy.example:3128.

@@ -7,6 +7,7 @@
 //! The log has no index of persons: it is read through, in pages, between which commits go on.
 
 use super::asked::{self, Asked, Found, State};
+use super::deletion_requests::{forget_requests, heed_requests};
 use super::done::Done;
 use super::error::StoreError;
 use super::events::{self, Origin};
@@ -14,7 +15,7 @@ use super::files::beside;
 use super::hand::Writer;
 use super::{AuditEntry, Erased, Store, Subject, audit, captures, registrations};
 use gateway_core::erasure::{DELETION_REQUEST, Person};
-use gateway_core::event::{AnalyzerId, EventId, EventKind, EventName, Id, Payload, Personal, Posted, Seq, TestId};
+use gateway_core::event::{AnalyzerId, EventId, EventKind, EventName, Id, Personal, TestId};
 use gateway_core::registration::Registration;
 use gateway_core::time::{Now, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -26,7 +27,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Events looked at in one view.
-const PAGE_EVENTS_MAX: i64 = 500;
+pub(super) const PAGE_EVENTS_MAX: i64 = 500;
 /// Events changed in one transaction.
 const STEP_EVENTS_MAX: usize = 50;
 /// Messages looked at in one view.
@@ -361,7 +362,7 @@ fn take_out(writer: &mut Writer, seqs: &[i64], person: &Person, at: Timestamp) -
     Ok((changed, empty_messages(writer, &messages)?))
 }
 
-fn rewrite(connection: &Connection, seq: i64, kind: &EventKind, at: Timestamp) -> Result<(), StoreError> {
+pub(super) fn rewrite(connection: &Connection, seq: i64, kind: &EventKind, at: Timestamp) -> Result<(), StoreError> {
     connection
         .prepare_cached("UPDATE events SET body = ?2 WHERE seq = ?1")?
         .execute(params![seq, events::json(kind)?])?;
@@ -375,7 +376,7 @@ fn rewrite(connection: &Connection, seq: i64, kind: &EventKind, at: Timestamp) -
 }
 
 /// Returns how many of them still held bytes.
-fn empty_messages(writer: &mut Writer, messages: &[i64]) -> Result<u64, StoreError> {
+pub(super) fn empty_messages(writer: &mut Writer, messages: &[i64]) -> Result<u64, StoreError> {
     let (mut going, mut emptied) = (Vec::new(), 0);
     for message in messages {
         let mut select =
@@ -457,63 +458,6 @@ fn say(
         outcome: outcome.to_owned(),
     };
     audit::add(connection, &entry)
-}
-
-/// Marks the stored requests to erase this person: they are done, whoever has asked.
-fn heed_requests(connection: &Connection, person: &Person) -> Result<(), StoreError> {
-    let mut after = 0;
-    loop {
-        let requests = requests(connection, "heeded = 0", after)?;
-        for (seq, kind) in &requests {
-            if person.is_asked_for(kind) {
-                connection.prepare_cached("UPDATE facts SET heeded = 1 WHERE seq = ?1")?.execute([seq])?;
-            }
-        }
-        match requests.last() {
-            Some((seq, _)) => after = *seq,
-            None => return Ok(()),
-        }
-    }
-}
-
-/// A page of the stored requests to erase somebody, behind `after`.
-fn requests(connection: &Connection, which: &str, after: i64) -> Result<Vec<(i64, EventKind)>, StoreError> {
-    let mut select = connection.prepare_cached(&format!(
-        "SELECT events.seq, body FROM facts JOIN events USING (seq)
-         WHERE posted IS NOT NULL AND erased_at IS NULL AND {which} AND name = ?1 AND events.seq > ?2
-         ORDER BY events.seq LIMIT ?3",
-    ))?;
-    let rows = select
-        .query_map(params![DELETION_REQUEST, after, PAGE_EVENTS_MAX], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<Vec<(i64, String)>, _>>()?;
-    let read = |(seq, body): (i64, String)| Some((seq, serde_json::from_str(&body).ok()?));
-    Ok(rows.into_iter().filter_map(read).collect())
-}
-
-/// Requests to erase somebody that are done and that everybody has heard are not needed any more: what says who it was goes, from
-/// the event, its bytes and the answers to it. `may_go` tells of an event whether it is such a one. Returns how many went.
-pub(super) fn forget_requests(
-    writer: &mut Writer,
-    at: Timestamp,
-    may_go: impl Fn(&Connection, Seq, &EventKind) -> Result<bool, StoreError>,
-) -> Result<u64, StoreError> {
-    let connection = &writer.connection;
-    let (mut gone, mut messages) = (0, Vec::new());
-    for (seq, mut kind) in requests(connection, "heeded = 1", 0)? {
-        if !may_go(connection, Seq(seq), &kind)? {
-            continue;
-        }
-        kind.posted = kind.posted.map(|posted| Posted { payload: Payload::default(), ..posted });
-        rewrite(connection, seq, &kind, at)?;
-        connection.prepare_cached("UPDATE attempts SET answer = '' WHERE seq = ?1 AND answer <> ''")?.execute([seq])?;
-        let mut message = connection.prepare_cached(
-            "SELECT message FROM captures WHERE id = (SELECT capture FROM events WHERE seq = ?1) AND message IS NOT NULL",
-        )?;
-        messages.extend(message.query_row([seq], |row| row.get::<_, i64>(0)).optional()?);
-        gone += 1;
-    }
-    empty_messages(writer, &messages)?;
-    Ok(gone)
 }
 
 /// The names of damaged databases that were set aside beside this one.

@@ -23,6 +23,7 @@ mod attempts;
 mod audit;
 mod captures;
 mod connect;
+mod deletion_requests;
 mod deliveries;
 mod destinations;
 mod done;

@@ -9,7 +9,7 @@
 use super::done::{Done, Known, STEP_ROWS_MAX, Step, Swept};
 use super::error::StoreError;
 use super::evict::{self, Stage};
-use super::{Store, asked, audit, captures, erase, events, facts, manifests, registrations};
+use super::{Store, asked, audit, captures, deletion_requests, events, facts, manifests, registrations};
 use gateway_core::config::{Limits, Retention};
 use gateway_core::event::{AnalyzerId, EventId, EventKind, EventName, Id, Seq};
 use gateway_core::time::{ClockQuality, Now};
@@ -66,7 +66,7 @@ impl Store {
         let kept_days = retention.events_kept_days;
         let work = move |writer: &mut super::hand::Writer| {
             let done = Done::load(&writer.connection)?;
-            let forgotten = erase::forget_requests(writer, at.wall, |connection, seq, _| {
+            let forgotten = deletion_requests::forget_requests(writer, at.wall, |connection, seq, _| {
                 done.is_heard(connection, seq, gateway_core::erasure::DELETION_REQUEST)
             })?;
             let connection = &writer.connection;
