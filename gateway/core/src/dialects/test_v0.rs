@@ -15,7 +15,7 @@ use super::{
     Accepted, Attempt, Dialect, Endpoint, Received, Refusal, RenderError, Request, Response, incoming, post,
     probe_event, single,
 };
-use crate::delivery::{Outcome, RetrySchedule};
+use crate::delivery::Outcome;
 use crate::event::{Device, Event, EventId, EventKind, EventName, RunDelta, Test, TestState};
 use crate::time::Now;
 use serde_json::{Map, Value, json};
@@ -185,10 +185,6 @@ impl Dialect for TestV0 {
 
     fn accept(&self, received: &Received<'_>) -> Result<Vec<Accepted>, Refusal> {
         incoming::test_v0(received)
-    }
-
-    fn schedule(&self) -> RetrySchedule {
-        RetrySchedule::standard()
     }
 }
 
