@@ -17,18 +17,8 @@ pub struct Args {
 enum What {
     /// List the dead letters
     List {
-        /// Only of this destination: `mqtt` or an endpoint's id
-        #[arg(long)]
-        destination: Option<String>,
-        /// Only with this reason: `refused`, `attempts_exhausted` ...
-        #[arg(long)]
-        reason: Option<String>,
-        /// Only events received at or after that moment: 2026-11-21T20:00:00Z
-        #[arg(long)]
-        from: Option<String>,
-        /// Only events received before that moment
-        #[arg(long)]
-        to: Option<String>,
+        #[command(flatten)]
+        which: Which,
         /// The `next` of the list before
         #[arg(long)]
         after: Option<String>,
@@ -45,17 +35,36 @@ enum What {
     },
 }
 
+/// Which dead letters: what `dead list` and `redrive` choose by.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Which {
+    /// Only at this destination: `mqtt` or an endpoint's id
+    #[arg(long)]
+    destination: Option<String>,
+    /// Only what died of this reason: `refused`, `attempts_exhausted` ...
+    #[arg(long)]
+    reason: Option<String>,
+    /// Only events received at or after that moment: 2026-11-21T20:00:00Z
+    #[arg(long)]
+    from: Option<String>,
+    /// Only events received before that moment
+    #[arg(long)]
+    to: Option<String>,
+}
+
+impl Which {
+    /// Each part by its name in the API; `None`: it was not said.
+    pub fn parts(self) -> [(&'static str, Option<String>); 4] {
+        [("destination", self.destination), ("reason", self.reason), ("from", self.from), ("to", self.to)]
+    }
+}
+
 pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     match args.what {
-        What::List { destination, reason, from, to, after, limit } => {
-            let asked = query(&[
-                ("destination", destination),
-                ("reason", reason),
-                ("from", from),
-                ("to", to),
-                ("after", after),
-                ("limit", Some(limit.to_string())),
-            ]);
+        What::List { which, after, limit } => {
+            let mut parts = which.parts().to_vec();
+            parts.extend([("after", after), ("limit", Some(limit.to_string()))]);
+            let asked = query(&parts);
             args.asker.tell((Method::GET, format!("/api/dead{asked}"), None), out, err, list)
         }
         What::Show { destination, event } => {

@@ -2,6 +2,7 @@
 
 use super::EXIT_USAGE;
 use super::ask::{Asker, cell, table};
+use super::dead::Which;
 use axum::http::Method;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -10,18 +11,8 @@ use std::io::Write;
 pub struct Args {
     /// Ids of events; held and waiting ones are tried at once too
     ids: Vec<String>,
-    /// Only to this destination: `mqtt` or an endpoint's id
-    #[arg(long)]
-    destination: Option<String>,
-    /// Only what died of this reason: `refused`, `attempts_exhausted` ...
-    #[arg(long)]
-    reason: Option<String>,
-    /// Only events received at or after that moment: 2026-11-21T20:00:00Z
-    #[arg(long)]
-    from: Option<String>,
-    /// Only events received before that moment
-    #[arg(long)]
-    to: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// Say what would go where, and send nothing
     #[arg(long)]
     dry_run: bool,
@@ -30,13 +21,14 @@ pub struct Args {
 }
 
 pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-    let Args { ids, destination, reason, from, to, dry_run, asker } = args;
-    if ids.is_empty() && [&destination, &reason, &from, &to].iter().all(|part| part.is_none()) {
+    let Args { ids, which, dry_run, asker } = args;
+    let parts = which.parts();
+    if ids.is_empty() && parts.iter().all(|(_, part)| part.is_none()) {
         let _ = writeln!(err, "say what to send again: ids, --destination, --reason, --from or --to");
         return EXIT_USAGE;
     }
     let mut body = json!({ "ids": ids, "dry_run": dry_run });
-    for (key, value) in [("destination", destination), ("reason", reason), ("from", from), ("to", to)] {
+    for (key, value) in parts {
         if let Some(value) = value {
             body[key] = value.into();
         }
