@@ -13,7 +13,7 @@ mod receivers;
 
 use bench::{Bench, SECRET};
 use gateway_core::config::{
-    Broker, Config, Line, Parity, Port, duration,
+    Broker, Config, FlowControl, Line, Parity, Port, duration,
     file::{File, schema, schema_of},
 };
 use gateway_core::delivery::RetryReading;
@@ -99,11 +99,19 @@ fn good_values_mean_what_they_say() {
 #[test]
 fn a_file_with_everything_in_it_is_read_whole() {
     let analyzer = "analyzers: [{ id: a, driver: astm, port: { path: /dev/a }, baud: '19200', data_bits: 7, parity: even, \
-                    stop_bits: 2, commit: message, framing: none }]";
-    let line = Line { baud: 19_200, data_bits: 7, parity: Parity::Even, stop_bits: 2 };
+                    stop_bits: 2, flow_control: rts-cts, dtr: false, rts: true, commit: message, framing: none }]";
+    let line = Line {
+        baud: 19_200,
+        data_bits: 7,
+        parity: Parity::Even,
+        stop_bits: 2,
+        flow_control: FlowControl::RtsCts,
+        dtr: Some(false),
+        rts: Some(true),
+    };
     check(
         analyzer,
-        |config| (config.analyzers[0].line, config.analyzers[0].commit, config.analyzers[0].framing),
+        |config| (config.analyzers[0].line, config.analyzers[0].options.commit, config.analyzers[0].options.framing),
         (line, CommitPoint::Message, Framing::None),
     );
     let webhook = Bench::with(format!(

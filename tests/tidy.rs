@@ -5,6 +5,7 @@
 
 use gateway_core::dialects::DIALECTS;
 use gateway_core::drivers::DRIVERS;
+use gateway_daemon::configuration::{PROFILES, profile};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -69,6 +70,19 @@ fn forbid(sources: &[(String, String)], words: &[&str], allowed: impl Fn(&str) -
         }
     }
     assert!(found.is_empty(), "{why}\n{}", found.join("\n"));
+}
+
+#[test]
+fn every_profile_is_brought_along_and_good() {
+    let files = files("config/profiles").into_iter().map(|(name, _)| name);
+    let files: Vec<String> = files.map(|name| name.trim_start_matches("config/profiles/").to_owned()).collect();
+    let listed: Vec<String> = PROFILES.iter().map(|(name, _)| format!("{name}.yaml")).collect();
+    assert_eq!(files, listed, "configuration/profiles.rs lists what config/profiles holds, in its order");
+    for (name, _) in PROFILES {
+        if let Err(told) = profile(name, None) {
+            panic!("{told}");
+        }
+    }
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! The `decode` command as a function, and a link that holds a session to the calling contract.
 
-use gateway_core::drivers::driver;
+use gateway_core::drivers::{converse, driver};
 use gateway_core::event::EventKind;
 use gateway_core::session::{Action, Commit, DriverOptions, Input, Resume, Session};
 use gateway_core::time::{Mono, Now, Timestamp};
+use gateway_core::worklist::{Question, WorkOrder};
 use gateway_daemon::commands::decode::{Args, run};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,8 @@ impl Decoded {
 
 pub fn args(driver: &str, file: &Path) -> Args {
     Args {
-        driver: driver.to_owned(),
+        driver: Some(driver.to_owned()),
+        profile: None,
         framing: None,
         analyzer: "decode".to_owned(),
         chunks: None,
@@ -83,6 +85,9 @@ pub enum Step {
     Sent(Vec<u8>),
     Stored(Commit),
     NotStored(Commit),
+    Asked(Question),
+    /// Said to the child process.
+    Told(Vec<u8>),
 }
 
 /// The link's side of the contract around one session; panics where the session breaks its own side.
@@ -90,14 +95,16 @@ pub struct Bench {
     session: Box<dyn Session>,
     pub now: Now,
     pub disk: Disk,
+    /// What a question is answered with.
+    pub orders: Vec<WorkOrder>,
     pub steps: Vec<Step>,
 }
 
 impl Bench {
     pub fn open(name: &str, options: &DriverOptions, resume: Resume<'_>) -> Bench {
-        let session = driver(name).unwrap().open(options).unwrap();
+        let session = converse(driver(name).unwrap(), options).unwrap();
         let now = Now { mono: Mono(1_000_000_000), wall: Timestamp(1_700_000_000_000), ..Now::default() };
-        let mut bench = Bench { session, now, disk: Disk::Good, steps: Vec::new() };
+        let mut bench = Bench { session, now, disk: Disk::Good, orders: Vec::new(), steps: Vec::new() };
         bench.give(Input::Opened(resume));
         bench
     }
@@ -152,38 +159,62 @@ impl Bench {
     }
 
     pub fn give(&mut self, input: Input<'_>) {
-        let mut input = Some(input);
-        while let Some(given) = input.take() {
-            let mut actions = Vec::new();
-            self.session.handle(self.now, given, &mut actions);
-            let last = actions.len().saturating_sub(1);
-            for (place, action) in actions.into_iter().enumerate() {
-                let commit = match action {
-                    Action::Send(bytes) => {
-                        self.steps.push(Step::Sent(bytes));
-                        continue;
-                    }
-                    Action::Commit(commit) => commit,
-                };
-                assert_eq!(place, last, "nothing is asked for while a commit is outstanding");
-                assert_eq!(self.session.deadline(), None, "nothing is awaited but the commit");
-                input = Some(self.commit(commit));
-            }
+        let mut actions = Vec::new();
+        self.session.handle(self.now, input, &mut actions);
+        while let Some(answer) = self.perform(actions) {
+            actions = Vec::new();
+            let orders = self.orders.clone();
+            let input = match answer {
+                Answer::Stored => Input::Committed,
+                Answer::NotStored => Input::CommitFailed,
+                Answer::Orders => Input::Answered(&orders),
+            };
+            self.session.handle(self.now, input, &mut actions);
         }
     }
 
-    fn commit(&mut self, commit: Commit) -> Input<'static> {
+    /// Performs the actions; what the last of them is answered with, if it was a question or a commit.
+    fn perform(&mut self, actions: Vec<Action>) -> Option<Answer> {
+        let last = actions.len().saturating_sub(1);
+        let mut answer = None;
+        for (place, action) in actions.into_iter().enumerate() {
+            match action {
+                Action::Send(bytes) => self.steps.push(Step::Sent(bytes)),
+                Action::Tell(bytes) => self.steps.push(Step::Told(bytes)),
+                Action::Ask(question) => {
+                    assert_eq!(place, last, "nothing is asked for while an answer is outstanding");
+                    self.steps.push(Step::Asked(question));
+                    answer = Some(Answer::Orders);
+                }
+                Action::Commit(commit) => {
+                    assert_eq!(place, last, "nothing is asked for while a commit is outstanding");
+                    assert_eq!(self.session.deadline(), None, "nothing is awaited but the commit");
+                    answer = Some(self.commit(commit));
+                }
+            }
+        }
+        answer
+    }
+
+    fn commit(&mut self, commit: Commit) -> Answer {
         match self.disk {
             Disk::Fails => {
                 self.steps.push(Step::NotStored(commit));
-                return Input::CommitFailed;
+                return Answer::NotStored;
             }
             Disk::Slow(span) => self.now.mono = self.now.mono.after(span),
             Disk::Good => {}
         }
         self.steps.push(Step::Stored(commit));
-        Input::Committed
+        Answer::Stored
     }
+}
+
+/// What a commit or a question comes back as.
+enum Answer {
+    Stored,
+    NotStored,
+    Orders,
 }
 
 fn sent(step: &Step) -> Option<&Vec<u8>> {

@@ -5,7 +5,8 @@
 //! 1. [`time`]: a moment, as a value. Nothing in this crate reads a clock.
 //! 2. [`framing`]: bytes become frames.
 //! 3. [`session`] and [`drivers`]: frames become messages; a session asks for bytes to be sent and for captures to be
-//!    committed, it never does either.
+//!    committed, it never does either. [`reading`]: how one model differs from its protocol; [`worklist`]: what an analyzer
+//!    is told to do; [`replay`]: a session at the end of stored bytes instead of a port.
 //! 4. [`event`]: the domain fact that a message states; [`run`]: the same of a test that is told while it runs.
 //! 5. [`dialects`]: an event in the words of one receiver, and what that receiver's answer means.
 //! 6. [`delivery`]: what happens to a delivery after each answer.
@@ -27,7 +28,10 @@ pub mod framing;
 pub mod health;
 pub mod manifest;
 pub mod mutants;
+pub mod reading;
 pub mod registration;
+pub mod replay;
 pub mod run;
 pub mod session;
 pub mod time;
+pub mod worklist;

@@ -6,11 +6,16 @@
 //!   `handle` next with `Committed` or `CommitFailed`. Bytes received meanwhile wait in the link. So at most one commit is
 //!   outstanding, and a session that holds more complete frames than one keeps them until then.
 //! - Actions are performed in the order in which they were pushed.
+//! - The same holds for [`Action::Ask`]: nothing is performed after it until `handle` has been called with `Answered`. At most
+//!   one of a commit and a question is outstanding.
 //! - `DeadlineReached` comes when [`Session::deadline`] has passed; a session that was called late must not mind.
 
 use crate::error::ConfigError;
 use crate::event::{Device, EventKind, TestId};
+use crate::reading::Reading;
 use crate::time::{Mono, Now};
+use crate::worklist::{Question, WorkOrder};
+use std::sync::Arc;
 
 /// What the link tells a session.
 #[derive(Debug)]
@@ -22,6 +27,12 @@ pub enum Input<'a> {
     Committed,
     /// The last `Commit` did not happen and never will: answer so that the analyzer keeps its result.
     CommitFailed,
+    /// What the registrations say to the last `Ask`; empty: there is nothing to do, or it could not be looked up.
+    Answered(&'a [WorkOrder]),
+    /// What the driver's child process has written.
+    Told(&'a [u8]),
+    /// The child process has ended; another one is on its way.
+    ChildEnded,
     DeadlineReached,
     /// The port is gone or the gateway stops, and no more can come. A session states what it holds: a message that is whole
     /// but for its last line end as what it is, a broken one as `MESSAGE_REJECTED`. Where that commit fails, or where the
@@ -54,6 +65,10 @@ pub struct RunningTest {
 pub enum Action {
     Send(Vec<u8>),
     Commit(Commit),
+    /// Looks up what is to be done with these samples: comes back as `Answered`.
+    Ask(Question),
+    /// Writes to the driver's child process.
+    Tell(Vec<u8>),
 }
 
 /// Received bytes and the facts read from them, to be stored in one transaction.
@@ -86,7 +101,7 @@ pub trait Driver: Sync {
 }
 
 /// What the YAML can set for a driver.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DriverOptions {
     /// Longest frame, STX to LF, in bytes.
     pub frame_bytes_max: usize,
@@ -96,6 +111,8 @@ pub struct DriverOptions {
     pub commit: CommitPoint,
     /// How records are framed (`astm` only).
     pub framing: Framing,
+    /// How this model is read.
+    pub reading: Arc<Reading>,
 }
 
 impl Default for DriverOptions {
@@ -105,6 +122,7 @@ impl Default for DriverOptions {
             message_bytes_max: 8 << 20,
             commit: CommitPoint::Frame,
             framing: Framing::E1381,
+            reading: Arc::default(),
         }
     }
 }

@@ -163,7 +163,7 @@ impl App {
         let config = &self.config;
         let mut wanted = BTreeMap::new();
         for analyzer in &config.analyzers {
-            let settings = Settings::Link(analyzer.clone(), config.driver_options(analyzer));
+            let settings = Settings::Link(analyzer.clone(), analyzer.options.clone());
             wanted.insert(format!("analyzer:{}", analyzer.id), settings);
         }
         for webhook in &config.webhooks {

@@ -9,6 +9,7 @@ use crate::platform::{Platform, Stream};
 use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
 use crate::store::{NewEntry, Store, StoreError};
 use gateway_core::config::{Analyzer, Port};
+use gateway_core::drivers::converse;
 use gateway_core::event::{Alarm, AnalyzerId, EventId, EventKind, EventName, Id, Rejection};
 use gateway_core::health::Fact;
 use gateway_core::session::{Action, Commit, Driver, DriverOptions, Input, Resume, Session};
@@ -122,7 +123,7 @@ impl Link {
     }
 
     async fn converse(&self, stream: Box<dyn Stream>, stop: Stop) -> End {
-        let session = match self.driver.open(&self.options) {
+        let session = match converse(self.driver, &self.options) {
             Ok(session) => session,
             Err(error) => return End::Gone(error.to_string()),
         };
@@ -327,6 +328,8 @@ impl Conversation<'_> {
         while let Some(action) = self.actions.pop_front() {
             match action {
                 Action::Send(bytes) => self.send(&bytes).await,
+                Action::Ask(_) => self.tell(Input::Answered(&[])),
+                Action::Tell(_) => {}
                 Action::Commit(commit) => {
                     let stored = self.commit(commit).await;
                     self.owes = !stored;

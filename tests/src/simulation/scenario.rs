@@ -6,7 +6,7 @@ use super::ports::{DiskPlan, TRUE_START, WallPlan};
 use gateway_core::config::{Analyzer, Config, DatedSecret, Line, Port, Webhook};
 use gateway_core::dialects::Secret;
 use gateway_core::event::AnalyzerId;
-use gateway_core::session::{CommitPoint, Framing};
+use gateway_core::session::{CommitPoint, DriverOptions};
 use gateway_core::time::ClockQuality;
 use gateway_daemon::simulated::astm::{Faults, Message, Style};
 use gateway_daemon::simulated::seeded::Seeded;
@@ -232,8 +232,8 @@ impl AnalyzerPlan {
             driver: driver.to_owned(),
             port: Port::Path(self.path()),
             line: Line::default(),
-            commit: self.commit,
-            framing: Framing::E1381,
+            serial_number: None,
+            options: DriverOptions { commit: self.commit, ..DriverOptions::default() },
         }
     }
 }

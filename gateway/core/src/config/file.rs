@@ -4,15 +4,18 @@
 //! known keys and its ranges from that schema, so what is documented and what is read cannot differ. Doc comments here are
 //! shown to people by their editor.
 
+mod profile;
 mod schema;
 
+pub use profile::{Line, Meaning, Profile};
 pub(in crate::config) use schema::{all_audiences, all_events};
 pub use schema::{schema, schema_of};
 
 use crate::delivery::RetryReading;
 use crate::dialects::{Mode, PersonalData};
+use crate::reading::Encoding;
 use crate::session::{CommitPoint, Framing};
-use schema::{audiences, dialect_names, driver_names, event_words, source_dialects, statuses};
+use schema::{audiences, dialect_names, driver_names, event_words, profile_or_name, source_dialects, statuses};
 use schemars::JsonSchema;
 use std::collections::BTreeMap;
 
@@ -63,9 +66,14 @@ pub struct Analyzer {
     /// What you call this analyzer. Small letters, digits and dashes.
     #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9-]{0,31}$"))]
     pub id: String,
-    /// The language that it speaks.
+    /// The model: the name of a profile, such as sysmex-xp-100, or a profile written here. It names the driver.
+    #[schemars(schema_with = "profile_or_name")]
+    pub profile: Option<String>,
+    /// The language that it speaks, where no profile says it.
     #[schemars(schema_with = "driver_names")]
-    pub driver: String,
+    pub driver: Option<String>,
+    /// The serial number that the analyzer reports itself. Another one raises an alarm. Default: the first one heard.
+    pub serial_number: Option<String>,
     /// Where it is plugged in: exactly one of path, usb, by_path, tcp and input.
     pub port: Port,
     /// Speed of the serial line. Default: 9600.
@@ -78,10 +86,18 @@ pub struct Analyzer {
     /// Stop bits of the serial line. Default: 1.
     #[schemars(range(min = 1, max = 2))]
     pub stop_bits: Option<u8>,
+    /// Who may say stop on the serial line: none, xon-xoff or rts-cts. Default: none.
+    pub flow_control: Option<super::FlowControl>,
+    /// Whether the DTR line is raised. Default: as the system leaves it.
+    pub dtr: Option<bool>,
+    /// Whether the RTS line is raised. Default: as the system leaves it.
+    pub rts: Option<bool>,
     /// Whether each frame or only the whole message is stored before the analyzer gets its answer. Default: frame.
     pub commit: Option<CommitPoint>,
     /// How records are framed (astm only). Default: e1381.
     pub framing: Option<Framing>,
+    /// How its bytes become text. Default: auto.
+    pub encoding: Option<Encoding>,
 }
 
 /// Where an analyzer is plugged in.

@@ -6,6 +6,7 @@
 use super::duration;
 use super::file::schema_of;
 use super::tree::{Entry, Mistake, Node, Place, Value};
+use crate::reading::Pattern;
 use crate::time::Timestamp;
 use schemars::JsonSchema;
 use std::cell::RefCell;
@@ -22,8 +23,20 @@ pub trait Outside {
     fn is_file(&self, path: &Path) -> bool;
     /// The IANA names that this machine knows.
     fn time_zones(&self) -> Vec<String>;
+    /// The profile of that name: the user's own before those that the gateway brings along; `None` if there is no such file.
+    fn profile(&self, name: &str) -> Option<WrittenProfile>;
+    /// The names of all profiles, sorted.
+    fn profiles(&self) -> Vec<String>;
     /// The present time; `None` if what has run out shall not be judged. A last good configuration judges nothing.
     fn now(&self) -> Option<Timestamp>;
+}
+
+/// A profile's file.
+pub struct WrittenProfile {
+    /// What mistakes in it call it: its path, or its name among those that the gateway brings along.
+    pub file: String,
+    /// Its tree, or why there is none.
+    pub tree: Result<Node, Vec<Mistake>>,
 }
 
 /// What a whole reading shares.
@@ -160,7 +173,11 @@ impl<'a> Group<'a> {
     }
 
     pub fn flag(&self, key: &'static str) -> bool {
-        self.get(key).and_then(|field| field.choice(&[("true", true), ("false", false)])).unwrap_or(false)
+        self.flag_if_written(key).unwrap_or(false)
+    }
+
+    pub fn flag_if_written(&self, key: &'static str) -> Option<bool> {
+        self.get(key).and_then(|field| field.choice(&[("true", true), ("false", false)]))
     }
 
     pub fn choice<T: Copy>(&self, key: &'static str, words: &[(&str, T)], default: T) -> T {
@@ -170,6 +187,11 @@ impl<'a> Group<'a> {
     /// A text with something in it.
     pub fn text(&self, key: &'static str) -> Option<String> {
         self.get(key).and_then(|field| field.text()).map(str::to_owned)
+    }
+
+    /// A regular expression.
+    pub fn pattern(&self, key: &'static str) -> Option<Pattern> {
+        self.get(key).and_then(|field| field.pattern())
     }
 
     /// A whole path; with `present`, to a file that is there.
@@ -272,6 +294,18 @@ impl<'a> Field<'a> {
         let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         self.wrong(&format!("{} is not possible here", shown(text)), &format!("write {}", either(&names)));
         None
+    }
+
+    /// A regular expression.
+    pub fn pattern(&self) -> Option<Pattern> {
+        match Pattern::new(self.text()?) {
+            Ok(pattern) => Some(pattern),
+            Err(error) => {
+                let problem = format!("is no regular expression: {}", error.replace('\n', " "));
+                self.wrong(&problem, "write one such as `^QC`; a backslash before . ( [ + * ? takes them literally");
+                None
+            }
+        }
     }
 
     pub fn items(&self) -> Vec<Field<'a>> {

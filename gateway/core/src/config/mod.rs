@@ -9,9 +9,9 @@ mod overlay;
 mod read;
 mod tree;
 
-pub use group::Outside;
+pub use group::{Outside, WrittenProfile};
 pub use overlay::{Variable, overlay};
-pub use read::read;
+pub use read::{profile, read};
 pub use tree::{Entry, Mistake, Node, Place, Value};
 
 use crate::delivery::{RetryReading, RetrySchedule};
@@ -19,7 +19,7 @@ pub use crate::dialects::Endpoint;
 pub use crate::dialects::Secret;
 pub use crate::error::ConfigError;
 use crate::event::AnalyzerId;
-use crate::session::{CommitPoint, DriverOptions, Framing};
+use crate::session::DriverOptions;
 use crate::time::{ClockQuality, Now, Timestamp};
 use std::fmt;
 use std::path::PathBuf;
@@ -52,11 +52,50 @@ pub struct Gateway {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Analyzer {
     pub id: AnalyzerId,
+    /// The serial number that it must report itself; `None`: any, and a change is told.
+    pub serial_number: Option<String>,
     pub driver: String,
     pub port: Port,
     pub line: Line,
-    pub commit: CommitPoint,
-    pub framing: Framing,
+    /// Of the profile, of this item and of `limits:` together.
+    pub options: DriverOptions,
+}
+
+/// A model of analyzer as a file tells it: `config/profiles/<maker>-<model>.yaml`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Profile {
+    pub maker: String,
+    pub model: String,
+    pub driver: String,
+    pub line: Line,
+    /// Who calls whom, where it is on the network.
+    pub tcp: Option<Caller>,
+    /// With the default limits.
+    pub options: DriverOptions,
+    pub tried: Tried,
+    /// Where its facts are from.
+    pub sources: Vec<String>,
+    /// What to set on the analyzer itself, in sentences.
+    pub setup: Vec<String>,
+}
+
+/// Which side opens the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Caller {
+    Analyzer,
+    Gateway,
+}
+
+/// What a profile was tried on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tried {
+    /// Written from its sources; no byte of such an analyzer was seen.
+    #[default]
+    Sources,
+    /// On bytes that such an analyzer has sent.
+    RealBytes,
 }
 
 /// `analyzers[].port`
@@ -83,12 +122,37 @@ pub struct Line {
     pub data_bits: u8,
     pub parity: Parity,
     pub stop_bits: u8,
+    pub flow_control: FlowControl,
+    /// The DTR line: raised or dropped when the port opens; `None`: as the system leaves it, which is raised.
+    pub dtr: Option<bool>,
+    /// The same of RTS.
+    pub rts: Option<bool>,
 }
 
 impl Default for Line {
     fn default() -> Self {
-        Line { baud: 9600, data_bits: 8, parity: Parity::None, stop_bits: 1 }
+        Line {
+            baud: 9600,
+            data_bits: 8,
+            parity: Parity::None,
+            stop_bits: 1,
+            flow_control: FlowControl::None,
+            dtr: None,
+            rts: None,
+        }
     }
+}
+
+/// `flow_control`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FlowControl {
+    #[default]
+    None,
+    /// XON and XOFF.
+    XonXoff,
+    /// The lines RTS and CTS.
+    RtsCts,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -324,15 +388,5 @@ impl Config {
             format!("source `{0}`: no secret is set: whoever reaches /in/{0} can send events in its name", source.id)
         });
         unsigned.chain(open).collect()
-    }
-
-    /// The options of one analyzer's driver.
-    pub fn driver_options(&self, analyzer: &Analyzer) -> DriverOptions {
-        DriverOptions {
-            frame_bytes_max: self.limits.frame_bytes_max,
-            message_bytes_max: self.limits.message_bytes_max,
-            commit: analyzer.commit,
-            framing: analyzer.framing,
-        }
     }
 }

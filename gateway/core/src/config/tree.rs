@@ -13,6 +13,8 @@ pub enum Place {
     Whole,
     /// A line and a column of the file, both from 1.
     At { line: usize, column: usize },
+    /// The same of another file than the settings' own: a profile.
+    In { file: String, line: usize, column: usize },
     /// An environment variable or an argument, by name.
     Variable(String),
 }

@@ -2,6 +2,7 @@
 
 use super::{Endpoint, EndpointFault};
 use crate::event::{Event, EventName, Personal, ResultValue, Test};
+use crate::reading::is_loinc;
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -27,16 +28,10 @@ pub(super) fn findings(test: &Test) -> Cow<'_, [ResultValue]> {
 fn finding(test: &Test, code: String, value: String) -> ResultValue {
     ResultValue {
         code,
-        name: String::new(),
         value: Personal::new(value),
-        number: None,
-        unit: String::new(),
-        reference: String::new(),
-        flags: Vec::new(),
         status: "F".to_owned(),
         at: test.finished_at.clone(),
-        at_text: String::new(),
-        comments: Vec::new(),
+        ..ResultValue::default()
     }
 }
 
@@ -50,18 +45,6 @@ pub(super) fn loinc_faults(endpoint: &Endpoint) -> Vec<EndpointFault> {
             .to_owned(),
     };
     bad.map(fault).collect()
-}
-
-fn is_loinc(code: &str) -> bool {
-    let Some((number, check)) = code.split_once('-') else { return false };
-    let digits = number.bytes().rev().map(|byte| byte.wrapping_sub(b'0')).enumerate();
-    let doubled = digits.map(|(place, digit)| match (place % 2, digit) {
-        (0, digit @ 5..=9) => u32::from(digit) * 2 - 9,
-        (0, digit) => u32::from(digit) * 2,
-        (_, digit) => u32::from(digit),
-    });
-    let is_number = (1..=7).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
-    is_number && check == ((10 - doubled.sum::<u32>() % 10) % 10).to_string()
 }
 
 #[cfg(test)]

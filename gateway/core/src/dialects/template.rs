@@ -292,28 +292,15 @@ fn probe_fact(id: EventId) -> EventKind {
         code: PROBE.to_owned(),
         name: PROBE.to_owned(),
         value: Personal::new(PROBE),
-        number: None,
-        unit: String::new(),
-        reference: String::new(),
-        flags: Vec::new(),
         status: "X".to_owned(),
-        at: None,
-        at_text: String::new(),
-        comments: Vec::new(),
+        ..ResultValue::default()
     };
     let test = Test {
-        id,
-        state: TestState::Done,
         sample_id: Some(Personal::new(PROBE)),
         instrument_sample_id: Some(Personal::new(PROBE)),
-        patient_id: None,
         qc: true,
-        started_at: None,
-        finished_at: None,
         results: vec![result],
-        comments: Vec::new(),
-        data: None,
-        result: None,
+        ..Test::new(id, TestState::Done)
     };
     EventKind::about_test(EventName::WebhookTest, None, test)
 }

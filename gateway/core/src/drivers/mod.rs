@@ -3,12 +3,16 @@
 //! Invariant: a driver knows neither the dialects nor the store. It cannot tell who listens.
 
 pub mod astm;
+mod completed;
 pub mod scanner;
 pub mod test_v0;
 mod unasked;
+mod values;
 
+use crate::error::ConfigError;
 use crate::event::{EventKind, EventName, Gap};
-use crate::session::Driver;
+use crate::reading::Reading;
+use crate::session::{Driver, DriverOptions, Session};
 use crate::time::Timestamp;
 
 /// Every driver there is.
@@ -17,6 +21,13 @@ pub const DRIVERS: &[&dyn Driver] = &[&astm::Astm, &test_v0::TestV0, &scanner::S
 /// The driver of that name.
 pub fn driver(name: &str) -> Option<&'static dyn Driver> {
     DRIVERS.iter().copied().find(|driver| driver.name() == name)
+}
+
+/// Starts a conversation whose events are completed by what the options know of the analyzer's model.
+pub fn converse(driver: &dyn Driver, options: &DriverOptions) -> Result<Box<dyn Session>, ConfigError> {
+    let session = driver.open(options)?;
+    let reading = options.reading.clone();
+    Ok(if *reading == Reading::default() { session } else { Box::new(completed::Completed { session, reading }) })
 }
 
 /// `GAP` for received bytes that could not be kept while the store took nothing.

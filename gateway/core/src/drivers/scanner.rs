@@ -70,6 +70,8 @@ impl Session for Scans {
                     self.line(line, actions);
                 }
             }
+            // Nothing is asked here, and there is no child.
+            Input::Answered(_) | Input::Told(_) | Input::ChildEnded => {}
             Input::Closed => self.closed(actions),
         }
         while !self.unasked.is_busy() {

@@ -67,6 +67,8 @@ impl Session for Conversation {
             Input::Committed => self.unasked.committed(),
             Input::CommitFailed => self.unasked.failed(now),
             Input::DeadlineReached => self.deadline_reached(now, actions),
+            // Nothing is asked here, and there is no child.
+            Input::Answered(_) | Input::Told(_) | Input::ChildEnded => {}
             Input::Closed => self.closed(now, actions),
         }
         while !self.unasked.is_busy() {

@@ -80,11 +80,14 @@ pub struct Device {
 }
 
 /// One result value of a test.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ResultValue {
     /// The analyzer's code: LIS2 R.3 part 4, else the first non-empty of parts 5, 1, 2, 3 (CONTRACT has the exact rule).
     pub code: String,
     pub name: String,
+    /// The LOINC code that the analyzer's profile gives for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loinc: Option<String>,
     /// The text as sent, blanks trimmed at its ends only.
     pub value: Personal,
     /// Present only if the whole trimmed value is a decimal.
@@ -110,6 +113,12 @@ pub struct Test {
     pub instrument_sample_id: Option<Personal>,
     pub patient_id: Option<Personal>,
     pub qc: bool,
+    /// Whether it is a calibration: no result of anybody.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub calibration: bool,
+    /// 1 when it is first stated; one more with each correction of the same test, by the analyzer or by a newer decoder.
+    #[serde(default = "first_version", skip_serializing_if = "is_first_version")]
+    pub version: u32,
     pub started_at: Option<String>,
     pub finished_at: Option<String>,
     pub results: Vec<ResultValue>,
@@ -122,6 +131,40 @@ pub struct Test {
     /// `test-v0`: the `result` object as received, when the test is finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
+}
+
+impl Test {
+    /// A test of which nothing else is known.
+    pub fn new(id: TestId, state: TestState) -> Test {
+        Test {
+            id,
+            state,
+            sample_id: None,
+            instrument_sample_id: None,
+            patient_id: None,
+            qc: false,
+            calibration: false,
+            version: first_version(),
+            started_at: None,
+            finished_at: None,
+            results: Vec::new(),
+            comments: Vec::new(),
+            data: None,
+            result: None,
+        }
+    }
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+fn first_version() -> u32 {
+    1
+}
+
+fn is_first_version(version: &u32) -> bool {
+    *version == 1
 }
 
 impl fmt::Debug for Test {

@@ -97,19 +97,10 @@ impl Report {
         }
         let finished = self.name == EventName::TestFinished;
         let test = Test {
-            id,
-            state: self.state,
-            sample_id: None,
-            instrument_sample_id: None,
-            patient_id: None,
-            qc: false,
-            // The protocol has no time of the test itself.
-            started_at: None,
-            finished_at: None,
             results: if finished { self.results() } else { Vec::new() },
-            comments: Vec::new(),
             data,
             result: self.result.filter(|_| finished),
+            ..Test::new(id, self.state)
         };
         EventKind::about_test(self.name, self.device, test)
     }
@@ -150,19 +141,7 @@ impl Report {
 }
 
 fn result_value(code: String, value: &str) -> ResultValue {
-    ResultValue {
-        code,
-        name: String::new(),
-        value: Personal::new(value.trim_matches([' ', '\t'])),
-        number: None,
-        unit: String::new(),
-        reference: String::new(),
-        flags: Vec::new(),
-        status: String::new(),
-        at: None,
-        at_text: String::new(),
-        comments: Vec::new(),
-    }
+    ResultValue { code, value: Personal::new(value.trim_matches([' ', '\t'])), ..ResultValue::default() }
 }
 
 fn read_device(mut device: Map<String, Value>) -> Device {

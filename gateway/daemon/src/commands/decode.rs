@@ -1,11 +1,12 @@
 //! `decode`: what the gateway would make of a file of received bytes, without an analyzer, a store or a clock.
 //!
-//! Equal bytes print equal lines: time stands still while the file is read, and at its end it runs on from deadline to
-//! deadline until the session awaits nothing more. Each commit succeeds at once.
+//! Equal bytes print equal lines: see [`gateway_core::replay`].
 
-use gateway_core::drivers::{DRIVERS, astm, driver};
+use super::profiles::named_profile;
+use gateway_core::drivers::{DRIVERS, astm, converse, driver};
 use gateway_core::event::{AnalyzerId, Event, EventKind, EventName, Id, Seq};
-use gateway_core::session::{Action, DriverOptions, Framing, Input, Resume, Session};
+use gateway_core::replay::{Replay, Replayed};
+use gateway_core::session::{Driver, DriverOptions, Framing};
 use gateway_core::time::{ClockQuality, Mono, Now, Timestamp};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -21,15 +22,15 @@ const USAGE: u8 = 2;
 const ENQ: u8 = 0x05;
 /// Begins a frame.
 const STX: u8 = 0x02;
-/// No session has so many deadlines one after the other: one that has is broken, and must not hang the command.
-const DEADLINES_MAX: usize = 1000;
-
 /// Decode a file of received bytes and print one JSON event a line.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// The driver: the word that `analyzers[].driver` has in the YAML.
+    #[arg(long, required_unless_present = "profile", conflicts_with = "profile")]
+    pub driver: Option<String>,
+    /// The profile: its name, or the file of one of your own.
     #[arg(long)]
-    pub driver: String,
+    pub profile: Option<String>,
     /// How records are framed (astm): `e1381` (ENQ, numbered frames, EOT) or `none` (records only).
     #[arg(long)]
     pub framing: Option<String>,
@@ -77,7 +78,7 @@ impl From<std::io::Error> for Fault {
 }
 
 fn decode(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Fault> {
-    let found = driver(&args.driver).ok_or_else(|| Fault::Usage(unknown_driver(&args.driver)))?;
+    let (found, known) = named(args)?;
     let bytes = read(&args.file)?;
     let sizes = args.chunks.as_deref().map(chunk_sizes).transpose()?.unwrap_or_default();
     let is_astm = found.name() == "astm";
@@ -89,11 +90,11 @@ fn decode(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, F
                 "There is no framing \"{word}\": write --framing none or --framing e1381."
             )));
         }
-        None if is_astm && looks_unframed(&bytes) => {
+        None if is_astm && known.framing == Framing::E1381 && looks_unframed(&bytes) => {
             note(err, "The file holds no ENQ and begins with an H record: read as records without frames.");
             Framing::None
         }
-        None => Framing::E1381,
+        None => known.framing,
     };
     if args.records && !is_astm {
         return Err(Fault::Usage("--records looks at LIS2 records: it works with --driver astm only.".to_owned()));
@@ -107,14 +108,14 @@ fn decode(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, F
     if args.records {
         return print_records(&bytes, framing, out, err);
     }
-    let options = DriverOptions { framing, ..DriverOptions::default() };
-    let session = found.open(&options).map_err(|error| Fault::Usage(error.problem))?;
-    let mut replay = Replay::new(session);
+    let options = DriverOptions { framing, ..known };
+    let session = converse(found, &options).map_err(|error| Fault::Usage(error.problem))?;
+    let mut replay = Replay::new(session, Now::default());
     if is_astm && framing == Framing::E1381 && lacks_enq(&bytes) {
         note(err, "The file holds frames but no ENQ: read as if one came before them.");
-        replay.give(Input::Received(&[ENQ]));
+        replay.receive(&[ENQ]);
     }
-    let (mut events, understood) = replay.run(&bytes, sizes);
+    let Replayed { mut events, understood, .. } = fed(replay, &bytes, sizes).finish();
     if events.is_empty() && !understood {
         events.push(not_understood(&bytes, is_astm));
     }
@@ -126,6 +127,30 @@ fn decode(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, F
     }
     out.flush()?;
     Ok(if rejected { REJECTED } else { UNDERSTOOD })
+}
+
+/// The driver and its options, by the profile or by the driver's own name.
+fn named(args: &Args) -> Result<(&'static dyn Driver, DriverOptions), Fault> {
+    if let Some(name) = &args.profile {
+        let profile = named_profile(name).map_err(Fault::Usage)?;
+        let found = driver(&profile.driver).ok_or_else(|| Fault::Usage(unknown_driver(&profile.driver)))?;
+        return Ok((found, profile.options));
+    }
+    let name = args.driver.as_deref().unwrap_or_default();
+    let found = driver(name).ok_or_else(|| Fault::Usage(unknown_driver(name)))?;
+    Ok((found, DriverOptions::default()))
+}
+
+fn fed(mut replay: Replay, bytes: &[u8], mut sizes: Sizes) -> Replay {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (part, after) = rest.split_at(sizes.next(rest.len()));
+        if !part.is_empty() {
+            replay.receive(part);
+        }
+        rest = after;
+    }
+    replay
 }
 
 /// A closed standard error leaves nobody to tell, and the events still come.
@@ -246,54 +271,5 @@ fn as_event(place: usize, analyzer: &AnalyzerId, kind: EventKind) -> Event {
         sequence: None,
         erased: false,
         kind,
-    }
-}
-
-/// A session at the end of a file instead of a port.
-struct Replay {
-    session: Box<dyn Session>,
-    now: Now,
-    events: Vec<EventKind>,
-    /// Whether anything was committed: a message may be understood and still say nothing.
-    understood: bool,
-}
-
-impl Replay {
-    fn new(session: Box<dyn Session>) -> Replay {
-        let mut replay = Replay { session, now: Now::default(), events: Vec::new(), understood: false };
-        replay.give(Input::Opened(Resume::default()));
-        replay
-    }
-
-    fn run(mut self, bytes: &[u8], mut sizes: Sizes) -> (Vec<EventKind>, bool) {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let (part, after) = rest.split_at(sizes.next(rest.len()));
-            if !part.is_empty() {
-                self.give(Input::Received(part));
-            }
-            rest = after;
-        }
-        for _ in 0..DEADLINES_MAX {
-            let Some(due) = self.session.deadline() else { break };
-            self.now.mono = self.now.mono.max(due);
-            self.give(Input::DeadlineReached);
-        }
-        self.give(Input::Closed);
-        (self.events, self.understood)
-    }
-
-    fn give(&mut self, input: Input<'_>) {
-        let mut actions = Vec::new();
-        self.session.handle(self.now, input, &mut actions);
-        let mut waiting = VecDeque::from(actions);
-        while let Some(action) = waiting.pop_front() {
-            let Action::Commit(commit) = action else { continue };
-            self.understood |= commit.complete;
-            self.events.extend(commit.events);
-            let mut more = Vec::new();
-            self.session.handle(self.now, Input::Committed, &mut more);
-            waiting.extend(more);
-        }
     }
 }

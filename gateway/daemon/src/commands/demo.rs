@@ -22,7 +22,7 @@ use gateway_core::config::{
 };
 use gateway_core::dialects::Secret;
 use gateway_core::event::AnalyzerId;
-use gateway_core::session::{CommitPoint, Framing};
+use gateway_core::session::DriverOptions;
 use gateway_core::time::Timestamp;
 use stage::Stage;
 use std::io::Write;
@@ -152,8 +152,8 @@ fn config(demo: &Demo, folder: &Path, cast: &Cast, url: &str) -> Config {
         driver: driver.to_owned(),
         port: Port::Path(path.to_owned()),
         line: Line::default(),
-        commit: CommitPoint::default(),
-        framing: Framing::default(),
+        serial_number: None,
+        options: DriverOptions::default(),
     });
     let webhook = Webhook {
         secrets: vec![DatedSecret { secret: Secret::new(SECRET), valid_until: None }],

@@ -10,6 +10,7 @@ pub mod devices;
 pub mod erase;
 pub mod events;
 pub mod manifest;
+pub mod profiles;
 pub mod receive;
 pub mod reconcile;
 pub mod redrive;
@@ -51,6 +52,8 @@ enum Command {
     Decode(decode::Args),
     /// List the serial ports, as YAML ready to paste into the settings
     Devices(devices::Args),
+    /// List the models of analyzers that the gateway knows, or show one
+    Profiles(profiles::Args),
     /// How far each broker and endpoint has come; forget one that is no longer in the settings
     Destinations(destinations::Args),
     /// What was given up, why, and what to do about it
@@ -87,6 +90,7 @@ impl Cli {
             Command::Schema(args) => schema::run(args, &mut out, &mut err),
             Command::Decode(args) => decode::run(args, &mut out, &mut err),
             Command::Devices(args) => devices::run(args, &mut out, &mut err),
+            Command::Profiles(args) => profiles::run(args, &mut out, &mut err),
             Command::Destinations(args) => destinations::run(args, &mut out, &mut err),
             Command::Dead(args) => dead::run(args, &mut out, &mut err),
             Command::Redrive(args) => redrive::run(args, &mut out, &mut err),

@@ -3,7 +3,7 @@
 //! It is whole in itself: the environment is already laid over it and the secrets' files are read into it, because they may
 //! be what has gone missing. So only the owner may read it.
 
-use super::{Failure, Loaded, Source, yaml};
+use super::{Failure, Loaded, Machine, Source, profiles, yaml};
 use gateway_core::config::{self, Node, Outside, Value};
 use gateway_core::time::Timestamp;
 use std::fs;
@@ -52,9 +52,10 @@ const IN_FILES: [(&str, &str); 5] = [
 ];
 
 /// The text to keep: the merged tree, with secrets and templates in place of the names of their files.
-pub fn text(tree: &Node) -> String {
+pub fn text(tree: &Node, machine: &Machine) -> String {
     let mut tree = tree.clone();
     inline(&mut tree);
+    inline_profiles(&mut tree, machine);
     format!("{HEAD}{}", tree.to_yaml())
 }
 
@@ -73,8 +74,24 @@ fn inline(node: &mut Node) {
     }
 }
 
+/// A profile of the user's own stands in the settings themselves; one that the gateway brings along is always there.
+fn inline_profiles(tree: &mut Node, machine: &Machine) {
+    let Value::Group(entries) = &mut tree.value else { return };
+    let analyzers = entries.iter_mut().filter(|entry| entry.key == "analyzers").map(|entry| &mut entry.node.value);
+    let items = analyzers.filter_map(|value| if let Value::List(items) = value { Some(items) } else { None }).flatten();
+    for item in items {
+        let Value::Group(keys) = &mut item.value else { continue };
+        for key in keys.iter_mut().filter(|key| key.key == "profile") {
+            let own = key.node.as_text().and_then(|name| profiles::own_profile(name, machine.profiles.as_deref()));
+            if let Some(Ok(tree)) = own.map(|written| written.tree) {
+                key.node = tree;
+            }
+        }
+    }
+}
+
 fn inline_file(written: &mut String, node: &mut Node, key: &str) {
-    let Some(Ok(text)) = node.as_text().map(|path| super::Machine.read(Path::new(path))) else { return };
+    let Some(Ok(text)) = node.as_text().map(|path| Machine::default().read(Path::new(path))) else { return };
     node.value = Value::Text(if key == "body" { text } else { text.trim().to_owned() });
     *written = key.to_owned();
 }
@@ -103,7 +120,7 @@ struct Lenient;
 
 impl Outside for Lenient {
     fn read(&self, path: &Path) -> Result<String, String> {
-        super::Machine.read(path)
+        Machine::default().read(path)
     }
 
     fn is_file(&self, _: &Path) -> bool {
@@ -111,7 +128,15 @@ impl Outside for Lenient {
     }
 
     fn time_zones(&self) -> Vec<String> {
-        super::Machine.time_zones()
+        Machine::default().time_zones()
+    }
+
+    fn profile(&self, name: &str) -> Option<config::WrittenProfile> {
+        Machine::default().profile(name)
+    }
+
+    fn profiles(&self) -> Vec<String> {
+        Machine::default().profiles()
     }
 
     fn now(&self) -> Option<Timestamp> {

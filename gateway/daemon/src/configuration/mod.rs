@@ -8,9 +8,11 @@
 mod environment;
 mod file;
 mod last_good;
+mod profiles;
 mod yaml;
 
 pub use last_good::keep_last_good;
+pub use profiles::{PROFILES, folder_beside};
 
 use crate::platform::Clock;
 use crate::platform::clock::SystemClock;
@@ -94,6 +96,7 @@ impl fmt::Display for Failure {
             match &mistake.place {
                 Place::Whole => write!(f, "{file}: ")?,
                 Place::At { line, column } => write!(f, "{file}:{line}:{column}: ")?,
+                Place::In { file, line, column } => write!(f, "{file}:{line}:{column}: ")?,
                 Place::Variable(name) => write!(f, "{name}: ")?,
             }
             if !mistake.error.path.is_empty() {
@@ -170,9 +173,10 @@ fn read(source: &Source) -> Result<Loaded, (Failure, Vec<PathBuf>)> {
         Err(wrong) => mistakes.extend(wrong.iter().cloned()),
     }
     mistakes.extend(config::overlay(&mut tree, &state_dir_argument(source)));
-    match config::read(&tree, &Machine) {
+    let machine = Machine { profiles: path.as_deref().map(folder_beside) };
+    match config::read(&tree, &machine) {
         Ok(config) if mistakes.is_empty() => {
-            let text = last_good::text(&tree);
+            let text = last_good::text(&tree, &machine);
             Ok(Loaded::new(config, path, text))
         }
         Ok(_) => fail(mistakes, Some(&tree), shown),
@@ -218,8 +222,25 @@ fn written_folder(text: &str) -> Option<String> {
     })
 }
 
+/// A profile by its name, the user's own in that folder first. The error is what a person reads.
+pub fn profile(name: &str, own: Option<PathBuf>) -> Result<config::Profile, String> {
+    let machine = Machine { profiles: own };
+    let written = machine.profile(name).ok_or_else(|| format!("there is no profile `{name}`"))?;
+    let read = written.tree.and_then(|tree| config::profile(&tree, &machine));
+    read.map_err(|mistakes| Failure { path: Some(PathBuf::from(written.file)), mistakes }.to_string())
+}
+
+/// The names of all profiles, sorted.
+pub fn profile_names(own: Option<PathBuf>) -> Vec<String> {
+    profiles::names(own.as_deref())
+}
+
 /// This machine, as the validation asks about it.
-struct Machine;
+#[derive(Default)]
+struct Machine {
+    /// The folder of the user's own profiles.
+    profiles: Option<PathBuf>,
+}
 
 impl Outside for Machine {
     fn read(&self, path: &Path) -> Result<String, String> {
@@ -232,6 +253,14 @@ impl Outside for Machine {
 
     fn time_zones(&self) -> Vec<String> {
         jiff::tz::db().available().map(|name| name.as_str().to_owned()).collect()
+    }
+
+    fn profile(&self, name: &str) -> Option<config::WrittenProfile> {
+        profiles::written(name, self.profiles.as_deref())
+    }
+
+    fn profiles(&self) -> Vec<String> {
+        profiles::names(self.profiles.as_deref())
     }
 
     fn now(&self) -> Option<Timestamp> {

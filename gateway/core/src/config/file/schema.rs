@@ -67,6 +67,14 @@ pub(super) fn driver_names(_: &mut SchemaGenerator) -> Schema {
     one_of(DRIVERS.iter().map(|driver| driver.name()).collect())
 }
 
+/// A name, or a whole profile.
+pub(super) fn profile_or_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "anyOf": [
+        { "type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,63}$" },
+        schema_of::<super::Profile>()
+    ] })
+}
+
 pub(super) fn dialect_names(_: &mut SchemaGenerator) -> Schema {
     one_of(DIALECTS.iter().map(|dialect| dialect.name()).collect())
 }

@@ -1,12 +1,14 @@
 //! `analyzers:`
 
-use super::{own_id, ports};
+use super::{own_id, ports, profile};
 use crate::config::group::{Field, Group, either, nearest};
-use crate::config::{Analyzer, ConfigError, Limits, Line, Parity, Place, Port, file};
-use crate::drivers::DRIVERS;
+use crate::config::{Analyzer, ConfigError, FlowControl, Limits, Line, Parity, Place, Port, file};
+use crate::drivers::{self, DRIVERS};
 use crate::event::AnalyzerId;
-use crate::session::{CommitPoint, Driver, DriverOptions, Framing};
+use crate::reading::Reading;
+use crate::session::{Driver, DriverOptions};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The speeds that serial adapters know.
 const BAUDS: [u32; 12] = [300, 600, 1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800];
@@ -22,7 +24,13 @@ pub fn read(root: &Group<'_>, limits: &Limits) -> Vec<Analyzer> {
     for item in root.list("analyzers") {
         let group = item.group::<file::Analyzer>();
         let id = own_id(&group, &mut taken, "hematology");
-        let driver = driver(&group);
+        profile::either_profile_or_driver(&group);
+        let profile = profile::of_analyzer(&group);
+        let driver = match &profile {
+            Some(profile) => drivers::driver(&profile.driver),
+            None if group.get("driver").is_some() => driver(&group),
+            None => None,
+        };
         let port = ports::read(&group);
         if let Some(port) = &port {
             used.note(&group, port, id.as_deref());
@@ -32,36 +40,31 @@ pub fn read(root: &Group<'_>, limits: &Limits) -> Vec<Analyzer> {
                 group.wrong("port", "is a keyboard, which only a barcode scanner types on", &suggestion);
             }
         }
-        let line = line(&group);
-        let commits = [("frame", CommitPoint::Frame), ("message", CommitPoint::Message)];
-        let framings = [("e1381", Framing::E1381), ("none", Framing::None)];
-        let commit = group.choice("commit", &commits, CommitPoint::default());
-        let framing = group.choice("framing", &framings, Framing::default());
-        let Some(driver) = driver else { continue };
+        let (known, known_line) =
+            profile.map_or((DriverOptions::default(), Line::default()), |known| (known.options, known.line));
+        let line = line(&group, known_line);
+        let encoding = profile::encoding(&group, known.reading.encoding);
         let options = DriverOptions {
             frame_bytes_max: limits.frame_bytes_max,
             message_bytes_max: limits.message_bytes_max,
-            commit,
-            framing,
+            commit: profile::commit(&group, known.commit),
+            framing: profile::framing(&group, known.framing),
+            reading: Arc::new(Reading { encoding, ..(*known.reading).clone() }),
         };
-        if let Err(error) = driver.open(&options) {
+        let serial_number = group.text("serial_number");
+        let Some(driver) = driver else { continue };
+        if let Err(error) = drivers::converse(driver, &options) {
             refused_by_driver(&group, &error);
         }
         if let (Some(id), Some(port)) = (id, port) {
-            analyzers.push(Analyzer {
-                id: AnalyzerId(id),
-                driver: driver.name().to_owned(),
-                port,
-                line,
-                commit,
-                framing,
-            });
+            let (id, driver) = (AnalyzerId(id), driver.name().to_owned());
+            analyzers.push(Analyzer { id, serial_number, driver, port, line, options });
         }
     }
     analyzers
 }
 
-fn driver(group: &Group<'_>) -> Option<&'static dyn Driver> {
+pub(super) fn driver(group: &Group<'_>) -> Option<&'static dyn Driver> {
     let names: Vec<String> = DRIVERS.iter().map(|driver| format!("driver: {}", driver.name())).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let words: Vec<(&str, &'static dyn Driver)> = DRIVERS.iter().map(|driver| (driver.name(), *driver)).collect();
@@ -69,14 +72,18 @@ fn driver(group: &Group<'_>) -> Option<&'static dyn Driver> {
     field.word("driver", &words)
 }
 
-fn line(group: &Group<'_>) -> Line {
-    let default = Line::default();
+/// The line's settings, those that are not written as in `default`.
+pub(super) fn line(group: &Group<'_>, default: Line) -> Line {
     let parities = [("none", Parity::None), ("even", Parity::Even), ("odd", Parity::Odd)];
+    let flows = [("none", FlowControl::None), ("xon-xoff", FlowControl::XonXoff), ("rts-cts", FlowControl::RtsCts)];
     Line {
         baud: group.get("baud").and_then(|field| baud(&field)).unwrap_or(default.baud),
         data_bits: group.number("data_bits", default.data_bits),
         parity: group.choice("parity", &parities, default.parity),
         stop_bits: group.number("stop_bits", default.stop_bits),
+        flow_control: group.choice("flow_control", &flows, default.flow_control),
+        dtr: group.flag_if_written("dtr").or(default.dtr),
+        rts: group.flag_if_written("rts").or(default.rts),
     }
 }
 
@@ -99,7 +106,7 @@ fn baud(field: &Field<'_>) -> Option<u32> {
 
 /// A speed that nothing uses would be ignored in silence.
 fn refuse_line_settings(group: &Group<'_>, port: &Port) {
-    let keys = ["baud", "data_bits", "parity", "stop_bits"];
+    let keys = ["baud", "data_bits", "parity", "stop_bits", "flow_control", "dtr", "rts"];
     match port {
         Port::TcpListen(_) | Port::TcpConnect(_) => {
             group.refuse(&keys, "has no meaning for a tcp port", "remove this line; the terminal server sets it");
@@ -110,7 +117,7 @@ fn refuse_line_settings(group: &Group<'_>, port: &Port) {
 }
 
 /// A driver names the option; where it stands is known here.
-fn refused_by_driver(group: &Group<'_>, error: &ConfigError) {
+pub(super) fn refused_by_driver(group: &Group<'_>, error: &ConfigError) {
     let key = error.path.rsplit('.').next().unwrap_or("driver");
     group.wrong(key, &error.problem, error.suggestion.as_deref().unwrap_or_default());
 }

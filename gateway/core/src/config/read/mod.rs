@@ -5,8 +5,11 @@ mod endpoint;
 mod http;
 mod mqtt;
 mod ports;
+mod profile;
 mod secrets;
 mod webhooks;
+
+pub use profile::profile;
 
 use super::group::{Context, Group, Outside, instead};
 use super::tree::{Mistake, Node, Place, Value};

@@ -1,10 +1,10 @@
 //! What a LIS2-A2 message states: tests with their results, and queries. CONTRACT's rules for ids, codes and values.
 
+use super::super::values::{decimal, local_time, names_a_control};
 use super::assembly::{record_type, split_records};
 use super::records::{Record, parse_records};
 use crate::event::*;
 use crate::time::Now;
-use serde_json::Number;
 use sha2::{Digest, Sha256};
 
 /// The facts of a whole message: one `TEST_FINISHED` an order, one `QUERY_RECEIVED` a query. A text without any record is
@@ -204,8 +204,6 @@ impl Draft {
         let reported = || self.order.as_ref().and_then(|order| local_time(&order.text(23)));
         let qc = control_run || action.contains(['Q', 'q']) || sample_id.as_deref().is_some_and(names_a_control);
         Test {
-            id,
-            state: TestState::Done,
             sample_id: sample_id.map(Personal::new),
             instrument_sample_id: instrument_sample_id.map(Personal::new),
             patient_id: patient_id.map(Personal::new),
@@ -214,16 +212,9 @@ impl Draft {
             finished_at: times(13).max().or_else(reported),
             results: result_values(self.results),
             comments: self.comments,
-            data: None,
-            result: None,
+            ..Test::new(id, TestState::Done)
         }
     }
-}
-
-/// Whether a sample's id says by itself that this is control material. Only beginnings that no patient's sample has.
-fn names_a_control(sample_id: &str) -> bool {
-    let begins = |word: &&str| sample_id.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
-    ["QC-", "QC_", "CTRL", "CONTROL"].iter().any(begins)
 }
 
 /// CONTRACT: part 4 of R.3, else the first of parts 5, 1, 2, 3 that holds something; codes that repeat inside one order
@@ -268,42 +259,8 @@ fn result_value(record: &Record, code: String, name: String, comments: Vec<Perso
         at: local_time(&at_text),
         at_text,
         comments,
+        ..ResultValue::default()
     }
-}
-
-/// The value as a number, if the whole of it is a decimal: JSON's spelling, the digits as sent.
-fn decimal(text: &str) -> Option<Number> {
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(digits) => ("-", digits),
-        None => ("", text.strip_prefix('+').unwrap_or(text)),
-    };
-    let (whole, fraction) = match digits.split_once('.') {
-        Some((whole, fraction)) => (whole, Some(fraction)),
-        None => (digits, None),
-    };
-    let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    let fraction_missing = fraction.map_or(whole.is_empty(), str::is_empty);
-    if fraction_missing || !all_digits(whole) || !fraction.is_none_or(all_digits) {
-        return None;
-    }
-    let whole = whole.trim_start_matches('0');
-    let whole = if whole.is_empty() { "0" } else { whole };
-    let fraction = fraction.map(|fraction| format!(".{fraction}")).unwrap_or_default();
-    format!("{sign}{whole}{fraction}").parse().ok()
-}
-
-/// `20240723172452`, `202407231724` or `20240723` as RFC 3339 without offset. A date alone becomes its midnight, so that
-/// every reader finds one shape; the text beside it shows what was sent.
-fn local_time(text: &str) -> Option<String> {
-    let digits: String = text.chars().filter(|sign| *sign != ' ').collect();
-    if !matches!(digits.len(), 8 | 12 | 14) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let part = |from: usize, to: usize| digits.get(from..to).map_or(Some(0), |part| part.parse::<i8>().ok());
-    let year: i16 = digits[..4].parse().ok()?;
-    let (month, day) = (part(4, 6)?, part(6, 8)?);
-    let moment = jiff::civil::DateTime::new(year, month, day, part(8, 10)?, part(10, 12)?, part(12, 14)?, 0).ok()?;
-    Some(moment.to_string())
 }
 
 /// Who sent the message (H.5). Where the serial number stands differs by maker: these guesses fit the analyzers we have
@@ -348,17 +305,6 @@ mod tests {
     }
 
     #[test]
-    fn times_are_local_and_unreadable_ones_are_none() {
-        assert_eq!(local_time("20240723172452").as_deref(), Some("2024-07-23T17:24:52"));
-        assert_eq!(local_time("202405271030").as_deref(), Some("2024-05-27T10:30:00"));
-        assert_eq!(local_time("20240527").as_deref(), Some("2024-05-27T00:00:00"));
-        assert_eq!(local_time("20240527 1030").as_deref(), Some("2024-05-27T10:30:00"));
-        for text in ["", "20241327", "20240527250000", "2024-05-27", "00000000", "2024052710", "\u{e4}2345678"] {
-            assert_eq!(local_time(text), None, "{text}");
-        }
-    }
-
-    #[test]
     fn only_a_time_down_to_the_second_tells_a_repetition_from_a_second_run() {
         let repeatable = |records: &str| {
             let facts = events(format!("{records}\rL|1|N\r").as_bytes(), Now::default());
@@ -389,28 +335,8 @@ mod tests {
 
     #[test]
     fn a_control_is_known_by_the_beginning_of_its_sample_id() {
-        for id in ["QC-LOW", "qc_2", "CTRL1", "Ctrl-N", "CONTROL", "control 3"] {
-            assert!(names_a_control(id), "{id}");
-        }
-        for id in ["", "QC", "QC1", "S-QC-1", "CONT-7", "113", "\u{e4}C-1", "QUALITY"] {
-            assert!(!names_a_control(id), "{id}");
-        }
         let facts = events(b"H|\\^&\rO|1|QC-LOW\rR|1|^^^B|1\rO|2|S-1\rR|1|^^^B|1\rL|1\r", Now::default());
         let qc: Vec<bool> = facts.iter().filter_map(|fact| fact.test.as_ref()).map(|test| test.qc).collect();
         assert_eq!(qc, [true, false]);
-    }
-
-    #[test]
-    fn a_number_is_the_whole_value_or_nothing() {
-        let number = |text| decimal(text).map(|number| number.to_string());
-        for (text, expected) in
-            [("5.50", "5.50"), ("-0.282", "-0.282"), ("+1", "1"), ("007", "7"), (".5", "0.5"), ("0", "0")]
-        {
-            assert_eq!(number(text).as_deref(), Some(expected));
-        }
-        for text in ["", "-", ".", "5.", "7,41", "<3.00", "> 8", "-1^0.282", "1e5", "--1", "1.2.3", "-----", "\u{665}"]
-        {
-            assert_eq!(number(text), None, "{text}");
-        }
     }
 }

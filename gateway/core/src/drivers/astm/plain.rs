@@ -61,6 +61,8 @@ impl Session for Plain {
             // Nobody can be asked to repeat it: it is tried again until it is stored.
             Input::CommitFailed => self.owed = self.pending.take().map(|commit| (commit, now.mono.after(RETRY))),
             Input::DeadlineReached => self.deadline_reached(now, actions),
+            // Nothing is asked here, and there is no child.
+            Input::Answered(_) | Input::Told(_) | Input::ChildEnded => {}
             Input::Closed => self.closed(now, actions),
         }
         self.advance(now, actions);

@@ -99,6 +99,8 @@ impl Session for E1381 {
             Input::Committed => self.committed(now, actions),
             Input::CommitFailed => self.commit_failed(now, actions),
             Input::DeadlineReached => self.deadline_reached(now, actions),
+            // Nothing is asked here, and there is no child.
+            Input::Answered(_) | Input::Told(_) | Input::ChildEnded => {}
             Input::Closed => self.closed(now, actions),
         }
         while self.pending.is_none() && self.owed.is_none() {
