@@ -113,6 +113,10 @@ pub struct DriverOptions {
     pub framing: Framing,
     /// How this model is read.
     pub reading: Arc<Reading>,
+    /// Whether a device's clock may be set (`poct1a` only).
+    pub set_clock: bool,
+    /// The IANA name of the time zone in which the analyzers' clocks are set.
+    pub time_zone: String,
 }
 
 impl Default for DriverOptions {
@@ -123,6 +127,8 @@ impl Default for DriverOptions {
             commit: CommitPoint::Frame,
             framing: Framing::E1381,
             reading: Arc::default(),
+            set_clock: true,
+            time_zone: "UTC".to_owned(),
         }
     }
 }
