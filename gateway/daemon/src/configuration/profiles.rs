@@ -5,8 +5,11 @@ use gateway_core::config::{Place, WrittenProfile};
 use std::path::{Path, PathBuf};
 
 /// Every profile of `config/profiles/`, by name. A test holds list and folder together.
-pub const PROFILES: &[(&str, &str)] =
-    &[("sysmex-xp-100", include_str!("../../../../config/profiles/sysmex-xp-100.yaml"))];
+pub const PROFILES: &[(&str, &str)] = &[
+    ("nova-statstrip", include_str!("../../../../config/profiles/nova-statstrip.yaml")),
+    ("siemens-dca-vantage-poct1a", include_str!("../../../../config/profiles/siemens-dca-vantage-poct1a.yaml")),
+    ("sysmex-xp-100", include_str!("../../../../config/profiles/sysmex-xp-100.yaml")),
+];
 
 /// The folder of the user's own profiles, beside the settings file.
 pub fn folder_beside(settings: &Path) -> PathBuf {

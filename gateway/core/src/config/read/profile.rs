@@ -85,6 +85,7 @@ fn of_group(group: &Group<'_>) -> Option<Profile> {
     let tried = group.choice("tried", &tried, Tried::default());
     let (setup, sources) = (sentences(group, "setup"), sentences(group, "sources"));
     let driver = driver?;
+    refuse_other_places(group, driver.name() == drivers::poct1a::NAME, &options.reading);
     if let Err(error) = drivers::converse(driver, &options) {
         refused_by_driver(group, &error);
     }
@@ -126,10 +127,24 @@ fn places(group: &Group<'_>, key: &'static str) -> Vec<FieldPlace> {
     group.list(key).iter().filter_map(place).collect()
 }
 
+/// Fields have names in POCT1-A and numbers everywhere else: the other kind would find nothing.
+fn refuse_other_places(group: &Group<'_>, named: bool, reading: &Reading) {
+    let suggestion = match named {
+        true => "write the field's name, such as `ORD.order_id`",
+        false => "write the field's number, such as `O.4` or `PID.3.1`",
+    };
+    let lists = [("sample_id", reading.sample_id.iter()), ("patient_id", reading.patient_id.iter())];
+    for (key, mut places) in lists.into_iter().chain([("serial_number", reading.serial_number.as_slice().iter())]) {
+        if places.any(|place| place.is_named() != named) {
+            group.wrong(key, "is no place in this driver's messages", suggestion);
+        }
+    }
+}
+
 fn place(field: &Field<'_>) -> Option<FieldPlace> {
     let place = FieldPlace::parse(field.text()?);
     if place.is_none() {
-        let suggestion = "write the record's letters, a dot and the field's number: `O.4`, `P.3`, `PID.3.1`";
+        let suggestion = "write the record's letters, a dot and the field's number: `O.4`, `P.3`, `PID.3.1`; for poct1a its name";
         field.wrong("is no place in a message", suggestion);
     }
     place
