@@ -13,6 +13,10 @@ mod link_rules;
 mod live_lines;
 #[path = "decoding/planted.rs"]
 mod planted;
+#[path = "decoding/poct1a.rs"]
+mod poct1a;
+#[path = "decoding/poct1a_peers.rs"]
+mod poct1a_peers;
 #[path = "decoding/properties.rs"]
 mod properties;
 #[path = "decoding/support.rs"]

@@ -63,6 +63,21 @@ const EXPECTED: &[(&str, &str)] = &[
     ("scanner/symbology_identifiers", "SCAN:S-2001 SCAN:S-2002 SCAN:S-2003 SCAN:]C1"),
     ("scanner/not_codes", "not_a_code not_a_code too_long SCAN:S-3001"),
     ("scanner/letters_beyond_ascii", "SCAN:PRÜF-1 SCAN:PRÜF-2"),
+    ("poct1a/conversation_with_one_patient", "S-5001:2+3"),
+    ("poct1a/controls_and_calibrations", "null:1+2:qc null:1+1 S-5001:1+1"),
+    ("poct1a/between_vt_and_fs", "S-5001:1+1"),
+    ("poct1a/values_between_the_tags", "null:1+4"),
+    ("poct1a/values_that_are_no_numbers_and_several_services", "S-5001:6 S-5002:1 null:1"),
+    ("poct1a/events_of_the_device", "ANALYZER_ALARM ANALYZER_ALARM"),
+    ("poct1a/document_type_and_entities", "dtd S-5001:1+1"),
+    ("poct1a/damaged_documents", "not_xml not_xml no_service not_xml not_xml S-5001:1+1"),
+    ("poct1a/two_roots_together", "S-5001:1+1 null:1+1"),
+    ("poct1a/utf_16", "encoding"),
+    ("poct1a/latin_1_declared_as_utf_8", "S-5001:2+3"),
+    ("poct1a/cut_off_and_started_again", "interrupted interrupted"),
+    ("poct1a/garbage_between_documents", "not_poct1a S-5001:2+3 not_poct1a"),
+    ("poct1a/patient_asked_for", "QUERY:S-5009:O"),
+    ("poct1a/messages_of_the_maker", "unknown_message S-5001:2+1"),
     ("test-v0/broken_off", "TEST_STARTED NEW_DATA interrupted ANALYZER_ALARM"),
 ];
 
@@ -166,6 +181,8 @@ fn a_file_that_says_nothing_is_one_rejection_and_one_of_noise_alone_is_understoo
         ("test-v0", b"\0\n", 1),
         ("scanner", b"\r\n \n", 0),
         ("scanner", b"\x1d\r", 1),
+        ("poct1a", b"<HEL.R01/>", 0),
+        ("poct1a", b"<", 1),
     ] {
         std::fs::write(&file, bytes).unwrap();
         let decoded = decode(args(driver, &file));

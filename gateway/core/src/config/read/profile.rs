@@ -144,7 +144,8 @@ fn refuse_other_places(group: &Group<'_>, named: bool, reading: &Reading) {
 fn place(field: &Field<'_>) -> Option<FieldPlace> {
     let place = FieldPlace::parse(field.text()?);
     if place.is_none() {
-        let suggestion = "write the record's letters, a dot and the field's number: `O.4`, `P.3`, `PID.3.1`; for poct1a its name";
+        let suggestion =
+            "write the record's letters, a dot and the field's number: `O.4`, `P.3`, `PID.3.1`; for poct1a its name";
         field.wrong("is no place in a message", suggestion);
     }
     place

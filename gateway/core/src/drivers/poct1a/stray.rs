@@ -25,13 +25,24 @@ impl Stray {
     }
 
     pub fn hear(&mut self, bytes: &[u8]) {
-        let is_nothing = |byte: &u8| matches!(*byte, 0 | 0xff | 0xfe | b' ' | b'\t' | b'\r' | b'\n' | 0xef | 0xbb | 0xbf);
+        let is_nothing =
+            |byte: &u8| matches!(*byte, 0 | 0xff | 0xfe | b' ' | b'\t' | b'\r' | b'\n' | 0xef | 0xbb | 0xbf);
         if bytes.iter().all(is_nothing) {
             return;
         }
         let room = self.head_bytes_max.saturating_sub(self.head.len());
         self.head.extend_from_slice(&bytes[..room.min(bytes.len())]);
         self.bytes += bytes.len();
+    }
+
+    /// Whether something waits to be reported or forgotten.
+    pub fn is_any(&self) -> bool {
+        self.bytes > 0
+    }
+
+    /// Whether more would only be counted.
+    pub fn is_full(&self) -> bool {
+        self.head.len() >= self.head_bytes_max
     }
 
     /// A document has come that could be read: the next stray bytes are news again.
@@ -68,7 +79,8 @@ fn is_utf_16(bytes: &[u8]) -> bool {
 
 fn guess(bytes: &[u8]) -> &'static str {
     let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
-    let begins = |signs: &[u8]| bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| signs.contains(byte));
+    let begins =
+        |signs: &[u8]| bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| signs.contains(byte));
     if holds(b"/>") || holds(b"</") {
         "the rest of a document whose beginning was missed or damaged"
     } else if holds(b"|\\^&") && (begins(b"H\x05\x02")) {
