@@ -71,10 +71,7 @@ async fn a_number_of_the_settings_decides_and_one_that_two_report_does_not() {
     tell(&mut left, "ID-2", "6003").await;
     tell(&mut left, "ID-3", "6001").await;
     tell(&mut right, "ID-4", "6001").await;
-    assert_eq!(
-        owners(&home, &database, &["ID-1", "ID-2", "ID-3", "ID-4"]).await,
-        ["right", "left", "left", "right"]
-    );
+    assert_eq!(owners(&home, &database, &["ID-1", "ID-2", "ID-3", "ID-4"]).await, ["right", "left", "left", "right"]);
     assert_eq!(alarms(&database), ["left swapped", "left other_serial_number", "right cloned"]);
     gateway.stop().await;
 }
