@@ -329,7 +329,7 @@ impl Conversation<'_> {
             match action {
                 Action::Send(bytes) => self.send(&bytes).await,
                 Action::Ask(_) => self.tell(Input::Answered(&[])),
-                Action::Tell(_) => {}
+                Action::Tell(_) | Action::Taken => {}
                 Action::Commit(commit) => {
                     let stored = self.commit(commit).await;
                     self.owes = !stored;
