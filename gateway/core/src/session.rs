@@ -67,6 +67,9 @@ pub enum Action {
     Commit(Commit),
     /// Looks up what is to be done with these samples: comes back as `Answered`.
     Ask(Question),
+    /// The analyzer has the answer to the last `Ask`: its orders count as sent, so that [`Question::All`] does not give them
+    /// again and a cancellation is told once.
+    Taken,
     /// Writes to the driver's child process.
     Tell(Vec<u8>),
 }
