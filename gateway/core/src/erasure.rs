@@ -241,6 +241,8 @@ mod tests {
             instrument_sample_id: None,
             patient_id: patient.map(Personal::new),
             qc: false,
+            calibration: false,
+            version: 1,
             started_at: None,
             finished_at: None,
             results: Vec::new(),

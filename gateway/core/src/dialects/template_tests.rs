@@ -18,6 +18,8 @@ fn event(value: &str) -> Event {
         instrument_sample_id: None,
         patient_id: None,
         qc: false,
+        calibration: false,
+        version: 1,
         started_at: None,
         finished_at: None,
         results: vec![result],

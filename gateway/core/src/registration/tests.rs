@@ -21,14 +21,9 @@ fn coded(code: &str, value: &str, flags: &[&str], status: &str) -> ResultValue {
         code: code.to_owned(),
         name: String::new(),
         value: Personal::new(value),
-        number: None,
-        unit: String::new(),
-        reference: String::new(),
         flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
         status: status.to_owned(),
-        at: None,
-        at_text: String::new(),
-        comments: Vec::new(),
+        ..ResultValue::default()
     }
 }
 
@@ -40,6 +35,8 @@ fn test(number: u8, results: Vec<ResultValue>, result: Option<Value>) -> Test {
         instrument_sample_id: None,
         patient_id: None,
         qc: false,
+        calibration: false,
+        version: 1,
         started_at: None,
         finished_at: None,
         results,

@@ -10,6 +10,7 @@ mod assembly;
 mod capture;
 mod message;
 mod noise;
+mod places;
 mod plain;
 mod records;
 mod resend;
