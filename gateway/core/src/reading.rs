@@ -27,6 +27,8 @@ pub struct Reading {
     /// The components of the test id that follow the code where it comes more than once in an order. Empty: the driver's
     /// own way.
     pub told_apart_by: Vec<u8>,
+    /// The components of the test id that hold the test's name, the first that holds something counts. Empty: the driver's.
+    pub test_name: Vec<u8>,
     /// A test whose sample id matches is a control run.
     pub qc: Option<Pattern>,
     /// A test of whose records one of these fields matches is a control run.

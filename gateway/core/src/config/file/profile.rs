@@ -48,6 +48,9 @@ pub struct Profile {
     /// The components of a test's id that follow the code where an order has it more than once. Default: the whole id.
     #[schemars(length(min = 1))]
     pub told_apart_by: Option<Vec<u8>>,
+    /// The components of a test's id that hold its name. Default: the second.
+    #[schemars(length(min = 1))]
+    pub test_name: Option<Vec<u8>>,
     /// A regular expression: a sample id that matches is of a control run.
     pub qc: Option<String>,
     /// Fields that tell a control run, each with a regular expression: `P.16: ^Control$`.

@@ -118,6 +118,7 @@ fn reading(group: &Group<'_>, model: Option<String>) -> Reading {
         serial_number: group.get("serial_number").and_then(|field| place(&field)),
         code: components(group, "code"),
         told_apart_by: components(group, "told_apart_by"),
+        test_name: components(group, "test_name"),
         qc: group.pattern("qc"),
         qc_fields: qc_fields(group),
         calibration: group.pattern("calibration"),
