@@ -28,6 +28,7 @@ pub mod event;
 pub mod framing;
 pub mod health;
 mod hl7;
+pub mod identity;
 pub mod manifest;
 pub mod mutants;
 pub mod reading;
