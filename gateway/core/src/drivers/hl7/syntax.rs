@@ -65,7 +65,7 @@ pub(super) fn messages(block: &[u8], setting: Encoding) -> Vec<Message> {
 impl Message {
     fn add(&mut self, line: &str) {
         let separator = self.delimiters.field;
-        let name = name_of(line).filter(|_| line.chars().nth(3).is_none_or(|next| next == separator || next == ' '));
+        let name = name_of(line).filter(|_| line[3..].trim_end().is_empty() || line[3..].starts_with(separator));
         match (name, self.segments.last_mut()) {
             (Some(name), _) if ENVELOPE.contains(&name.as_str()) => {}
             (Some(name), _) => {
