@@ -5,6 +5,7 @@
 use super::profiles::named_profile;
 use gateway_core::drivers::{DRIVERS, astm, converse, driver};
 use gateway_core::event::{AnalyzerId, Event, EventKind, EventName, Id, Seq};
+use gateway_core::reading::Encoding;
 use gateway_core::replay::{Replay, Replayed};
 use gateway_core::session::{Driver, DriverOptions, Framing};
 use gateway_core::time::{ClockQuality, Mono, Now, Timestamp};
@@ -112,7 +113,7 @@ fn decode(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, F
         return Ok(UNDERSTOOD);
     }
     if args.records {
-        return print_records(&bytes, framing, out, err);
+        return print_records(&astm::records_of(&bytes, framing, known.reading.encoding), out, err);
     }
     let options = DriverOptions { framing, ..known };
     let session = converse(found, &options).map_err(|error| Fault::Usage(error.problem))?;
@@ -238,15 +239,14 @@ fn looks_unframed(bytes: &[u8]) -> bool {
 
 /// Good frames with records, but no ENQ: tools that save a transmission often begin at its first frame.
 fn lacks_enq(bytes: &[u8]) -> bool {
-    !bytes.contains(&ENQ) && !astm::records_of(bytes, Framing::E1381).is_empty()
+    !bytes.contains(&ENQ) && !astm::records_of(bytes, Framing::E1381, Encoding::Auto).is_empty()
 }
 
-fn print_records(bytes: &[u8], framing: Framing, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Fault> {
-    let records = astm::records_of(bytes, framing);
+fn print_records(records: &[Vec<String>], out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Fault> {
     if records.is_empty() {
         note(err, "No LIS2 record stands in this file. Without --records, decode says what the bytes look like.");
     }
-    for record in &records {
+    for record in records {
         let line = serde_json::to_string(record).expect("an array of strings is JSON");
         writeln!(out, "{line}")?;
     }

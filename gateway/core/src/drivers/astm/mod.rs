@@ -9,6 +9,7 @@
 mod assembly;
 mod capture;
 mod message;
+mod places;
 mod plain;
 mod records;
 mod resend;

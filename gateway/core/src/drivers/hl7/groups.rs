@@ -185,7 +185,8 @@ impl Draft {
         let patient_id = self.first(&reading.patient_id).or_else(|| self.identifier("PID", 3));
         let patient_id = patient_id.or_else(|| self.identifier("PID", 2).filter(|_| !from_patient));
         let (control_role, calibrator_role) = self.roles();
-        let qc = header.is_control() || control_role || sample_id.as_deref().is_some_and(names_a_control);
+        let by_field = reading.is_control(|place| self.find(&place.record)?.at(place));
+        let qc = header.is_control() || control_role || by_field || sample_id.as_deref().is_some_and(names_a_control);
         let order_time = |field| self.find("OBR").and_then(|obr| time(obr.raw(field)));
         let measured = self.results.iter().filter_map(|result| result.at.clone()).max();
         let finished = measured.or_else(|| order_time(22)).or_else(|| order_time(8));
@@ -213,14 +214,15 @@ impl Draft {
     }
 }
 
-/// Who sent the message: MSH-3, else MSH-4; its serial number by the profile, EQU-1 or OBX-18, which in IHE LAW holds the
-/// model first and the serial number second.
+/// Who sent the message: MSH-3, else MSH-4; its serial number from EQU-1 or OBX-18, which in IHE LAW holds the model first
+/// and the serial number second. A profile may say otherwise.
 pub(super) fn device(message: &Message, reading: &Reading) -> Option<Device> {
     let header = message.segments.first()?;
-    let model = header.component(3, 1).or_else(|| header.component(4, 1));
-    let written = reading.serial_number.as_ref();
-    let sn = match written {
-        Some(place) => message.segment(&place.record).and_then(|segment| segment.at(place)),
+    let at = |place: &FieldPlace| message.segment(&place.record).and_then(|segment| segment.at(place));
+    let written = reading.model_at.as_ref().and_then(at);
+    let model = written.or_else(|| header.component(3, 1)).or_else(|| header.component(4, 1));
+    let sn = match &reading.serial_number {
+        Some(place) => at(place),
         None => message.segment("EQU").and_then(|equ| equ.component(1, 1)).or_else(|| {
             let mut instances = message.segments.iter().filter(|segment| segment.name == "OBX" && !segment.raw(18).is_empty());
             let obx = instances.next()?;

@@ -78,7 +78,7 @@ impl E1381 {
 
     /// What a whole message states, linked to its first try if that was broken off.
     pub(super) fn facts(&self, text: &[u8], now: Now) -> Vec<EventKind> {
-        let mut facts = message::events(text, now);
+        let mut facts = message::events(text, now, &self.options.reading);
         if let Some(broken) = &self.broken {
             broken.link(text, &mut facts);
         }
@@ -87,7 +87,7 @@ impl E1381 {
 
     /// `MESSAGE_REJECTED` with the whole records of the open message.
     pub(super) fn interruption(&mut self, now: Now, reason: String) -> EventKind {
-        let (device, partial) = message::partial(self.assembly.whole_records(), now);
+        let (device, partial) = message::partial(self.assembly.whole_records(), now, &self.options.reading);
         self.broken = Broken::of(self.assembly.whole_records(), &partial);
         let rejected = EventKind::rejected("interrupted", reason, self.stored_bytes + self.raw.len());
         EventKind { device, partial, ..rejected }
