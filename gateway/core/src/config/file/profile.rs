@@ -28,7 +28,7 @@ pub struct Profile {
     pub tcp: Option<Caller>,
     /// Whether each frame or only the whole message is stored before the analyzer gets its answer. Default: frame.
     pub commit: Option<CommitPoint>,
-    /// How records are framed (astm only). Default: e1381.
+    /// How messages are framed (astm and hl7): as the protocol says, or not at all. Default: e1381.
     pub framing: Option<Framing>,
     /// How its bytes become text. Default: auto.
     pub encoding: Option<Encoding>,

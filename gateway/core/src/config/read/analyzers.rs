@@ -49,6 +49,7 @@ pub fn read(root: &Group<'_>, limits: &Limits) -> Vec<Analyzer> {
             message_bytes_max: limits.message_bytes_max,
             commit: profile::commit(&group, known.commit),
             framing: profile::framing(&group, known.framing),
+            picture_bytes_max: group.number("picture_bytes_max", known.picture_bytes_max),
             reading: Arc::new(Reading { encoding, ..(*known.reading).clone() }),
         };
         let serial_number = group.text("serial_number");

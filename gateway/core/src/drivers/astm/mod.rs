@@ -10,7 +10,6 @@ mod answer;
 mod assembly;
 mod capture;
 mod message;
-mod noise;
 mod places;
 mod plain;
 mod records;
@@ -18,10 +17,14 @@ mod resend;
 mod session;
 
 pub use capture::records_of;
-pub use noise::guess;
+pub use super::noise::guess;
 
+use super::noise::Awaited;
 use crate::error::ConfigError;
 use crate::session::{Driver, DriverOptions, Framing, Session};
+
+/// What is waited for while no session is open.
+const AWAITED: Awaited = Awaited { code: "not_astm", lacking: "the ENQ that begins a session" };
 
 /// See the module.
 pub struct Astm;

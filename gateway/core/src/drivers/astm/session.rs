@@ -17,7 +17,8 @@ mod sending;
 use super::answer::{Inquiry, Style};
 use super::assembly::{Assembly, Grown};
 use super::capture::acknowledged_text;
-use super::noise::Noise;
+use super::AWAITED;
+use crate::drivers::noise::Noise;
 use super::resend::Broken;
 use crate::framing::astm::{ACK, ENQ, Frame, NAK, Piece, Scanner};
 use crate::mutants::{Mutant, planted};
@@ -152,7 +153,7 @@ impl E1381 {
     pub fn new(options: DriverOptions) -> E1381 {
         E1381 {
             scanner: Scanner::new(options.frame_bytes_max),
-            noise: Noise::new(options.frame_bytes_max),
+            noise: Noise::new(AWAITED, options.frame_bytes_max),
             options,
             assembly: Assembly::default(),
             in_session: false,
