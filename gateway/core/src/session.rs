@@ -118,6 +118,10 @@ pub struct DriverOptions {
     pub picture_bytes_max: usize,
     /// How this model is read.
     pub reading: Arc<Reading>,
+    /// Whether a device's clock may be set (`poct1a` only).
+    pub set_clock: bool,
+    /// The IANA name of the time zone in which the analyzers' clocks are set.
+    pub time_zone: String,
 }
 
 impl Default for DriverOptions {
@@ -129,6 +133,8 @@ impl Default for DriverOptions {
             framing: Framing::E1381,
             picture_bytes_max: 262_144,
             reading: Arc::default(),
+            set_clock: true,
+            time_zone: "UTC".to_owned(),
         }
     }
 }

@@ -101,6 +101,8 @@ pub struct Analyzer {
     pub picture_bytes_max: Option<usize>,
     /// How its bytes become text. Default: auto.
     pub encoding: Option<Encoding>,
+    /// Whether its clock may be set where it is wrong (poct1a only). Default: true.
+    pub set_clock: Option<bool>,
 }
 
 /// Where an analyzer is plugged in.

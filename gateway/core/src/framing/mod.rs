@@ -4,3 +4,4 @@ pub mod astm;
 pub mod keyboard;
 pub mod lines;
 pub mod mllp;
+pub mod xml;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 const NO_PLACE: &str = "is no place in a message";
 const HOW_A_PLACE_IS_WRITTEN: &str =
-    "write the record's letters, a dot and the field's number: `O.4`, `P.3`, `PID.3.1`";
+    "write the record's letters, a dot and the field's number: `O.4`, `P.3`, `PID.3.1`; for poct1a its name, `ORD.order_id`";
 
 /// Reads a profile's file, or tells every mistake in it.
 pub fn profile(tree: &Node, outside: &dyn Outside) -> Result<Profile, Vec<Mistake>> {
@@ -89,6 +89,7 @@ fn of_group(group: &Group<'_>) -> Option<Profile> {
     let tried = group.choice("tried", &tried, Tried::default());
     let (setup, sources) = (sentences(group, "setup"), sentences(group, "sources"));
     let driver = driver?;
+    refuse_other_places(group, driver.name() == drivers::poct1a::NAME, &options.reading);
     if let Err(error) = drivers::converse(driver, &options) {
         refused_by_driver(group, &error);
     }
@@ -128,6 +129,20 @@ fn reading(group: &Group<'_>, model: Option<String>) -> Reading {
 
 fn places(group: &Group<'_>, key: &'static str) -> Vec<FieldPlace> {
     group.list(key).iter().filter_map(place).collect()
+}
+
+/// Fields have names in POCT1-A and numbers everywhere else: the other kind would find nothing.
+fn refuse_other_places(group: &Group<'_>, named: bool, reading: &Reading) {
+    let suggestion = match named {
+        true => "write the field's name, such as `ORD.order_id`",
+        false => "write the field's number, such as `O.4` or `PID.3.1`",
+    };
+    let lists = [("sample_id", reading.sample_id.iter()), ("patient_id", reading.patient_id.iter())];
+    for (key, mut places) in lists.into_iter().chain([("serial_number", reading.serial_number.as_slice().iter())]) {
+        if places.any(|place| place.is_named() != named) {
+            group.wrong(key, "is no place in this driver's messages", suggestion);
+        }
+    }
 }
 
 fn place(field: &Field<'_>) -> Option<FieldPlace> {
