@@ -93,7 +93,8 @@ impl FieldPlace {
     fn named(text: &str) -> Option<FieldPlace> {
         let (object, name) = text.split_once('.')?;
         let is_object = (2..=3).contains(&object.len()) && object.bytes().all(|byte| byte.is_ascii_uppercase());
-        let is_name = (3..=32).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let is_name =
+            (3..=32).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         (is_object && is_name).then(|| FieldPlace { record: text.to_owned(), field: 0, component: None })
     }
 
@@ -272,7 +273,21 @@ mod tests {
         assert_eq!(FieldPlace::parse("PID.3.1"), place("PID", 3, Some(1)));
         assert_eq!(FieldPlace::parse("PV1.3"), place("PV1", 3, None));
         assert_eq!(FieldPlace::parse("ORD.order_id"), place("ORD.order_id", 0, None));
-        for wrong in ["", "O", "o.4", "PT.Patient", "P.patient_id", "PT.id.x", "O.0", "O.x", "O.4.x", "O.4.1.1", "ORDER.4", "1.2", ".4"] {
+        for wrong in [
+            "",
+            "O",
+            "o.4",
+            "PT.Patient",
+            "P.patient_id",
+            "PT.id.x",
+            "O.0",
+            "O.x",
+            "O.4.x",
+            "O.4.1.1",
+            "ORDER.4",
+            "1.2",
+            ".4",
+        ] {
             assert_eq!(FieldPlace::parse(wrong), None, "{wrong}");
         }
     }

@@ -341,7 +341,8 @@ mod tests {
 
     fn answer(to: &str, kind: &str) -> Vec<u8> {
         let id = value_of(to, "HDR.control_id").expect("a control id");
-        format!("<ACK.R01><ACK><ACK.type_cd V=\"{kind}\"/><ACK.ack_control_id V=\"{id}\"/></ACK></ACK.R01>").into_bytes()
+        format!("<ACK.R01><ACK><ACK.type_cd V=\"{kind}\"/><ACK.ack_control_id V=\"{id}\"/></ACK></ACK.R01>")
+            .into_bytes()
     }
 
     #[test]

@@ -12,8 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const NO_PLACE: &str = "is no place in a message";
-const HOW_A_PLACE_IS_WRITTEN: &str =
-    "write the record's letters, a dot and the field's number: `O.4`, `P.3`, `PID.3.1`; for poct1a its name, `ORD.order_id`";
+const HOW_A_PLACE_IS_WRITTEN: &str = "write the record's letters, a dot and the field's number: `O.4`, `P.3`, `PID.3.1`; for poct1a its name, `ORD.order_id`";
 
 /// Reads a profile's file, or tells every mistake in it.
 pub fn profile(tree: &Node, outside: &dyn Outside) -> Result<Profile, Vec<Mistake>> {

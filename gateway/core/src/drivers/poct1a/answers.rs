@@ -51,7 +51,8 @@ pub(super) fn end() -> String {
 
 /// One patient of a PTL.R01.
 pub(super) fn patient(id: &Personal, known: Option<&Patient>) -> String {
-    let told = |part: fn(&Patient) -> &Option<Personal>| known.and_then(|known| part(known).as_ref()).map(Personal::expose);
+    let told =
+        |part: fn(&Patient) -> &Option<Personal>| known.and_then(|known| part(known).as_ref()).map(Personal::expose);
     let (family, given) = (told(|patient| &patient.family_name), told(|patient| &patient.given_name));
     let mut parts = vec![element("PT.patient_id", id.expose())];
     if family.is_some() || given.is_some() {

@@ -14,7 +14,8 @@ const HALF_HOUR_SECONDS: i64 = 1800;
 pub(super) fn local(text: &str) -> Option<DateTime> {
     let text = text.trim();
     let parse = |length: usize| text.get(..length).and_then(|part| part.parse::<DateTime>().ok());
-    let rest_is = |from: usize, signs: &[char]| text.get(from..).is_some_and(|rest| rest.is_empty() || rest.starts_with(signs));
+    let rest_is =
+        |from: usize, signs: &[char]| text.get(from..).is_some_and(|rest| rest.is_empty() || rest.starts_with(signs));
     if rest_is(19, &['.', ',', '+', '-', 'Z']) {
         return parse(19);
     }
@@ -59,7 +60,9 @@ mod tests {
     #[test]
     fn times_are_read_with_and_without_offset() {
         let read = |text| local(text).map(|time| time.to_string());
-        for text in ["2018-07-26T15:51:26", "2018-07-26T15:51:26-08:00", "2018-07-26T15:51:26.00Z", " 2018-07-26T15:51:26 "] {
+        for text in
+            ["2018-07-26T15:51:26", "2018-07-26T15:51:26-08:00", "2018-07-26T15:51:26.00Z", " 2018-07-26T15:51:26 "]
+        {
             assert_eq!(read(text).as_deref(), Some("2018-07-26T15:51:26"), "{text}");
         }
         assert_eq!(read("2018-07-26T15:51+01:00").as_deref(), Some("2018-07-26T15:51:00"));

@@ -34,7 +34,8 @@ impl Hello {
             found
         };
         let seconds = root.find("DCP.application_timeout").and_then(|text| text.parse::<f64>().ok());
-        let seconds = seconds.filter(|seconds| *seconds >= 1.0).map(|seconds| (seconds as u64).min(TIMEOUT_SECONDS_MAX));
+        let seconds =
+            seconds.filter(|seconds| *seconds >= 1.0).map(|seconds| (seconds as u64).min(TIMEOUT_SECONDS_MAX));
         let message_bytes_max = root.find("DSC.max_message_sz").and_then(|text| text.parse().ok());
         Hello {
             bytes,

@@ -166,7 +166,8 @@ fn comments(service: &Element, control: Option<&Element>) -> Vec<Personal> {
     let mut comments = Vec::new();
     if let Some(control) = control {
         let level = control.child("CTC.level_cd");
-        let level = level.map_or("", |level| Some(level.said()).filter(|said| !said.is_empty()).unwrap_or(&level.display));
+        let level =
+            level.map_or("", |level| Some(level.said()).filter(|said| !said.is_empty()).unwrap_or(&level.display));
         comments.push(lot("Control", control, "CTC", level));
     }
     comments.extend(service.all("RGT").map(|reagent| lot("Reagent", reagent, "RGT", "")));
@@ -184,7 +185,8 @@ fn lot(what: &str, element: &Element, prefix: &str, level: &str) -> String {
     let mut words = if name.is_empty() { what.to_owned() } else { format!("{what} {name}") };
     let expires = element.says(&format!("{prefix}.expiration_date"));
     let expires = expires.get(..10).filter(|_| local(expires).is_some()).unwrap_or(expires);
-    for (word, text) in [("lot", element.says(&format!("{prefix}.lot_number"))), ("level", level), ("expires", expires)] {
+    for (word, text) in [("lot", element.says(&format!("{prefix}.lot_number"))), ("level", level), ("expires", expires)]
+    {
         if !text.is_empty() {
             words.push_str(&format!(", {word} {text}"));
         }
@@ -230,7 +232,11 @@ fn result(observation: &Element, at: Option<&str>, stamp: &str) -> ResultValue {
         number: decimal(value),
         unit: measured.unit.trim().to_owned(),
         reference: part("OBS.normal_lo-hi_limit").said().to_owned(),
-        flags: [part("OBS.interpretation_cd").said()].into_iter().filter(|flag| !flag.is_empty()).map(str::to_owned).collect(),
+        flags: [part("OBS.interpretation_cd").said()]
+            .into_iter()
+            .filter(|flag| !flag.is_empty())
+            .map(str::to_owned)
+            .collect(),
         status: status(part("OBS.status_cd").said()).to_owned(),
         at,
         at_text: at_text.to_owned(),

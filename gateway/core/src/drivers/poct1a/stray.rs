@@ -25,7 +25,8 @@ impl Stray {
     }
 
     pub fn hear(&mut self, bytes: &[u8]) {
-        let is_nothing = |byte: &u8| matches!(*byte, 0 | 0xff | 0xfe | b' ' | b'\t' | b'\r' | b'\n' | 0xef | 0xbb | 0xbf);
+        let is_nothing =
+            |byte: &u8| matches!(*byte, 0 | 0xff | 0xfe | b' ' | b'\t' | b'\r' | b'\n' | 0xef | 0xbb | 0xbf);
         if bytes.iter().all(is_nothing) {
             return;
         }
@@ -68,7 +69,8 @@ fn is_utf_16(bytes: &[u8]) -> bool {
 
 fn guess(bytes: &[u8]) -> &'static str {
     let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
-    let begins = |signs: &[u8]| bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| signs.contains(byte));
+    let begins =
+        |signs: &[u8]| bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| signs.contains(byte));
     if holds(b"/>") || holds(b"</") {
         "the rest of a document whose beginning was missed or damaged"
     } else if holds(b"|\\^&") && (begins(b"H\x05\x02")) {

@@ -186,7 +186,8 @@ fn element(tag: &BytesStart<'_>, place: u64) -> Result<Element, Refused> {
     let mut element = Element { name: tag.name().as_ref().to_owned(), ..Element::default() };
     for attribute in tag.attributes() {
         let attribute = attribute.map_err(|_| {
-            let reason = format!("an attribute near byte {place} is not written as name=\"value\", or stands there twice");
+            let reason =
+                format!("an attribute near byte {place} is not written as name=\"value\", or stands there twice");
             Refused::new("not_xml", reason)
         })?;
         let value = attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|_| entity())?.into_owned();
@@ -227,7 +228,8 @@ mod tests {
 
     #[test]
     fn values_stand_in_v_or_between_the_tags() {
-        let text = "<A><B V=' 5 ' U='g/dL'/><C V=\"\">x &lt; <!-- -->&#956;<![CDATA[<y>]]></C><D><E V='1&amp;2'/></D></A>";
+        let text =
+            "<A><B V=' 5 ' U='g/dL'/><C V=\"\">x &lt; <!-- -->&#956;<![CDATA[<y>]]></C><D><E V='1&amp;2'/></D></A>";
         let root = read(text.as_bytes(), Encoding::Auto).expect("XML");
         assert_eq!((root.says("B"), root.child("B").map(|b| b.unit.as_str())), ("5", Some("g/dL")));
         assert_eq!(root.says("C"), "x < \u{3bc}<y>");

@@ -130,7 +130,8 @@ impl Conversation {
         if self.continuous {
             return;
         }
-        let holds = |name: &str| root.find(name).and_then(|text| text.parse::<u64>().ok()).is_some_and(|count| count > 0);
+        let holds =
+            |name: &str| root.find(name).and_then(|text| text.parse::<u64>().ok()).is_some_and(|count| count > 0);
         let (observations, events) = (holds("DST.new_observations_qty"), holds("DST.new_events_qty"));
         let stamps = ["DST.status_dttm", "HDR.creation_dttm"].map(|name| root.find(name).unwrap_or_default());
         self.plan(now, observations, events, &stamps);
