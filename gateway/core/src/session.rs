@@ -13,6 +13,7 @@
 use crate::error::ConfigError;
 use crate::event::{Device, EventKind, TestId};
 use crate::reading::Reading;
+use crate::text_rules::TextRules;
 use crate::time::{Mono, Now};
 use crate::worklist::{Question, WorkOrder};
 use std::sync::Arc;
@@ -113,6 +114,8 @@ pub struct DriverOptions {
     pub framing: Framing,
     /// How this model is read.
     pub reading: Arc<Reading>,
+    /// How it writes (`text` only).
+    pub text: Option<Arc<TextRules>>,
 }
 
 impl Default for DriverOptions {
@@ -123,6 +126,7 @@ impl Default for DriverOptions {
             commit: CommitPoint::Frame,
             framing: Framing::E1381,
             reading: Arc::default(),
+            text: None,
         }
     }
 }
@@ -150,4 +154,6 @@ pub enum Framing {
     E1381,
     /// Records one after the other, each ended by CR, without any frame.
     None,
+    /// The same between SOH and EOT, answered by one ACK (Radiometer ABL9).
+    Soh,
 }

@@ -6,10 +6,12 @@
 
 mod profile;
 mod schema;
+mod text;
 
 pub use profile::{Line, Meaning, Profile};
 pub(in crate::config) use schema::{all_audiences, all_events};
 pub use schema::{schema, schema_of};
+pub use text::{Answers, Checksum, Column, Handshake, Patterns, Table, Text};
 
 use crate::delivery::RetryReading;
 use crate::dialects::{Mode, PersonalData};
@@ -94,7 +96,7 @@ pub struct Analyzer {
     pub rts: Option<bool>,
     /// Whether each frame or only the whole message is stored before the analyzer gets its answer. Default: frame.
     pub commit: Option<CommitPoint>,
-    /// How records are framed (astm only). Default: e1381.
+    /// How records are framed (astm only): e1381, soh or none. Default: e1381.
     pub framing: Option<Framing>,
     /// How its bytes become text. Default: auto.
     pub encoding: Option<Encoding>,

@@ -50,6 +50,7 @@ pub fn read(root: &Group<'_>, limits: &Limits) -> Vec<Analyzer> {
             commit: profile::commit(&group, known.commit),
             framing: profile::framing(&group, known.framing),
             reading: Arc::new(Reading { encoding, ..(*known.reading).clone() }),
+            text: known.text.clone(),
         };
         let serial_number = group.text("serial_number");
         let Some(driver) = driver else { continue };

@@ -1,5 +1,6 @@
 //! A profile: a model of analyzer, out of a file of its own or out of the settings.
 
+use super::text as rules_of_text;
 use crate::config::group::{Context, Field, Group, Outside, either, instead, is_id};
 use crate::config::read::analyzers::{driver, line, refused_by_driver};
 use crate::config::tree::{Mistake, Node, Place, Value};
@@ -10,6 +11,9 @@ use crate::session::{CommitPoint, DriverOptions, Framing};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// The driver that needs `text:`.
+const TEXT: &str = "text";
 
 /// Reads a profile's file, or tells every mistake in it.
 pub fn profile(tree: &Node, outside: &dyn Outside) -> Result<Profile, Vec<Mistake>> {
@@ -79,12 +83,23 @@ fn of_group(group: &Group<'_>) -> Option<Profile> {
         commit: commit(group, default.commit),
         framing: framing(group, default.framing),
         reading: Arc::new(reading),
+        text: rules_of_text::rules(group).map(Arc::new),
         ..default
     };
     let tcp = group.get("tcp").and_then(|field| field.choice(&callers));
     let tried = group.choice("tried", &tried, Tried::default());
     let (setup, sources) = (sentences(group, "setup"), sentences(group, "sources"));
     let driver = driver?;
+    let writes_text = driver.name() == TEXT;
+    if group.get("text").is_some() != writes_text {
+        match writes_text {
+            true => group.wrong("text", "is missing", "write under `text:` how the analyzer writes"),
+            false => group.wrong("text", "is only for `driver: text`", "remove this group, or write `driver: text`"),
+        }
+        return None;
+    } else if writes_text && options.text.is_none() {
+        return None;
+    }
     if let Err(error) = drivers::converse(driver, &options) {
         refused_by_driver(group, &error);
     }
@@ -97,7 +112,7 @@ pub(super) fn commit(group: &Group<'_>, default: CommitPoint) -> CommitPoint {
 }
 
 pub(super) fn framing(group: &Group<'_>, default: Framing) -> Framing {
-    group.choice("framing", &[("e1381", Framing::E1381), ("none", Framing::None)], default)
+    group.choice("framing", &[("e1381", Framing::E1381), ("none", Framing::None), ("soh", Framing::Soh)], default)
 }
 
 pub(super) fn encoding(group: &Group<'_>, default: Encoding) -> Encoding {
