@@ -113,6 +113,8 @@ pub struct DriverOptions {
     pub framing: Framing,
     /// How this model is read.
     pub reading: Arc<Reading>,
+    /// The program that speaks with the analyzer and its arguments (`exec` only).
+    pub command: Vec<String>,
 }
 
 impl Default for DriverOptions {
@@ -123,6 +125,7 @@ impl Default for DriverOptions {
             commit: CommitPoint::Frame,
             framing: Framing::E1381,
             reading: Arc::default(),
+            command: Vec::new(),
         }
     }
 }

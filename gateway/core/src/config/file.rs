@@ -98,6 +98,9 @@ pub struct Analyzer {
     pub framing: Option<Framing>,
     /// How its bytes become text. Default: auto.
     pub encoding: Option<Encoding>,
+    /// The program that speaks with the analyzer, by its whole path, and its arguments (driver exec only).
+    #[schemars(length(min = 1, max = 64))]
+    pub command: Option<Vec<String>>,
 }
 
 /// Where an analyzer is plugged in.

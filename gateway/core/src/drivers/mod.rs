@@ -4,6 +4,7 @@
 
 pub mod astm;
 mod completed;
+pub mod exec;
 pub mod scanner;
 pub mod test_v0;
 mod unasked;
@@ -16,7 +17,7 @@ use crate::session::{Driver, DriverOptions, Session};
 use crate::time::Timestamp;
 
 /// Every driver there is.
-pub const DRIVERS: &[&dyn Driver] = &[&astm::Astm, &test_v0::TestV0, &scanner::Scanner];
+pub const DRIVERS: &[&dyn Driver] = &[&astm::Astm, &test_v0::TestV0, &scanner::Scanner, &exec::Exec];
 
 /// The driver of that name.
 pub fn driver(name: &str) -> Option<&'static dyn Driver> {

@@ -2,6 +2,7 @@
 
 use crate::config::group::{Context, Field, Group, Outside, either, instead, is_id};
 use crate::config::read::analyzers::{driver, line, refused_by_driver};
+use crate::config::read::command;
 use crate::config::tree::{Mistake, Node, Place, Value};
 use crate::config::{Caller, Profile, Tried, file};
 use crate::drivers;
@@ -79,8 +80,10 @@ fn of_group(group: &Group<'_>) -> Option<Profile> {
         commit: commit(group, default.commit),
         framing: framing(group, default.framing),
         reading: Arc::new(reading),
+        command: command::read(group, default.command),
         ..default
     };
+    command::belongs(group, driver.map(|driver| driver.name()), &options.command);
     let tcp = group.get("tcp").and_then(|field| field.choice(&callers));
     let tried = group.choice("tried", &tried, Tried::default());
     let (setup, sources) = (sentences(group, "setup"), sentences(group, "sources"));
