@@ -3,9 +3,7 @@
 //! Invariant: every key is known, and no sentence of the child's goes on: its codes are words, the sentences are ours.
 
 use crate::drivers::values::decimal;
-use crate::event::{
-    Device, EventKind, EventName, Id, Identity, Personal, Query, ResultValue, Test, TestId, TestState,
-};
+use crate::event::{Device, EventKind, EventName, Id, Identity, Personal, Query, ResultValue, Test, TestId, TestState};
 use crate::reading::is_loinc;
 use serde::Deserialize;
 use serde::de::{Error, IgnoredAny};
