@@ -5,6 +5,10 @@
 
 #[path = "decoding/captures.rs"]
 mod captures;
+#[path = "decoding/child.rs"]
+mod child;
+#[path = "decoding/child_lines.rs"]
+mod child_lines;
 #[path = "decoding/fixtures.rs"]
 mod fixtures;
 #[path = "decoding/link_rules.rs"]

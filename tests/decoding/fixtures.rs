@@ -63,6 +63,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("scanner/symbology_identifiers", "SCAN:S-2001 SCAN:S-2002 SCAN:S-2003 SCAN:]C1"),
     ("scanner/not_codes", "not_a_code not_a_code too_long SCAN:S-3001"),
     ("scanner/letters_beyond_ascii", "SCAN:PRÜF-1 SCAN:PRÜF-2"),
+    ("exec/without_its_program", "ANALYZER_ALARM interrupted"),
     ("test-v0/broken_off", "TEST_STARTED NEW_DATA interrupted ANALYZER_ALARM"),
 ];
 

@@ -125,6 +125,8 @@ pub struct DriverOptions {
     pub time_zone: String,
     /// How it writes (`text` only).
     pub text: Option<Arc<TextRules>>,
+    /// The program that speaks with the analyzer and its arguments (`exec` only).
+    pub command: Vec<String>,
 }
 
 impl Default for DriverOptions {
@@ -139,6 +141,7 @@ impl Default for DriverOptions {
             set_clock: true,
             time_zone: "UTC".to_owned(),
             text: None,
+            command: Vec::new(),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod astm;
 mod completed;
+pub mod exec;
 pub mod hl7;
 mod noise;
 pub mod poct1a;
@@ -21,7 +22,7 @@ use crate::time::Timestamp;
 
 /// Every driver there is.
 pub const DRIVERS: &[&dyn Driver] =
-    &[&astm::Astm, &hl7::Hl7, &poct1a::Poct1a, &text::Text, &test_v0::TestV0, &scanner::Scanner];
+    &[&astm::Astm, &hl7::Hl7, &poct1a::Poct1a, &text::Text, &test_v0::TestV0, &exec::Exec, &scanner::Scanner];
 
 /// The driver of that name.
 pub fn driver(name: &str) -> Option<&'static dyn Driver> {
