@@ -49,6 +49,7 @@ mod retention;
 mod salvage;
 mod tokens;
 mod types;
+mod versions;
 mod writer;
 
 pub use asked::Asked;
