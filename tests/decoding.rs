@@ -15,5 +15,7 @@ mod live_lines;
 mod planted;
 #[path = "decoding/properties.rs"]
 mod properties;
+#[path = "decoding/scrubbing.rs"]
+mod scrubbing;
 #[path = "decoding/support.rs"]
 mod support;

@@ -16,6 +16,8 @@ mod manifests;
 mod model;
 #[path = "store_model/numbering.rs"]
 mod numbering;
+#[path = "store_model/redecoding.rs"]
+mod redecoding;
 #[path = "store_model/registrations.rs"]
 mod registrations;
 #[path = "store_model/retention.rs"]

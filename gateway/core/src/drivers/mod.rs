@@ -7,7 +7,7 @@ mod completed;
 pub mod scanner;
 pub mod test_v0;
 mod unasked;
-mod values;
+pub(crate) mod values;
 
 use crate::error::ConfigError;
 use crate::event::{EventKind, EventName, Gap};

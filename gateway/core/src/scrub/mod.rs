@@ -7,6 +7,16 @@
 //!
 //! Each format has a file here; a driver's `scrub` chooses. Invariant: the result has the length of the input.
 
+mod fields;
+mod hl7;
+mod poct1a;
+mod text;
+
+pub(crate) use fields::{Delimiters, Fate, Fields, parts};
+pub use hl7::hl7;
+pub use poct1a::poct1a;
+pub use text::text;
+
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::collections::BTreeSet;

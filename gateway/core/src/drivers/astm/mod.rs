@@ -13,13 +13,16 @@ mod noise;
 mod plain;
 mod records;
 mod resend;
+mod scrub;
 mod session;
 
-pub use capture::records_of;
+pub use capture::{lacks_enq, records_of};
 pub use noise::guess;
 
 use crate::error::ConfigError;
+use crate::scrub::{Pseudonyms, Unscrubbable};
 use crate::session::{Driver, DriverOptions, Framing, Session};
+use std::borrow::Cow;
 
 /// See the module.
 pub struct Astm;
@@ -38,5 +41,16 @@ impl Driver for Astm {
             Framing::E1381 => Box::new(session::E1381::new(options.clone())),
             Framing::None => Box::new(plain::Plain::new(options.clone())),
         })
+    }
+
+    fn from_the_start<'a>(&self, options: &DriverOptions, message: &'a [u8], ended: bool) -> Cow<'a, [u8]> {
+        match options.framing {
+            Framing::E1381 => capture::from_the_start(message, options.frame_bytes_max, ended),
+            Framing::None => Cow::Borrowed(message),
+        }
+    }
+
+    fn scrub(&self, options: &DriverOptions, bytes: &[u8], names: &Pseudonyms) -> Result<Vec<u8>, Unscrubbable> {
+        Ok(scrub::scrub(bytes, &options.reading, names))
     }
 }
