@@ -21,5 +21,7 @@ mod planted;
 mod profiles;
 #[path = "decoding/properties.rs"]
 mod properties;
+#[path = "decoding/scrubbing.rs"]
+mod scrubbing;
 #[path = "decoding/support.rs"]
 mod support;

@@ -12,7 +12,7 @@ pub mod scanner;
 pub mod test_v0;
 pub mod text;
 mod unasked;
-mod values;
+pub(crate) mod values;
 
 use crate::error::ConfigError;
 use crate::event::{EventKind, EventName, Gap};
