@@ -26,6 +26,7 @@ pub mod error;
 pub mod event;
 pub mod framing;
 pub mod health;
+pub mod identity;
 pub mod line_model;
 pub mod manifest;
 pub mod mutants;
