@@ -5,6 +5,8 @@
 
 #[path = "decoding/captures.rs"]
 mod captures;
+#[path = "decoding/detection.rs"]
+mod detection;
 #[path = "decoding/fixtures.rs"]
 mod fixtures;
 #[path = "decoding/link_rules.rs"]

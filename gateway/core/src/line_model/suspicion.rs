@@ -18,6 +18,8 @@ const OPENING_BYTES_MIN: usize = 4;
 const ENQUIRIES_MIN: usize = 3;
 /// A clue that each byte gives needs so many of them.
 const BYTES_MIN: usize = 16;
+/// Fewer different bytes say nothing of a speed.
+const KINDS_MIN: usize = 4;
 
 /// How ASTM and HL7 messages begin: after STX, after VT, and without a frame.
 const OPENINGS: [&[u8]; 4] = [b"\x021H|\\^&|||", b"\x0bMSH|^~\\&|", b"H|\\^&|||", b"<?xml version=\"1.0\""];
@@ -193,12 +195,13 @@ fn slower(bytes: &[u8], read_at: &Uart) -> Option<Suspicion> {
     if bytes.len() < BYTES_MIN || read_at.data_bits != 8 || read_at.parity != Parity::None {
         return None;
     }
-    let mut slower: Vec<u32> = BAUDS.into_iter().filter(|baud| baud * 2 <= read_at.baud).collect();
-    slower.sort_unstable();
-    for baud in slower {
+    // What comes from a sender slower still leaves too little to tell its speed.
+    for baud in [read_at.baud / 4, read_at.baud / 2].into_iter().filter(|baud| BAUDS.contains(baud)) {
         let possible = readable_of_slower(read_at.baud, baud);
+        let of_half = readable_of_slower(read_at.baud, baud / 2);
         let fitting = bytes.iter().filter(|byte| possible.contains(byte)).count();
-        if fitting * 20 >= bytes.len() * 19 && kinds.len() >= (possible.len() / 3).clamp(2, 6) {
+        let telling = bytes.iter().filter(|byte| !of_half.contains(byte)).count();
+        if fitting * 20 >= bytes.len() * 19 && telling * 10 >= bytes.len() && kinds.len() >= KINDS_MIN {
             let evidence = format!(
                 "{fitting} of {} bytes are among the {} that a slower sender can leave at {read_at}",
                 bytes.len(),
