@@ -3,3 +3,5 @@
 pub mod astm;
 pub mod keyboard;
 pub mod lines;
+pub mod mllp;
+pub mod xml;
