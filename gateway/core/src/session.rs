@@ -13,6 +13,7 @@
 use crate::error::ConfigError;
 use crate::event::{Device, EventKind, TestId};
 use crate::reading::Reading;
+use crate::text_rules::TextRules;
 use crate::time::{Mono, Now};
 use crate::worklist::{Question, WorkOrder};
 use std::sync::Arc;
@@ -122,6 +123,8 @@ pub struct DriverOptions {
     pub set_clock: bool,
     /// The IANA name of the time zone in which the analyzers' clocks are set.
     pub time_zone: String,
+    /// How it writes (`text` only).
+    pub text: Option<Arc<TextRules>>,
 }
 
 impl Default for DriverOptions {
@@ -135,6 +138,7 @@ impl Default for DriverOptions {
             reading: Arc::default(),
             set_clock: true,
             time_zone: "UTC".to_owned(),
+            text: None,
         }
     }
 }
@@ -163,4 +167,6 @@ pub enum Framing {
     E1381,
     /// Records or segments one after the other, each ended by CR, without any frame.
     None,
+    /// The same between SOH and EOT, answered by one ACK (Radiometer ABL9).
+    Soh,
 }

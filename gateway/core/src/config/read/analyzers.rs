@@ -53,6 +53,7 @@ pub fn read(root: &Group<'_>, limits: &Limits, time_zone: &str) -> Vec<Analyzer>
             reading: Arc::new(Reading { encoding, ..(*known.reading).clone() }),
             set_clock: group.flag_if_written("set_clock").unwrap_or(known.set_clock),
             time_zone: time_zone.to_owned(),
+            text: known.text.clone(),
         };
         let serial_number = group.text("serial_number");
         let Some(driver) = driver else { continue };

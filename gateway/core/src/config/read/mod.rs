@@ -7,6 +7,7 @@ mod mqtt;
 mod ports;
 mod profile;
 mod secrets;
+mod text;
 mod webhooks;
 
 pub use profile::profile;

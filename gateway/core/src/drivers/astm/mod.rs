@@ -15,6 +15,7 @@ mod plain;
 mod records;
 mod resend;
 mod session;
+mod soh;
 
 pub use super::noise::guess;
 pub use capture::records_of;
@@ -42,6 +43,7 @@ impl Driver for Astm {
         Ok(match options.framing {
             Framing::E1381 => Box::new(session::E1381::new(options.clone())),
             Framing::None => Box::new(plain::Plain::new(options.clone())),
+            Framing::Soh => Box::new(soh::Soh::new(options.clone())),
         })
     }
 }
