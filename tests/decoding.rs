@@ -9,6 +9,8 @@ mod captures;
 mod child;
 #[path = "decoding/child_lines.rs"]
 mod child_lines;
+#[path = "decoding/detection.rs"]
+mod detection;
 #[path = "decoding/fixtures.rs"]
 mod fixtures;
 #[path = "decoding/link_rules.rs"]

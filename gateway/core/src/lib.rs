@@ -15,13 +15,15 @@
 //! 6. [`delivery`]: what happens to a delivery after each answer.
 //! 7. [`registration`]: a sample expected or received, and the events that follow from it; [`erasure`]: a person's data
 //!    taken out of all that; [`manifest`]: proof of what an endpoint was sent.
-//! 8. [`config`]: all of it, chosen by one YAML file ([`error`]: what is wrong in there); [`health`]: all of it, at a glance.
+//! 8. [`line_model`], [`detect`]: bytes of which nobody knows yet what they are.
+//! 9. [`config`]: all of it, chosen by one YAML file ([`error`]: what is wrong in there); [`health`]: all of it, at a glance.
 //!
 //! Invariant: this crate depends on no runtime, no database and no network crate, and reads no clock, file, environment
 //! or randomness. Its `Cargo.toml` shows it and `tests/tidy.rs` holds it.
 
 pub mod config;
 pub mod delivery;
+pub mod detect;
 pub mod dialects;
 pub mod drivers;
 pub mod erasure;
@@ -31,6 +33,7 @@ pub mod framing;
 pub mod health;
 mod hl7;
 pub mod identity;
+pub mod line_model;
 pub mod manifest;
 pub mod mutants;
 pub mod reading;
