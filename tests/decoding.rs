@@ -13,6 +13,8 @@ mod child_lines;
 mod detection;
 #[path = "decoding/fixtures.rs"]
 mod fixtures;
+#[path = "decoding/host_query.rs"]
+mod host_query;
 #[path = "decoding/link_rules.rs"]
 mod link_rules;
 #[path = "decoding/live_lines.rs"]
