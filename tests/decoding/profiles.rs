@@ -27,7 +27,7 @@ const CAPTURES: &[(&str, &str, &str)] = &[
     (
         "horiba-pentra-xlr",
         "pentra_xlr_28_frames.astm",
-        "ABX/- sample S1234: WBC=Leukocytes 6690-2, LYM#=Lymphocytes 731-0, LYM%=Lymphocytes, of leukocytes 736-9, 18 more",
+        "Pentra XLR/- sample S1234: WBC=Leukocytes 6690-2, LYM#=Lymphocytes 731-0, LYM%=Lymphocytes, of leukocytes 736-9, 18 more",
     ),
     (
         "immucor-galileo-echo",
