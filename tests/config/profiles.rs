@@ -60,7 +60,8 @@ fn the_environment_may_name_another_profile() {
 #[test]
 fn the_last_good_settings_need_no_file_of_the_users_profile() {
     let bench = Bench::new();
-    let settings = format!("gateway: {{ state_dir: {} }}\n{}", bench.path("state").display(), by_profile("own-counter"));
+    let settings =
+        format!("gateway: {{ state_dir: {} }}\n{}", bench.path("state").display(), by_profile("own-counter"));
     bench.write(&settings);
     bench.write_beside("profiles/own-counter.yaml", OWN);
     let good = load_for_run(&bench.source()).expect("good settings").loaded;

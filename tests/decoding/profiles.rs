@@ -84,9 +84,8 @@ fn brief(event: &Value) -> String {
         return format!("QUERY {}", ids.iter().map(word).collect::<Vec<_>>().join(","));
     }
     let Some(results) = event["test"]["results"].as_array() else { return word(&event["event"]) };
-    let known = |result: &Value| {
-        format!("{}={} {}", word(&result["code"]), word(&result["name"]), word(&result["loinc"]))
-    };
+    let known =
+        |result: &Value| format!("{}={} {}", word(&result["code"]), word(&result["name"]), word(&result["loinc"]));
     let told = match results.as_slice() {
         [first, .., _] if results.len() > 50 => format!("{} results, first {}", results.len(), word(&first["name"])),
         [a, b, c, rest @ ..] if !rest.is_empty() => {

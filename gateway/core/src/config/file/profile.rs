@@ -2,6 +2,7 @@
 //! analyzer's `profile:`. Never filled, as its parent's types.
 
 use super::schema::driver_names;
+use super::text::Text;
 use crate::config::{Caller, FlowControl, Parity, Tried};
 use crate::reading::Encoding;
 use crate::session::{CommitPoint, Framing};
@@ -28,7 +29,7 @@ pub struct Profile {
     pub tcp: Option<Caller>,
     /// Whether each frame or only the whole message is stored before the analyzer gets its answer. Default: frame.
     pub commit: Option<CommitPoint>,
-    /// How records are framed (astm only). Default: e1381.
+    /// How messages are framed (astm and hl7): e1381 (as the protocol says), soh or none. Default: e1381.
     pub framing: Option<Framing>,
     /// How its bytes become text. Default: auto.
     pub encoding: Option<Encoding>,
@@ -59,6 +60,8 @@ pub struct Profile {
     pub calibration: Option<String>,
     /// What its codes mean.
     pub codes: Option<BTreeMap<String, Meaning>>,
+    /// How it writes plain text (driver text only).
+    pub text: Option<Text>,
     /// What to set on the analyzer itself, in sentences.
     pub setup: Option<Vec<String>>,
     /// Where these facts are from.

@@ -2,7 +2,8 @@
 //! acknowledge to, so a message that does not end cannot be told from one that goes on: silence decides.
 
 use super::assembly::{Assembly, record_type};
-use super::{message, noise::Noise};
+use super::{AWAITED, message};
+use crate::drivers::noise::Noise;
 use crate::event::EventKind;
 use crate::framing::astm::{CR, LF};
 use crate::mutants::{Mutant, planted};
@@ -88,7 +89,7 @@ impl Session for Plain {
 impl Plain {
     pub fn new(options: DriverOptions) -> Plain {
         Plain {
-            noise: Noise::new(options.frame_bytes_max),
+            noise: Noise::new(AWAITED, options.frame_bytes_max),
             options,
             held: Vec::new(),
             start: 0,
