@@ -31,7 +31,7 @@ pub struct Args {
     /// The profile: its name, or the file of one of your own.
     #[arg(long)]
     pub profile: Option<String>,
-    /// How records are framed (astm): `e1381` (ENQ, numbered frames, EOT) or `none` (records only).
+    /// How records are framed (astm): `e1381` (ENQ, numbered frames, EOT), `soh` (SOH to EOT) or `none` (records only).
     #[arg(long)]
     pub framing: Option<String>,
     /// The analyzer's id in the printed events.
@@ -85,10 +85,9 @@ fn decode(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, F
     let framing = match args.framing.as_deref() {
         Some("none") => Framing::None,
         Some("e1381") => Framing::E1381,
+        Some("soh") => Framing::Soh,
         Some(word) => {
-            return Err(Fault::Usage(format!(
-                "There is no framing \"{word}\": write --framing none or --framing e1381."
-            )));
+            return Err(Fault::Usage(format!("There is no framing \"{word}\": write --framing e1381, soh or none.")));
         }
         None if is_astm && known.framing == Framing::E1381 && looks_unframed(&bytes) => {
             note(err, "The file holds no ENQ and begins with an H record: read as records without frames.");
@@ -253,7 +252,7 @@ fn not_understood(bytes: &[u8], is_astm: bool) -> EventKind {
         true => {
             EventKind::rejected("not_astm", format!("no message could be read: {}", astm::guess(bytes)), bytes.len())
         }
-        false => EventKind::rejected("not_test_v0", "no line of the file says anything", bytes.len()),
+        false => EventKind::rejected("no_message", "no message begins in the file", bytes.len()),
     }
 }
 

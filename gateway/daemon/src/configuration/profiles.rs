@@ -5,8 +5,20 @@ use gateway_core::config::{Place, WrittenProfile};
 use std::path::{Path, PathBuf};
 
 /// Every profile of `config/profiles/`, by name. A test holds list and folder together.
-pub const PROFILES: &[(&str, &str)] =
-    &[("sysmex-xp-100", include_str!("../../../../config/profiles/sysmex-xp-100.yaml"))];
+pub const PROFILES: &[(&str, &str)] = &[
+    ("abbott-cell-dyn-emerald-22", include_str!("../../../../config/profiles/abbott-cell-dyn-emerald-22.yaml")),
+    ("arkray-spotchem-el", include_str!("../../../../config/profiles/arkray-spotchem-el.yaml")),
+    ("biomerieux-mini-vidas", include_str!("../../../../config/profiles/biomerieux-mini-vidas.yaml")),
+    ("horiba-abx-micros-60", include_str!("../../../../config/profiles/horiba-abx-micros-60.yaml")),
+    ("human-humacount-30ts", include_str!("../../../../config/profiles/human-humacount-30ts.yaml")),
+    ("mindray-bc-2800", include_str!("../../../../config/profiles/mindray-bc-2800.yaml")),
+    ("radiometer-abl9", include_str!("../../../../config/profiles/radiometer-abl9.yaml")),
+    ("siemens-rapidlab-348", include_str!("../../../../config/profiles/siemens-rapidlab-348.yaml")),
+    ("sysmex-kx-21n", include_str!("../../../../config/profiles/sysmex-kx-21n.yaml")),
+    ("sysmex-xp-100", include_str!("../../../../config/profiles/sysmex-xp-100.yaml")),
+    ("sysmex-xp-300", include_str!("../../../../config/profiles/sysmex-xp-300.yaml")),
+    ("wondfo-finecare-fs-205", include_str!("../../../../config/profiles/wondfo-finecare-fs-205.yaml")),
+];
 
 /// The folder of the user's own profiles, beside the settings file.
 pub fn folder_beside(settings: &Path) -> PathBuf {
