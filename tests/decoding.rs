@@ -7,6 +7,8 @@
 mod captures;
 #[path = "decoding/fixtures.rs"]
 mod fixtures;
+#[path = "decoding/host_query.rs"]
+mod host_query;
 #[path = "decoding/link_rules.rs"]
 mod link_rules;
 #[path = "decoding/live_lines.rs"]
