@@ -7,6 +7,10 @@
 mod captures;
 #[path = "decoding/fixtures.rs"]
 mod fixtures;
+#[path = "decoding/hl7_captures.rs"]
+mod hl7_captures;
+#[path = "decoding/hl7_conversations.rs"]
+mod hl7_conversations;
 #[path = "decoding/link_rules.rs"]
 mod link_rules;
 #[path = "decoding/live_lines.rs"]

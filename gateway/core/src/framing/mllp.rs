@@ -239,13 +239,10 @@ mod tests {
 
     #[test]
     fn blocks_begin_at_vt_and_end_at_fs() {
-        assert_eq!(framed(&[b"x\x0bA\r\x1c\r\x0bB\x1c\x0bC\x1c\r\n"]), [
-            noise(b"x"),
-            block(b"\x0bA\r\x1c\r"),
-            block(b"\x0bB\x1c"),
-            block(b"\x0bC\x1c\r"),
-            noise(b"\n"),
-        ]);
+        assert_eq!(
+            framed(&[b"x\x0bA\r\x1c\r\x0bB\x1c\x0bC\x1c\r\n"]),
+            [noise(b"x"), block(b"\x0bA\r\x1c\r"), block(b"\x0bB\x1c"), block(b"\x0bC\x1c\r"), noise(b"\n"),]
+        );
     }
 
     #[test]

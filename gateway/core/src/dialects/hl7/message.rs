@@ -3,11 +3,11 @@
 //! The message depends on the event and the endpoint's settings alone: every attempt sends the same bytes, so MSH-7 is the
 //! time at which the event was received. Codes are the analyzer's own, with LOINC beside them only where the settings say.
 
-use crate::hl7::{Segment, escaped};
 use crate::dialects::findings::findings;
 use crate::dialects::local::{Local, Zone};
 use crate::dialects::{Endpoint, RenderError};
 use crate::event::{Device, Event, EventId, Id, Personal, ResultValue, Test};
+use crate::hl7::{Segment, escaped};
 use jiff::Zoned;
 
 /// MSH-11 (table 0103).

@@ -15,8 +15,8 @@ mod records;
 mod resend;
 mod session;
 
-pub use capture::records_of;
 pub use super::noise::guess;
+pub use capture::records_of;
 
 use super::noise::Awaited;
 use crate::error::ConfigError;

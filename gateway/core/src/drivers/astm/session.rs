@@ -13,11 +13,11 @@
 mod ending;
 mod frames;
 
+use super::AWAITED;
 use super::assembly::{Assembly, Grown};
 use super::capture::acknowledged_text;
-use super::AWAITED;
-use crate::drivers::noise::Noise;
 use super::resend::Broken;
+use crate::drivers::noise::Noise;
 use crate::framing::astm::{ACK, ENQ, Frame, NAK, Piece, Scanner};
 use crate::mutants::{Mutant, planted};
 use crate::session::{Action, Commit, DriverOptions, Input, Resume, Session};

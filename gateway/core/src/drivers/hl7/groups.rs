@@ -224,7 +224,8 @@ pub(super) fn device(message: &Message, reading: &Reading) -> Option<Device> {
     let sn = match &reading.serial_number {
         Some(place) => at(place),
         None => message.segment("EQU").and_then(|equ| equ.component(1, 1)).or_else(|| {
-            let mut instances = message.segments.iter().filter(|segment| segment.name == "OBX" && !segment.raw(18).is_empty());
+            let mut instances =
+                message.segments.iter().filter(|segment| segment.name == "OBX" && !segment.raw(18).is_empty());
             let obx = instances.next()?;
             let ids = obx.repeats(18).map(|repeat| obx.components(repeat).swap_remove(0));
             ids.take(2).last().filter(|id| !id.is_empty())

@@ -163,7 +163,9 @@ mod tests {
 
     #[test]
     fn what_a_message_is() {
-        let law = header("MSH|^~\\&|A|B|C|D|20260131101500+0100||oul^r22^OUL_R22|X1|P|2.5.1^FRA|||NE|AL||UNICODE|||LAB-29^IHE");
+        let law = header(
+            "MSH|^~\\&|A|B|C|D|20260131101500+0100||oul^r22^OUL_R22|X1|P|2.5.1^FRA|||NE|AL||UNICODE|||LAB-29^IHE",
+        );
         assert_eq!((law.code.as_str(), law.trigger.as_str(), law.names_structure), ("OUL", "R22", true));
         assert_eq!((law.version.as_str(), law.is_before_2_5()), ("2.5.1", false));
         assert!(!law.is_control() && !law.is_calibration());

@@ -66,7 +66,8 @@ impl Inquiry {
 }
 
 fn ids<'a>(fields: impl Iterator<Item = (&'a Segment, &'a str)>) -> Vec<Personal> {
-    let first = |(segment, repeat): (&Segment, &str)| segment.components(repeat).into_iter().find(|part| !part.is_empty());
+    let first =
+        |(segment, repeat): (&Segment, &str)| segment.components(repeat).into_iter().find(|part| !part.is_empty());
     fields.filter_map(first).take(SAMPLES_MAX).map(Personal::new).collect()
 }
 

@@ -21,7 +21,10 @@ pub(super) enum Content {
     Results(Vec<EventKind>),
     Inquiry(Box<Inquiry>),
     /// An answer to something that was sent: MSA-1 and MSA-2.
-    Answer { code: String, control_id: String },
+    Answer {
+        code: String,
+        control_id: String,
+    },
     Refused(Refusal),
 }
 
@@ -134,8 +137,10 @@ fn content(message: &Message, header: &Header) -> Content {
     match header.code.as_str() {
         "ORU" | "OUL" => Content::Results(Vec::new()),
         code => {
-            let what = KNOWN.iter().find(|(known, _)| *known == code).map_or("a message of another kind", |known| known.1);
-            let reason = format!("{what}: results (ORU, OUL) and queries (QBP^Q11, QRY^Q02, ORM^O01 with ORC-1 RF) are taken");
+            let what =
+                KNOWN.iter().find(|(known, _)| *known == code).map_or("a message of another kind", |known| known.1);
+            let reason =
+                format!("{what}: results (ORU, OUL) and queries (QBP^Q11, QRY^Q02, ORM^O01 with ORC-1 RF) are taken");
             Content::Refused(refusal("unknown_type", reason, Error::UnsupportedType))
         }
     }

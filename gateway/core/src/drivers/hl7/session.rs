@@ -151,7 +151,8 @@ impl Conversation {
     fn opened(&mut self, now: Now, resume: Resume<'_>, actions: &mut Vec<Action>) {
         self.heard = now.mono;
         if !resume.unfinished.is_empty() && !planted(Mutant::UnfinishedForgotten) {
-            let reason = "the gateway or the line stopped in the middle of a message; the analyzer should send it again";
+            let reason =
+                "the gateway or the line stopped in the middle of a message; the analyzer should send it again";
             let event = EventKind::rejected("interrupted", reason, resume.unfinished.len());
             self.unasked.commit(Vec::new(), vec![event], actions);
         }
@@ -214,7 +215,8 @@ impl Conversation {
                     Verdict::Accepted
                 }
                 Content::Inquiry(inquiry) => {
-                    events.push(EventKind { query: Some(inquiry.event()), ..EventKind::bare(EventName::QueryReceived) });
+                    events
+                        .push(EventKind { query: Some(inquiry.event()), ..EventKind::bare(EventName::QueryReceived) });
                     match (header, &pending.inquiry) {
                         (Some(header), None) => {
                             pending.inquiry = Some((header, inquiry));

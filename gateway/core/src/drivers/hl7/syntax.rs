@@ -136,7 +136,9 @@ fn encoding_of(block: &[u8], setting: Encoding) -> Encoding {
 
 /// MSH-18 of the first message in a block, in capitals. It is read as bytes: what they mean is not known yet.
 fn declared(block: &[u8]) -> String {
-    let Some(at) = block.windows(3).position(|window| window.eq_ignore_ascii_case(b"MSH")) else { return String::new() };
+    let Some(at) = block.windows(3).position(|window| window.eq_ignore_ascii_case(b"MSH")) else {
+        return String::new();
+    };
     let line = block[at..].split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
     let Some(separator) = line.get(3) else { return String::new() };
     let field = line.split(|byte| byte == separator).nth(17).unwrap_or_default();
@@ -190,7 +192,8 @@ impl Segment {
     /// The segment as one line, as received.
     pub fn line(&self) -> String {
         let separator = self.delimiters.field.to_string();
-        let line: Vec<&str> = std::iter::once(self.name.as_str()).chain(self.fields.iter().map(String::as_str)).collect();
+        let line: Vec<&str> =
+            std::iter::once(self.name.as_str()).chain(self.fields.iter().map(String::as_str)).collect();
         line.join(&separator)
     }
 
@@ -276,7 +279,9 @@ mod tests {
     #[test]
     fn a_message_without_usable_delimiters_is_none() {
         let usable = |text: &str| !messages(text.as_bytes(), Encoding::Auto).is_empty();
-        for text in ["", "PID|1", "MSH", "MSHa^~\\&", "MSH|^^\\&|A", "hello", "MSH AB", "MSH|ab\\&|", "MSH|^~\\&\rMSH|~~"] {
+        for text in
+            ["", "PID|1", "MSH", "MSHa^~\\&", "MSH|^^\\&|A", "hello", "MSH AB", "MSH|ab\\&|", "MSH|^~\\&\rMSH|~~"]
+        {
             assert!(!usable(text), "{text}");
         }
         for text in ["MSH|^|A", "MSH|^~\\\\&|A", "MSH|^~\\&#|A", "MSH|^~\\&\rNTE|1||a\rMSHA~"] {

@@ -23,7 +23,8 @@ pub(super) fn result(obx: &Segment, reading: &Reading, room: &mut PictureRoom) -
     let is_name = sub_id.starts_with(char::is_alphabetic);
     let name = [2, 5].into_iter().filter(|number| Some(*number) != place).find_map(part);
     let name = name.unwrap_or(if is_name { &sub_id } else { "" }).to_owned();
-    let coded = [(1, 3), (4, 6)].into_iter().find(|(_, system)| part(*system) == Some("LN")).and_then(|(code, _)| part(code));
+    let coded =
+        [(1, 3), (4, 6)].into_iter().find(|(_, system)| part(*system) == Some("LN")).and_then(|(code, _)| part(code));
     let (value, omitted) = value(obx, room);
     let at_text = [19, 14].into_iter().map(|number| obx.text(number)).find(|text| !text.is_empty()).unwrap_or_default();
     ResultValue {
@@ -52,7 +53,8 @@ fn first(segment: &Segment, repeat: &str) -> String {
 fn unit(obx: &Segment) -> String {
     let parts = obx.components(obx.raw(6));
     let is_power = |pair: &[String]| {
-        pair[0].trim_end_matches(['*', 'x', 'X']).ends_with("10") && pair[1].starts_with(|c: char| c.is_ascii_digit() || c == '-')
+        pair[0].trim_end_matches(['*', 'x', 'X']).ends_with("10")
+            && pair[1].starts_with(|c: char| c.is_ascii_digit() || c == '-')
     };
     match parts.get(..2).filter(|pair| is_power(pair)) {
         Some(pair) => pair.join(obx.delimiters().component.encode_utf8(&mut [0; 4])),

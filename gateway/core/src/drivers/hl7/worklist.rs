@@ -51,7 +51,8 @@ pub(super) fn reply(
     };
     // An order that is taken back has no form but LAW's.
     let open = orders.iter().filter(|order| inquiry.form == Form::Law || order.action != OrderAction::Cancel);
-    let open: Vec<&WorkOrder> = open.filter(|order| !order.tests.is_empty() || order.action == OrderAction::Cancel).collect();
+    let open: Vec<&WorkOrder> =
+        open.filter(|order| !order.tests.is_empty() || order.action == OrderAction::Cancel).collect();
     let mut out = Out { inquiry, header, error, writer, now };
     match inquiry.form {
         Form::Law => out.law(&open),
@@ -172,8 +173,8 @@ impl Out<'_> {
 
     fn display_of(&mut self, order: &WorkOrder, more: String) -> Order {
         let id = self.writer.id(self.now);
-        let text = self.header.answer(&["DSR", "Q03", "DSR_Q03"], &id, self.now)
-            + &self.header.msa(self.code(), self.error);
+        let text =
+            self.header.answer(&["DSR", "Q03", "DSR_Q03"], &id, self.now) + &self.header.msa(self.code(), self.error);
         let mut draft = Draft { header: self.header, text };
         draft.add("ERR", |err| err.raw(1, "0"));
         draft.add("QAK", |qak| qak.raw(1, "SR").raw(2, "OK"));
