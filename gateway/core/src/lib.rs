@@ -6,7 +6,8 @@
 //! 2. [`framing`]: bytes become frames.
 //! 3. [`session`] and [`drivers`]: frames become messages; a session asks for bytes to be sent and for captures to be
 //!    committed, it never does either. [`reading`]: how one model differs from its protocol; [`worklist`]: what an analyzer
-//!    is told to do; [`replay`]: a session at the end of stored bytes instead of a port.
+//!    is told to do; [`replay`]: a session at the end of stored bytes instead of a port;
+//!    [`text_rules`]: what a profile says of an analyzer that writes plain text.
 //! 4. [`event`]: the domain fact that a message states; [`run`]: the same of a test that is told while it runs.
 //! 5. [`dialects`]: an event in the words of one receiver, and what that receiver's answer means. (`hl7`: the text of HL7,
 //!    which a driver and a dialect speak.)
@@ -36,5 +37,6 @@ pub mod registration;
 pub mod replay;
 pub mod run;
 pub mod session;
+pub mod text_rules;
 pub mod time;
 pub mod worklist;

@@ -27,6 +27,8 @@ pub struct Reading {
     /// The components of the test id that follow the code where it comes more than once in an order. Empty: the driver's
     /// own way.
     pub told_apart_by: Vec<u8>,
+    /// The components of the test id that hold the test's name, the first that holds something counts. Empty: the driver's.
+    pub test_name: Vec<u8>,
     /// A test whose sample id matches is a control run.
     pub qc: Option<Pattern>,
     /// A test of whose records one of these fields matches is a control run.
@@ -58,20 +60,23 @@ impl Meaning {
 }
 
 /// A field of a record or segment: `O.4`, `P.3`, `PID.3.1`. Fields are counted as the protocol counts them (LIS2-A2: the
-/// record's letter is field 1; HL7: `PID.3` is PID-3).
+/// record's letter is field 1; HL7: `PID.3` is PID-3). POCT1-A has names instead: `ORD.order_id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldPlace {
-    /// `O`, `PID`
+    /// `O`, `PID`; the whole name where fields have names.
     pub record: String,
-    /// From 1.
+    /// From 1; 0 where fields have names.
     pub field: usize,
     /// From 1; `None`: the first component that holds something.
     pub component: Option<usize>,
 }
 
 impl FieldPlace {
-    /// Reads `O.4` and `PID.3.1`; `None` if it is no such place.
+    /// Reads `O.4`, `PID.3.1` and `ORD.order_id`; `None` if it is no such place.
     pub fn parse(text: &str) -> Option<FieldPlace> {
+        if let Some(named) = FieldPlace::named(text) {
+            return Some(named);
+        }
         let mut parts = text.split('.');
         let record = parts.next().filter(|record| (1..=3).contains(&record.len()))?;
         let number = |part: &str| part.parse::<usize>().ok().filter(|number| (1..=200).contains(number));
@@ -82,6 +87,20 @@ impl FieldPlace {
             && record.starts_with(|first: char| first.is_ascii_uppercase());
         let place = || FieldPlace { record: record.to_owned(), field, component: component.flatten() };
         (well && component != Some(None)).then(place)
+    }
+
+    /// Three capital letters (`PT` has two), a dot, and a name in small letters.
+    fn named(text: &str) -> Option<FieldPlace> {
+        let (object, name) = text.split_once('.')?;
+        let is_object = (2..=3).contains(&object.len()) && object.bytes().all(|byte| byte.is_ascii_uppercase());
+        let is_name =
+            (3..=32).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        (is_object && is_name).then(|| FieldPlace { record: text.to_owned(), field: 0, component: None })
+    }
+
+    /// Whether it is a name rather than a number.
+    pub fn is_named(&self) -> bool {
+        self.field == 0
     }
 }
 
@@ -253,7 +272,22 @@ mod tests {
         assert_eq!(FieldPlace::parse("O.4"), place("O", 4, None));
         assert_eq!(FieldPlace::parse("PID.3.1"), place("PID", 3, Some(1)));
         assert_eq!(FieldPlace::parse("PV1.3"), place("PV1", 3, None));
-        for wrong in ["", "O", "o.4", "O.0", "O.x", "O.4.x", "O.4.1.1", "ORDER.4", "1.2", ".4"] {
+        assert_eq!(FieldPlace::parse("ORD.order_id"), place("ORD.order_id", 0, None));
+        for wrong in [
+            "",
+            "O",
+            "o.4",
+            "PT.Patient",
+            "P.patient_id",
+            "PT.id.x",
+            "O.0",
+            "O.x",
+            "O.4.x",
+            "O.4.1.1",
+            "ORDER.4",
+            "1.2",
+            ".4",
+        ] {
             assert_eq!(FieldPlace::parse(wrong), None, "{wrong}");
         }
     }

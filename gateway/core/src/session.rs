@@ -13,6 +13,7 @@
 use crate::error::ConfigError;
 use crate::event::{Device, EventKind, TestId};
 use crate::reading::Reading;
+use crate::text_rules::TextRules;
 use crate::time::{Mono, Now};
 use crate::worklist::{Question, WorkOrder};
 use std::sync::Arc;
@@ -67,6 +68,9 @@ pub enum Action {
     Commit(Commit),
     /// Looks up what is to be done with these samples: comes back as `Answered`.
     Ask(Question),
+    /// The analyzer has the answer to the last `Ask`: its orders count as sent, so that [`Question::All`] does not give them
+    /// again and a cancellation is told once.
+    Taken,
     /// Writes to the driver's child process.
     Tell(Vec<u8>),
 }
@@ -115,6 +119,12 @@ pub struct DriverOptions {
     pub picture_bytes_max: usize,
     /// How this model is read.
     pub reading: Arc<Reading>,
+    /// Whether a device's clock may be set (`poct1a` only).
+    pub set_clock: bool,
+    /// The IANA name of the time zone in which the analyzers' clocks are set.
+    pub time_zone: String,
+    /// How it writes (`text` only).
+    pub text: Option<Arc<TextRules>>,
 }
 
 impl Default for DriverOptions {
@@ -126,6 +136,9 @@ impl Default for DriverOptions {
             framing: Framing::E1381,
             picture_bytes_max: 262_144,
             reading: Arc::default(),
+            set_clock: true,
+            time_zone: "UTC".to_owned(),
+            text: None,
         }
     }
 }
@@ -154,4 +167,6 @@ pub enum Framing {
     E1381,
     /// Records or segments one after the other, each ended by CR, without any frame.
     None,
+    /// The same between SOH and EOT, answered by one ACK (Radiometer ABL9).
+    Soh,
 }

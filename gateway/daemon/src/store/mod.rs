@@ -59,6 +59,7 @@ pub use events::{GATEWAY, unsendable};
 pub use head::HeadWatch;
 pub use read_store::{Counts, DestinationCounts, ReadStore};
 pub use redrive::RedriveWatch;
+pub use registrations::Worklist;
 pub use requests::Cause;
 pub use types::{
     AttemptNote, AuditEntry, Backlog, Committed, DeadLetter, Delivery, DestinationId, Erased, Filter, LiveMove,

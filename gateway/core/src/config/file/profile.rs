@@ -2,6 +2,7 @@
 //! analyzer's `profile:`. Never filled, as its parent's types.
 
 use super::schema::driver_names;
+use super::text::Text;
 use crate::config::{Caller, FlowControl, Parity, Tried};
 use crate::reading::Encoding;
 use crate::session::{CommitPoint, Framing};
@@ -28,7 +29,7 @@ pub struct Profile {
     pub tcp: Option<Caller>,
     /// Whether each frame or only the whole message is stored before the analyzer gets its answer. Default: frame.
     pub commit: Option<CommitPoint>,
-    /// How messages are framed (astm and hl7): as the protocol says, or not at all. Default: e1381.
+    /// How messages are framed (astm and hl7): e1381 (as the protocol says), soh or none. Default: e1381.
     pub framing: Option<Framing>,
     /// How its bytes become text. Default: auto.
     pub encoding: Option<Encoding>,
@@ -48,6 +49,9 @@ pub struct Profile {
     /// The components of a test's id that follow the code where an order has it more than once. Default: the whole id.
     #[schemars(length(min = 1))]
     pub told_apart_by: Option<Vec<u8>>,
+    /// The components of a test's id that hold its name. Default: the second.
+    #[schemars(length(min = 1))]
+    pub test_name: Option<Vec<u8>>,
     /// A regular expression: a sample id that matches is of a control run.
     pub qc: Option<String>,
     /// Fields that tell a control run, each with a regular expression: `P.16: ^Control$`.
@@ -56,6 +60,8 @@ pub struct Profile {
     pub calibration: Option<String>,
     /// What its codes mean.
     pub codes: Option<BTreeMap<String, Meaning>>,
+    /// How it writes plain text (driver text only).
+    pub text: Option<Text>,
     /// What to set on the analyzer itself, in sentences.
     pub setup: Option<Vec<String>>,
     /// Where these facts are from.

@@ -1,5 +1,6 @@
 //! A profile: a model of analyzer, out of a file of its own or out of the settings.
 
+use super::text as rules_of_text;
 use crate::config::group::{Context, Field, Group, Outside, either, instead, is_id};
 use crate::config::read::analyzers::{driver, line, refused_by_driver};
 use crate::config::tree::{Entry, Mistake, Node, Place, Value};
@@ -12,8 +13,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const NO_PLACE: &str = "is no place in a message";
-const HOW_A_PLACE_IS_WRITTEN: &str =
-    "write the record's letters, a dot and the field's number: `O.4`, `P.3`, `PID.3.1`";
+const HOW_A_PLACE_IS_WRITTEN: &str = "write the record's letters, a dot and the field's number: `O.4`, `P.3`, `PID.3.1`; for poct1a its name, `ORD.order_id`";
+/// The driver that needs `text:`.
+const TEXT: &str = "text";
 
 /// Reads a profile's file, or tells every mistake in it.
 pub fn profile(tree: &Node, outside: &dyn Outside) -> Result<Profile, Vec<Mistake>> {
@@ -83,12 +85,24 @@ fn of_group(group: &Group<'_>) -> Option<Profile> {
         commit: commit(group, default.commit),
         framing: framing(group, default.framing),
         reading: Arc::new(reading),
+        text: rules_of_text::rules(group).map(Arc::new),
         ..default
     };
     let tcp = group.get("tcp").and_then(|field| field.choice(&callers));
     let tried = group.choice("tried", &tried, Tried::default());
     let (setup, sources) = (sentences(group, "setup"), sentences(group, "sources"));
     let driver = driver?;
+    refuse_other_places(group, driver.name() == drivers::poct1a::NAME, &options.reading);
+    let writes_text = driver.name() == TEXT;
+    if group.get("text").is_some() != writes_text {
+        match writes_text {
+            true => group.wrong("text", "is missing", "write under `text:` how the analyzer writes"),
+            false => group.wrong("text", "is only for `driver: text`", "remove this group, or write `driver: text`"),
+        }
+        return None;
+    } else if writes_text && options.text.is_none() {
+        return None;
+    }
     if let Err(error) = drivers::converse(driver, &options) {
         refused_by_driver(group, &error);
     }
@@ -101,7 +115,7 @@ pub(super) fn commit(group: &Group<'_>, default: CommitPoint) -> CommitPoint {
 }
 
 pub(super) fn framing(group: &Group<'_>, default: Framing) -> Framing {
-    group.choice("framing", &[("e1381", Framing::E1381), ("none", Framing::None)], default)
+    group.choice("framing", &[("e1381", Framing::E1381), ("none", Framing::None), ("soh", Framing::Soh)], default)
 }
 
 pub(super) fn encoding(group: &Group<'_>, default: Encoding) -> Encoding {
@@ -118,6 +132,7 @@ fn reading(group: &Group<'_>, model: Option<String>) -> Reading {
         serial_number: group.get("serial_number").and_then(|field| place(&field)),
         code: components(group, "code"),
         told_apart_by: components(group, "told_apart_by"),
+        test_name: components(group, "test_name"),
         qc: group.pattern("qc"),
         qc_fields: qc_fields(group),
         calibration: group.pattern("calibration"),
@@ -127,6 +142,20 @@ fn reading(group: &Group<'_>, model: Option<String>) -> Reading {
 
 fn places(group: &Group<'_>, key: &'static str) -> Vec<FieldPlace> {
     group.list(key).iter().filter_map(place).collect()
+}
+
+/// Fields have names in POCT1-A and numbers everywhere else: the other kind would find nothing.
+fn refuse_other_places(group: &Group<'_>, named: bool, reading: &Reading) {
+    let suggestion = match named {
+        true => "write the field's name, such as `ORD.order_id`",
+        false => "write the field's number, such as `O.4` or `PID.3.1`",
+    };
+    let lists = [("sample_id", reading.sample_id.iter()), ("patient_id", reading.patient_id.iter())];
+    for (key, mut places) in lists.into_iter().chain([("serial_number", reading.serial_number.as_slice().iter())]) {
+        if places.any(|place| place.is_named() != named) {
+            group.wrong(key, "is no place in this driver's messages", suggestion);
+        }
+    }
 }
 
 fn place(field: &Field<'_>) -> Option<FieldPlace> {

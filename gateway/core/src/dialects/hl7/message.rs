@@ -117,7 +117,7 @@ fn result(number: usize, finding: &ResultValue, device: Option<&Device>, endpoin
         .raw(8, flags.join("~"))
         .raw(11, result_status(finding))
         .raw(14, time(finding.at.as_deref(), zone));
-    let segment = match endpoint.loinc.get(code) {
+    let segment = match endpoint.loinc.get(code).or(finding.loinc.as_ref()) {
         Some(loinc) => segment.components(3, &[loinc, "", "LN", code, name, "L"]),
         None => segment.components(3, &[code, name, "L"]),
     };

@@ -1,7 +1,8 @@
 //! Stored bytes are read again: the text of a message that a restart has cut off, and records for looking at.
 
 use super::records::{Record, parse_records};
-use crate::framing::astm::{Frame, Piece, Scanner};
+use super::soh::SOH;
+use crate::framing::astm::{EOT, Frame, Piece, Scanner};
 use crate::reading::Encoding;
 use crate::session::Framing;
 
@@ -10,6 +11,7 @@ use crate::session::Framing;
 pub fn records_of(capture: &[u8], framing: Framing, encoding: Encoding) -> Vec<Vec<String>> {
     let text = match framing {
         Framing::None => capture.to_vec(),
+        Framing::Soh => capture.iter().copied().filter(|byte| !matches!(*byte, SOH | EOT)).collect(),
         Framing::E1381 => {
             let mut frames = frames_of(capture, usize::MAX).0;
             frames.dedup_by(|next, last| next.number == last.number && next.text == last.text);

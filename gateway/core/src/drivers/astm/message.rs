@@ -5,7 +5,7 @@ use super::assembly::{record_type, split_records};
 use super::places::{self, Spot};
 use super::records::{Record, parse_records};
 use crate::event::*;
-use crate::reading::Reading;
+use crate::reading::{FieldPlace, Reading};
 use crate::time::Now;
 use sha2::{Digest, Sha256};
 
@@ -82,7 +82,12 @@ impl Message {
             draft.into_test(id, control_run, header, reading)
         };
         let tests = drafts.into_iter().enumerate().map(with_id).collect();
-        Some(Message { device: header.and_then(|header| device(header, reading)), tests, queries, repeatable })
+        Some(Message {
+            device: header.and_then(|header| device(header, &records, reading)),
+            tests,
+            queries,
+            repeatable,
+        })
     }
 }
 
@@ -204,13 +209,17 @@ impl Draft {
                 _ => None,
             })
         };
+        let says_control = reading.is_control(|place| spot(&[Spot::of(place)], None).map(|(_, text)| text));
         let (used, sample_id) = spot(&places::of_sample(reading), None).unzip();
         // The field that serves as the sample's id says nothing about the patient.
         let patient_id = spot(&places::of_patient(reading), used).map(|(_, id)| id);
         let action = self.order.as_ref().map(|order| order.text(12)).unwrap_or_default();
         let times = |number| self.results.iter().filter_map(move |(record, _)| local_time(&record.text(number)));
         let reported = || self.order.as_ref().and_then(|order| local_time(&order.text(23)));
-        let qc = control_run || action.contains(['Q', 'q']) || sample_id.as_deref().is_some_and(names_a_control);
+        let qc = control_run
+            || says_control
+            || action.contains(['Q', 'q'])
+            || sample_id.as_deref().is_some_and(names_a_control);
         Test {
             sample_id: sample_id.map(Personal::new),
             instrument_sample_id: instrument_sample_id.map(Personal::new),
@@ -218,7 +227,7 @@ impl Draft {
             qc,
             started_at: times(12).min(),
             finished_at: times(13).max().or_else(reported),
-            results: result_values(self.results, &reading.code),
+            results: result_values(self.results, reading),
             comments: self.comments,
             ..Test::new(id, TestState::Done)
         }
@@ -229,19 +238,30 @@ impl Draft {
 const CODE_PARTS: &[u8] = &[4, 5, 1, 2, 3];
 
 /// CONTRACT: the first of the code's parts of R.3 that holds something; codes that repeat inside one order become the whole
-/// field without its trailing delimiters.
-fn result_values(records: Vec<(Record, Vec<Personal>)>, code_parts: &[u8]) -> Vec<ResultValue> {
-    let code_parts = if code_parts.is_empty() { CODE_PARTS } else { code_parts };
+/// field without its trailing delimiters, or what the profile says tells them apart.
+fn result_values(records: Vec<(Record, Vec<Personal>)>, reading: &Reading) -> Vec<ResultValue> {
+    let code_parts = if reading.code.is_empty() { CODE_PARTS } else { &reading.code };
     let mut values: Vec<(ResultValue, String)> = Vec::with_capacity(records.len());
     let mut seen = std::collections::HashMap::<String, usize>::new();
     for (record, comments) in records {
         let parts = record.components(3);
         let part = |number: usize| parts.get(number - 1).map(String::as_str).filter(|part| !part.is_empty());
-        let place = code_parts.iter().map(|number| usize::from(*number)).find(|number| part(*number).is_some());
+        let first =
+            |parts: &[u8]| parts.iter().map(|number| usize::from(*number)).find(|number| part(*number).is_some());
+        let place = first(code_parts);
         let code = place.and_then(part).unwrap_or_default().to_owned();
-        let name = part(2).filter(|_| place != Some(2)).unwrap_or_default().to_owned();
-        let trailing = |sign: char| sign == ' ' || Some(sign) == record.delimiters.component;
-        let whole = record.delimiters.unescape(record.raw(3).trim_end_matches(trailing));
+        let name_place = first(if reading.test_name.is_empty() { &[2] } else { &reading.test_name });
+        let name = name_place.filter(|_| name_place != place).and_then(part).unwrap_or_default().to_owned();
+        let whole = match reading.told_apart_by.as_slice() {
+            [] => {
+                let trailing = |sign: char| sign == ' ' || Some(sign) == record.delimiters.component;
+                record.delimiters.unescape(record.raw(3).trim_end_matches(trailing))
+            }
+            apart => {
+                let apart = apart.iter().filter_map(|number| part(usize::from(*number)));
+                [code.as_str()].into_iter().chain(apart).collect::<Vec<_>>().join("^")
+            }
+        };
         *seen.entry(code.clone()).or_default() += 1;
         values.push((result_value(&record, code, name, comments), whole));
     }
@@ -277,8 +297,12 @@ fn result_value(record: &Record, code: String, name: String, comments: Vec<Perso
 
 /// Who sent the message (H.5). Where the serial number stands differs by maker: where the profile does not say, these guesses
 /// fit the analyzers we have seen, and stay silent where none does.
-fn device(header: &Record, reading: &Reading) -> Option<Device> {
-    let model = header.first_component(5);
+fn device(header: &Record, records: &[Record], reading: &Reading) -> Option<Device> {
+    let told = |place: &FieldPlace| {
+        let spot = Spot::of(place);
+        records.iter().find_map(|record| places::in_record(record, spot))
+    };
+    let model = reading.model_at.as_ref().map_or_else(|| header.first_component(5), told);
     let parts = header.components(5);
     let part = |number: usize| parts.get(number - 1).map_or("", String::as_str);
     let digits = |text: &str| text.bytes().filter(u8::is_ascii_digit).count();
@@ -290,7 +314,7 @@ fn device(header: &Record, reading: &Reading) -> Option<Device> {
         _ => None,
     };
     let sn = match &reading.serial_number {
-        Some(place) => places::in_record(header, Spot::of(place)),
+        Some(place) => told(place),
         None => guessed.map(str::to_owned),
     };
     (model.is_some() || sn.is_some()).then(|| Device { model, sn, details: Default::default() })

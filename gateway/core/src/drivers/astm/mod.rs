@@ -1,11 +1,12 @@
 //! ASTM: LIS01-A2 (E1381) sessions carrying LIS2-A2 (E1394) records, or such records without any frame.
 //!
-//! Receives only. A host query becomes `QUERY_RECEIVED` and gets no other answer than its ACKs: turn host query off in the
-//! analyzer's menu, or expect it to go on after its own timeout.
+//! A host query becomes `QUERY_RECEIVED`; once its session is over, the gateway sends what the registrations say, or that there
+//! is no information. Records without frames cannot be answered: turn host query off in that analyzer's menu.
 //!
 //! [`session`] holds the promise of the whole gateway: no ACK before the commit. The way of a byte:
 //! `framing::astm` (frames) -> `assembly` (messages) -> `records` (fields) -> `message` (facts).
 
+mod answer;
 mod assembly;
 mod capture;
 mod message;
@@ -14,6 +15,7 @@ mod plain;
 mod records;
 mod resend;
 mod session;
+mod soh;
 
 pub use super::noise::guess;
 pub use capture::records_of;
@@ -41,6 +43,7 @@ impl Driver for Astm {
         Ok(match options.framing {
             Framing::E1381 => Box::new(session::E1381::new(options.clone())),
             Framing::None => Box::new(plain::Plain::new(options.clone())),
+            Framing::Soh => Box::new(soh::Soh::new(options.clone())),
         })
     }
 }

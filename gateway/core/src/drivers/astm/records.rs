@@ -59,6 +59,26 @@ impl Delimiters {
         plain
     }
 
+    /// The text with its delimiters escaped and what may not stand in a frame (LIS01-A2) as blanks.
+    pub fn escape(&self, text: &str) -> String {
+        let mut escaped = String::with_capacity(text.len());
+        for sign in text.chars() {
+            let word = match Some(sign) {
+                delimiter if delimiter == Some(self.field) => "F",
+                delimiter if delimiter == self.component => "S",
+                delimiter if delimiter == self.repeat => "R",
+                delimiter if delimiter == self.escape => "E",
+                _ => "",
+            };
+            match self.escape {
+                Some(escape) if !word.is_empty() => escaped.extend([escape.into(), word.to_owned(), escape.into()]),
+                _ if !word.is_empty() || sign.is_control() => escaped.push(' '),
+                _ => escaped.push(sign),
+            }
+        }
+        escaped
+    }
+
     fn meaning(&self, word: &str) -> Option<String> {
         match word {
             "F" => Some(self.field.to_string()),
@@ -108,7 +128,12 @@ impl Record {
     /// The components of one repeat.
     pub fn components_of(&self, repeat: &str) -> Vec<String> {
         let clean = |part: &str| self.delimiters.unescape(trim(part));
-        split(repeat, self.delimiters.component).into_iter().map(clean).collect()
+        self.raw_components_of(repeat).into_iter().map(clean).collect()
+    }
+
+    /// The components of one repeat, as received.
+    pub fn raw_components_of<'a>(&self, repeat: &'a str) -> Vec<&'a str> {
+        split(repeat, self.delimiters.component)
     }
 
     /// The first component of any repeat of a field that holds something. `""` alone means "delete" (LIS2-A2), so it

@@ -1,6 +1,7 @@
 //! How messages and sessions end, and what is said about those that end badly.
 
 use super::{Cause, E1381, Pending};
+use crate::drivers::astm::answer::Inquiry;
 use crate::drivers::astm::message;
 use crate::drivers::astm::resend::Broken;
 use crate::event::EventKind;
@@ -43,6 +44,7 @@ impl E1381 {
             facts.is_empty() || facts.iter().any(|fact| fact.test.as_ref().is_none_or(|test| !test.results.is_empty()));
         if self.assembly.is_open() && clean && told {
             events = facts;
+            self.asked = Inquiry::all_of(self.assembly.text(), &self.options.reading);
             if planted(Mutant::CaptureWithoutEvents) {
                 events.clear();
             }
