@@ -13,6 +13,8 @@ mod link_rules;
 mod live_lines;
 #[path = "decoding/planted.rs"]
 mod planted;
+#[path = "decoding/profiles.rs"]
+mod profiles;
 #[path = "decoding/properties.rs"]
 mod properties;
 #[path = "decoding/support.rs"]

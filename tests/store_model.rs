@@ -107,20 +107,7 @@ fn of_test(name: EventName, test: u64, from: usize, samples: usize) -> EventKind
     let state = if name == EventName::TestFinished { TestState::Done } else { TestState::Testing };
     let samples = (from..from + samples).map(|at| serde_json::json!({ "time": at, "ch1": at * 7 })).collect();
     let data = RunDelta { temperatures_from: from, samples_from: from, temperatures: Vec::new(), samples };
-    let test = Test {
-        id: id(test),
-        state,
-        sample_id: None,
-        instrument_sample_id: None,
-        patient_id: None,
-        qc: false,
-        started_at: None,
-        finished_at: None,
-        results: Vec::new(),
-        comments: Vec::new(),
-        data: (name == EventName::NewData).then_some(data),
-        result: None,
-    };
+    let test = Test { data: (name == EventName::NewData).then_some(data), ..Test::new(id(test), state) };
     EventKind::about_test(name, None, test)
 }
 

@@ -88,6 +88,8 @@ pub enum Step {
     Asked(Question),
     /// Said to the child process.
     Told(Vec<u8>),
+    /// The analyzer has the answer to what was asked last.
+    Taken,
 }
 
 /// The link's side of the contract around one session; panics where the session breaks its own side.
@@ -181,6 +183,7 @@ impl Bench {
             match action {
                 Action::Send(bytes) => self.steps.push(Step::Sent(bytes)),
                 Action::Tell(bytes) => self.steps.push(Step::Told(bytes)),
+                Action::Taken => self.steps.push(Step::Taken),
                 Action::Ask(question) => {
                     assert_eq!(place, last, "nothing is asked for while an answer is outstanding");
                     self.steps.push(Step::Asked(question));

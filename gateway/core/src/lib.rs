@@ -9,7 +9,8 @@
 //!    is told to do; [`replay`]: a session at the end of stored bytes instead of a port;
 //!    [`text_rules`]: what a profile says of an analyzer that writes plain text.
 //! 4. [`event`]: the domain fact that a message states; [`run`]: the same of a test that is told while it runs.
-//! 5. [`dialects`]: an event in the words of one receiver, and what that receiver's answer means.
+//! 5. [`dialects`]: an event in the words of one receiver, and what that receiver's answer means. (`hl7`: the text of HL7,
+//!    which a driver and a dialect speak.)
 //! 6. [`delivery`]: what happens to a delivery after each answer.
 //! 7. [`registration`]: a sample expected or received, and the events that follow from it; [`erasure`]: a person's data
 //!    taken out of all that; [`manifest`]: proof of what an endpoint was sent.
@@ -27,6 +28,8 @@ pub mod error;
 pub mod event;
 pub mod framing;
 pub mod health;
+mod hl7;
+pub mod identity;
 pub mod manifest;
 pub mod mutants;
 pub mod reading;

@@ -7,17 +7,19 @@
 use crate::board::Board;
 use crate::platform::{Platform, Stream};
 use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
-use crate::store::{NewEntry, Store, StoreError};
+use crate::store::{NewEntry, Store, StoreError, Worklist};
 use gateway_core::config::{Analyzer, Port};
 use gateway_core::drivers::converse;
 use gateway_core::event::{Alarm, AnalyzerId, EventId, EventKind, EventName, Id, Rejection};
 use gateway_core::health::Fact;
+use gateway_core::identity::{Heard, Identities};
 use gateway_core::session::{Action, Commit, Driver, DriverOptions, Input, Resume, Session};
 use gateway_core::time::{Mono, Now};
+use gateway_core::worklist::{Question, WorkOrder};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -40,6 +42,7 @@ pub struct Link {
     pub platform: Platform,
     pub store: Store,
     pub board: Arc<Board>,
+    pub identities: Arc<Mutex<Identities>>,
     pub pulse: Pulse,
 }
 
@@ -82,6 +85,7 @@ impl Link {
                             tracing::warn!(analyzer = %id, %reason, "port lost, waiting for it to come back");
                             self.note(EventName::AnalyzerDisconnected, Some(&reason)).await;
                             self.tell_gone(reason);
+                            self.identities.lock().unwrap_or_else(PoisonError::into_inner).closed(id);
                             // One that called and hung up may call again at once; one that does so all the time waits.
                             let stayed = self.platform.clock.now().mono.since(opened_at).as_secs() >= REOPEN_SECONDS;
                             if stayed && self.is_called() {
@@ -135,6 +139,7 @@ impl Link {
             held: Vec::new(),
             gone: None,
             owes: false,
+            asked: Vec::new(),
         };
         conversation.run(stop).await
     }
@@ -143,18 +148,50 @@ impl Link {
     async fn note(&self, name: EventName, reason: Option<&str>) {
         let details = reason.map(|reason| serde_json::json!({ "reason": reason }));
         let kind = EventKind { details, ..EventKind::bare(name) };
-        let stored = self.store(Commit { events: vec![kind], ..Commit::default() });
-        if !self.beating(stored).await {
+        if !self.beating(self.store_fact(kind)).await {
             tracing::error!(analyzer = %self.analyzer.id, event = %name, "not stored");
         }
     }
 
-    /// The commit: one transaction, and whether it happened.
-    fn store(&self, commit: Commit) -> impl Future<Output = bool> + Send + use<> {
+    /// The commit: one transaction, and whether it happened. If another analyzer speaks here than the settings or its past
+    /// tell, that is stored first.
+    fn store(&self, commit: Commit) -> impl Future<Output = bool> + Send + use<'_> {
+        let Heard { whose, alarm, learnt } = self.who_speaks(&commit.events);
+        let alarm = alarm.map(|alarm| EventKind::alarm(&alarm.code, alarm.reason));
+        let number = commit.events.iter().find_map(serial_number).filter(|_| learnt).map(str::to_owned);
+        async move {
+            if let Some(alarm) = alarm
+                && !self.store_fact(alarm).await
+            {
+                return false;
+            }
+            let stored = self.store_as(whose, commit).await;
+            if let (true, Some(number)) = (stored, number)
+                && let Err(error) = self.store.learn_identity(self.analyzer.id.clone(), number).await
+            {
+                tracing::warn!(analyzer = %self.analyzer.id, %error, "the serial number is learnt again next time");
+            }
+            stored
+        }
+    }
+
+    fn who_speaks(&self, events: &[EventKind]) -> Heard {
+        let port = &self.analyzer.id;
+        match events.iter().find_map(serial_number) {
+            Some(number) => self.identities.lock().unwrap_or_else(PoisonError::into_inner).hear(port, number),
+            None => Heard { whose: port.clone(), alarm: None, learnt: false },
+        }
+    }
+
+    /// Stores a fact of the gateway's own about this port.
+    fn store_fact(&self, kind: EventKind) -> impl Future<Output = bool> + Send + use<> {
+        self.store_as(self.analyzer.id.clone(), Commit { events: vec![kind], ..Commit::default() })
+    }
+
+    fn store_as(&self, analyzer: AnalyzerId, commit: Commit) -> impl Future<Output = bool> + Send + use<> {
         let at = self.platform.clock.now();
-        let analyzer = self.analyzer.id.clone();
         let events: Vec<(EventId, EventKind)> =
-            commit.events.into_iter().map(|kind| (self.event_id(&kind, at), kind)).collect();
+            commit.events.into_iter().map(|kind| (self.event_id(&analyzer, &kind, at), kind)).collect();
         let facts: Vec<Fact> = events.iter().map(|(_, kind)| Fact::event(&analyzer, kind)).collect();
         let news: Vec<_> = events
             .iter()
@@ -163,9 +200,9 @@ impl Link {
             .collect();
         let entry =
             NewEntry { analyzer: analyzer.clone(), at, capture: commit.capture, events, complete: commit.complete };
-        let (store, board) = (self.store.clone(), self.board.clone());
+        let (store, board, port) = (self.store.clone(), self.board.clone(), self.analyzer.id.clone());
         async move {
-            match store.commit(entry).await {
+            match store.commit_heard_at(port, entry).await {
                 Ok(committed) => {
                     tracing::debug!(%analyzer, stored = committed.stored, repeated = committed.repeated, "committed");
                     for fact in facts {
@@ -185,8 +222,8 @@ impl Link {
         }
     }
 
-    fn event_id(&self, kind: &EventKind, at: Now) -> EventId {
-        kind.derived_id(&self.analyzer.id).unwrap_or_else(|| {
+    fn event_id(&self, analyzer: &AnalyzerId, kind: &EventKind, at: Now) -> EventId {
+        kind.derived_id(analyzer).unwrap_or_else(|| {
             let mut random = [0; 10];
             self.platform.entropy.fill(&mut random);
             Id::timed(at.wall, random)
@@ -211,6 +248,10 @@ impl Link {
     }
 }
 
+fn serial_number(event: &EventKind) -> Option<&str> {
+    event.device.as_ref()?.sn.as_deref()
+}
+
 /// What a person may want to look at, now that it is stored.
 fn say(analyzer: &AnalyzerId, event: EventId, rejection: Option<Rejection>, alarm: Option<Alarm>) {
     if let Some(Rejection { code, reason, bytes }) = rejection {
@@ -232,6 +273,8 @@ struct Conversation<'a> {
     gone: Option<String>,
     /// Whether the last commit failed.
     owes: bool,
+    /// The registrations that the last question was answered from.
+    asked: Vec<i64>,
 }
 
 impl Conversation<'_> {
@@ -296,7 +339,7 @@ impl Conversation<'_> {
             if failures >= RESUME_FAILURES_MAX {
                 let now = link.platform.clock.now();
                 let gap = EventKind::bare(EventName::Gap);
-                if link.beating(link.store.abandon_unfinished(id, now, link.event_id(&gap, now))).await.is_ok() {
+                if link.beating(link.store.abandon_unfinished(id, now, link.event_id(id, &gap, now))).await.is_ok() {
                     break (Vec::new(), None);
                 }
             }
@@ -328,10 +371,15 @@ impl Conversation<'_> {
         while let Some(action) = self.actions.pop_front() {
             match action {
                 Action::Send(bytes) => self.send(&bytes).await,
-                Action::Ask(_) => self.tell(Input::Answered(&[])),
+                Action::Ask(question) => {
+                    let orders = self.look_up(question).await;
+                    self.tell(Input::Answered(&orders));
+                }
+                Action::Taken => self.orders_taken().await,
                 Action::Tell(_) => {}
                 Action::Commit(commit) => {
-                    let stored = self.commit(commit).await;
+                    let storing = self.link.store(commit);
+                    let stored = self.listening(storing).await;
                     self.owes = !stored;
                     self.tell(if stored { Input::Committed } else { Input::CommitFailed });
                 }
@@ -359,15 +407,45 @@ impl Conversation<'_> {
         }
     }
 
-    /// Waits for the commit and keeps reading meanwhile: a serial adapter's own buffer is small.
-    async fn commit(&mut self, commit: Commit) -> bool {
-        let mut storing = pin!(self.link.store(commit));
+    /// What the registrations say. An analyzer whose question cannot be looked up is told that there is no information: it asks
+    /// again with the next tube.
+    async fn look_up(&mut self, question: Question) -> Vec<WorkOrder> {
+        let (store, analyzer, at) = (self.link.store.clone(), &self.link.analyzer.id, self.now());
+        let found = self.listening(async move { store.worklist(analyzer, question, at).await }).await;
+        match found {
+            Ok(Worklist { orders, registrations }) => {
+                tracing::info!(%analyzer, orders = orders.len(), "the analyzer asked what to do");
+                self.asked = registrations;
+                orders
+            }
+            Err(error) => {
+                tracing::error!(%analyzer, %error, "the worklist cannot be read; the analyzer is told that there are no orders");
+                self.asked.clear();
+                Vec::new()
+            }
+        }
+    }
+
+    async fn orders_taken(&mut self) {
+        let (store, analyzer, at) = (self.link.store.clone(), &self.link.analyzer.id, self.now());
+        let registrations = std::mem::take(&mut self.asked);
+        if registrations.is_empty() {
+            return;
+        }
+        if let Err(error) = self.listening(async move { store.orders_taken(registrations, at).await }).await {
+            tracing::warn!(%analyzer, %error, "it is not stored that the analyzer has its orders; it may be given them again");
+        }
+    }
+
+    /// Waits for the store and keeps reading meanwhile: a serial adapter's own buffer is small.
+    async fn listening<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
         let mut buffer = [0; 4096];
         loop {
             let may_read = self.gone.is_none() && self.held.len() < HELD_BYTES_MAX;
             tokio::select! {
                 biased;
-                stored = &mut storing => return stored,
+                done = &mut work => return done,
                 read = self.stream.read(&mut buffer), if may_read => match read {
                     Ok(0) => self.gone = Some("unplugged or closed by the other side".to_owned()),
                     Ok(count) => self.held.extend_from_slice(&buffer[..count]),

@@ -96,10 +96,15 @@ pub struct Analyzer {
     pub rts: Option<bool>,
     /// Whether each frame or only the whole message is stored before the analyzer gets its answer. Default: frame.
     pub commit: Option<CommitPoint>,
-    /// How records are framed (astm only): e1381, soh or none. Default: e1381.
+    /// How messages are framed (astm and hl7): e1381 (as the protocol says), soh or none. Default: e1381.
     pub framing: Option<Framing>,
+    /// Pictures of one test that its event carries, in bytes (hl7 only). 0 leaves all out. Default: 262144.
+    #[schemars(range(min = 0, max = 67_108_864))]
+    pub picture_bytes_max: Option<usize>,
     /// How its bytes become text. Default: auto.
     pub encoding: Option<Encoding>,
+    /// Whether its clock may be set where it is wrong (poct1a only). Default: true.
+    pub set_clock: Option<bool>,
 }
 
 /// Where an analyzer is plugged in.

@@ -73,7 +73,7 @@ prop_compose! {
         let data = samples.map(|samples| RunDelta { samples, ..RunDelta::default() });
         Test {
             id: Id([4; 16]), state: TestState::Done, sample_id, instrument_sample_id, patient_id, qc, started_at,
-            finished_at, results, comments, data, result,
+            finished_at, results, comments, data, result, calibration: false, version: 1,
         }
     }
 }

@@ -5,3 +5,5 @@ pub mod bounded;
 pub mod checksum;
 pub mod keyboard;
 pub mod lines;
+pub mod mllp;
+pub mod xml;

@@ -19,34 +19,15 @@ fn made(value: Value) -> (Registration, Vec<EventKind>) {
 fn coded(code: &str, value: &str, flags: &[&str], status: &str) -> ResultValue {
     ResultValue {
         code: code.to_owned(),
-        name: String::new(),
         value: Personal::new(value),
-        number: None,
-        unit: String::new(),
-        reference: String::new(),
         flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
         status: status.to_owned(),
-        at: None,
-        at_text: String::new(),
-        comments: Vec::new(),
+        ..ResultValue::default()
     }
 }
 
 fn test(number: u8, results: Vec<ResultValue>, result: Option<Value>) -> Test {
-    Test {
-        id: Id([number; 16]),
-        state: TestState::Done,
-        sample_id: Some(Personal::new("S-1")),
-        instrument_sample_id: None,
-        patient_id: None,
-        qc: false,
-        started_at: None,
-        finished_at: None,
-        results,
-        comments: Vec::new(),
-        data: None,
-        result,
-    }
+    Test { sample_id: Some(Personal::new("S-1")), results, result, ..Test::new(Id([number; 16]), TestState::Done) }
 }
 
 fn overall(number: u8, word: &str) -> Test {

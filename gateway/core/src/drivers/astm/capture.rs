@@ -3,11 +3,12 @@
 use super::records::{Record, parse_records};
 use super::soh::SOH;
 use crate::framing::astm::{EOT, Frame, Piece, Scanner};
+use crate::reading::Encoding;
 use crate::session::Framing;
 
 /// The records of a capture as lists of fields, delimiters and escapes resolved. Frames are taken whatever their number,
 /// so that a capture may begin anywhere; bad ones and repeated ones are left out.
-pub fn records_of(capture: &[u8], framing: Framing) -> Vec<Vec<String>> {
+pub fn records_of(capture: &[u8], framing: Framing, encoding: Encoding) -> Vec<Vec<String>> {
     let text = match framing {
         Framing::None => capture.to_vec(),
         Framing::Soh => capture.iter().copied().filter(|byte| !matches!(*byte, SOH | EOT)).collect(),
@@ -17,7 +18,7 @@ pub fn records_of(capture: &[u8], framing: Framing) -> Vec<Vec<String>> {
             text_of(&frames)
         }
     };
-    parse_records(&text).iter().map(Record::plain_fields).collect()
+    parse_records(&text, encoding).iter().map(Record::plain_fields).collect()
 }
 
 /// The text that was acknowledged in these bytes. They also hold refused frames, but the last good frame was accepted

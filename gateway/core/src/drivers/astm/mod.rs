@@ -1,26 +1,31 @@
 //! ASTM: LIS01-A2 (E1381) sessions carrying LIS2-A2 (E1394) records, or such records without any frame.
 //!
-//! Receives only. A host query becomes `QUERY_RECEIVED` and gets no other answer than its ACKs: turn host query off in the
-//! analyzer's menu, or expect it to go on after its own timeout.
+//! A host query becomes `QUERY_RECEIVED`; once its session is over, the gateway sends what the registrations say, or that there
+//! is no information. Records without frames cannot be answered: turn host query off in that analyzer's menu.
 //!
 //! [`session`] holds the promise of the whole gateway: no ACK before the commit. The way of a byte:
 //! `framing::astm` (frames) -> `assembly` (messages) -> `records` (fields) -> `message` (facts).
 
+mod answer;
 mod assembly;
 mod capture;
 mod message;
-mod noise;
+mod places;
 mod plain;
 mod records;
 mod resend;
 mod session;
 mod soh;
 
+pub use super::noise::guess;
 pub use capture::records_of;
-pub use noise::guess;
 
+use super::noise::Awaited;
 use crate::error::ConfigError;
 use crate::session::{Driver, DriverOptions, Framing, Session};
+
+/// What is waited for while no session is open.
+const AWAITED: Awaited = Awaited { code: "not_astm", lacking: "the ENQ that begins a session" };
 
 /// See the module.
 pub struct Astm;

@@ -5,8 +5,9 @@
 //! gets none.
 
 use super::super::unasked::Unasked;
+use super::AWAITED;
 use super::message;
-use super::noise::Noise;
+use crate::drivers::noise::Noise;
 use crate::event::EventKind;
 use crate::framing::astm::{ACK, EOT, NAK};
 use crate::framing::bounded::{Messages, Piece};
@@ -93,7 +94,7 @@ impl Soh {
         let bounds = Bounds { begin: Some(SOH), end: Some(EOT), ..Bounds::default() };
         Soh {
             messages: Messages::new(bounds, options.message_bytes_max, options.frame_bytes_max),
-            noise: Noise::new(options.frame_bytes_max),
+            noise: Noise::new(AWAITED, options.frame_bytes_max),
             options,
             heard: Mono(0),
             unasked: Unasked::default(),
@@ -133,14 +134,14 @@ impl Soh {
             Piece::Outside(bytes) => self.noise.hear(now, &bytes),
             Piece::Message(bytes) => {
                 self.noise.good_session();
-                let events = message::events(text(&bytes), now);
+                let events = message::events(text(&bytes), now, &self.options.reading);
                 if planted(Mutant::AckBeforeCommit) {
                     actions.push(Action::Send(vec![ACK]));
                 }
                 self.commit(bytes, events, Some((ACK, NAK)), actions);
             }
             Piece::Broken(bytes) => {
-                let (device, partial) = message::partial(whole_records(text(&bytes)), now);
+                let (device, partial) = message::partial(whole_records(text(&bytes)), now, &self.options.reading);
                 let reason = "a message began with SOH and never ended with EOT";
                 let rejected = EventKind::rejected("interrupted", reason, bytes.len());
                 self.commit(bytes, vec![EventKind { device, partial, ..rejected }], None, actions);
