@@ -5,6 +5,7 @@
 pub mod astm;
 mod completed;
 pub mod exec;
+mod flood;
 pub mod scanner;
 pub mod test_v0;
 mod unasked;
