@@ -8,6 +8,7 @@ pub mod exec;
 pub mod hl7;
 mod noise;
 pub mod poct1a;
+mod flood;
 pub mod scanner;
 pub mod test_v0;
 pub mod text;
