@@ -39,6 +39,7 @@ mod head;
 mod identities;
 mod lanes;
 mod manifests;
+mod messages;
 mod migrate;
 mod open;
 pub mod patch;
@@ -50,6 +51,7 @@ mod retention;
 mod salvage;
 mod tokens;
 mod types;
+mod versions;
 mod writer;
 
 pub use asked::Asked;
@@ -57,8 +59,10 @@ pub use done::Swept;
 pub use error::StoreError;
 pub use events::{GATEWAY, unsendable};
 pub use head::HeadWatch;
+pub use messages::{Content, MessageHead, Part, Statement, Which};
 pub use read_store::{Counts, DestinationCounts, ReadStore};
 pub use redrive::RedriveWatch;
+pub use registrations::Worklist;
 pub use requests::Cause;
 pub use types::{
     AttemptNote, AuditEntry, Backlog, Committed, DeadLetter, Delivery, DestinationId, Erased, Filter, LiveMove,

@@ -1,12 +1,14 @@
 //! From the tree to the settings: all of them, or every mistake at once.
 
 mod analyzers;
+mod command;
 mod endpoint;
 mod http;
 mod mqtt;
 mod ports;
 mod profile;
 mod secrets;
+mod text;
 mod webhooks;
 
 pub use profile::profile;

@@ -241,6 +241,7 @@ fn result(observation: &Element, at: Option<&str>, stamp: &str) -> ResultValue {
         at,
         at_text: at_text.to_owned(),
         comments: comments.map(Personal::new).collect(),
+        ..ResultValue::default()
     }
 }
 
