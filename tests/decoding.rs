@@ -5,6 +5,8 @@
 
 #[path = "decoding/captures.rs"]
 mod captures;
+#[path = "decoding/conversation.rs"]
+mod conversation;
 #[path = "decoding/fixtures.rs"]
 mod fixtures;
 #[path = "decoding/host_query.rs"]
