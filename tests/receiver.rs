@@ -27,8 +27,8 @@ const SIZES: [usize; 4] = [1 << 20, 1, 7, 32];
 const GAP: Duration = Duration::from_millis(1);
 /// So many pieces of a transmission have a gap behind them; the others follow as fast as the line takes them.
 const GAPS_MAX: usize = 2_000;
-/// An answer that takes longer is none, to a receiver that may be wrong.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// A sender waits so long for an answer (LIS01-A2).
+const PATIENCE: Duration = Duration::from_secs(15);
 
 trait Line: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Line for T {}
