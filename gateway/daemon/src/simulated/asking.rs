@@ -110,8 +110,8 @@ impl Asker {
                 actions.push(PeerAction::Send { bytes: vec![answer], pace: Pace::AT_ONCE });
             }
         } else if self.sender.is_talking() {
-            self.spoken_into +=
-                u64::from(!matches!(byte, ACK | NAK | EOT) && !(byte == ENQ && self.sender.is_calling()));
+            let is_answer = matches!(byte, ACK | NAK | EOT) || (byte == ENQ && self.sender.is_calling());
+            self.spoken_into += u64::from(!is_answer);
             actions.extend(self.sender.handle(now, PeerInput::Received(&[byte])));
         } else if byte == ENQ {
             let busy = self.chance.chance(self.moods.busy);
