@@ -25,3 +25,5 @@ mod mosquitto;
 mod samples;
 #[path = "api/schemathesis.rs"]
 mod schemathesis;
+#[path = "api/worklist.rs"]
+mod worklist;

@@ -11,6 +11,8 @@ mod child;
 mod child_lines;
 #[path = "decoding/detection.rs"]
 mod detection;
+#[path = "decoding/conversation.rs"]
+mod conversation;
 #[path = "decoding/fixtures.rs"]
 mod fixtures;
 #[path = "decoding/hl7_captures.rs"]

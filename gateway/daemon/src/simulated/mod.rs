@@ -5,6 +5,7 @@
 //! in [`Told`], what a destination has heard in [`ledger::Ledger`], and [`verdict::judge`] compares the two; the gateway's
 //! own opinion is never asked. Everything is fixed by a seed.
 
+pub mod asking;
 pub mod astm;
 pub mod cable;
 pub mod capture;
