@@ -12,6 +12,7 @@
 
 use crate::error::ConfigError;
 use crate::event::{Device, EventKind, TestId};
+use crate::line_model::Uart;
 use crate::reading::Reading;
 use crate::text_rules::TextRules;
 use crate::time::{Mono, Now};
@@ -125,6 +126,8 @@ pub struct DriverOptions {
     pub time_zone: String,
     /// How it writes (`text` only).
     pub text: Option<Arc<TextRules>>,
+    /// How the serial line is set, for what is said of bytes that make no sense; `None`: there is none.
+    pub line: Option<Uart>,
 }
 
 impl Default for DriverOptions {
@@ -139,6 +142,7 @@ impl Default for DriverOptions {
             set_clock: true,
             time_zone: "UTC".to_owned(),
             text: None,
+            line: None,
         }
     }
 }

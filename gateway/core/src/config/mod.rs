@@ -18,8 +18,8 @@ use crate::delivery::{RetryReading, RetrySchedule};
 pub use crate::dialects::Endpoint;
 pub use crate::dialects::Secret;
 pub use crate::error::ConfigError;
-pub use crate::line_model::Parity;
 use crate::event::AnalyzerId;
+pub use crate::line_model::Parity;
 use crate::line_model::Uart;
 use crate::session::DriverOptions;
 use crate::time::{ClockQuality, Now, Timestamp};
@@ -115,6 +115,13 @@ pub enum Port {
     TcpConnect(String),
     /// A barcode scanner that types like a keyboard: a device of `/dev/input`.
     Input(PathBuf),
+}
+
+impl Port {
+    /// Whether it has a speed.
+    pub fn is_serial(&self) -> bool {
+        matches!(self, Port::Path(_) | Port::Usb { .. } | Port::ByPath(_))
+    }
 }
 
 /// Serial line settings.

@@ -78,6 +78,7 @@ impl Protocol {
     pub fn framing(self) -> Framing {
         match self {
             Protocol::Records => Framing::None,
+            Protocol::SohEnvelope => Framing::Soh,
             _ => Framing::E1381,
         }
     }

@@ -86,6 +86,11 @@ impl Model {
         }
     }
 
+    /// Some patient's id.
+    pub fn patient(&mut self) -> String {
+        format!("P{:05}", self.chance.below(100_000))
+    }
+
     /// What is measured of one sample.
     pub fn measure(&mut self) -> Vec<Measured> {
         let chance = &mut self.chance;
@@ -126,7 +131,7 @@ impl Model {
         order.set(8, None, &time);
         order.set(26, None, "F");
         let place = |letter: &str, field| FieldPlace { record: letter.to_owned(), field, component: None };
-        let patient_id = format!("P{:05}", self.chance.below(100_000));
+        let patient_id = self.patient();
         let places = [
             (self.serial_number.clone(), self.serial.as_str()),
             (Some(self.patient_id.clone().unwrap_or_else(|| place("P", 4))), patient_id.as_str()),
@@ -177,7 +182,7 @@ impl Model {
         if let Some(serial_number) = &self.serial_number {
             place(serial_number, &self.serial);
         }
-        let patient_id = format!("P{:05}", self.chance.below(100_000));
+        let patient_id = self.patient();
         place(&self.patient_id.clone().unwrap_or_else(|| usual("PID", 3)), &patient_id);
         place(&self.sample_id.clone().unwrap_or_else(|| usual("OBR", 3)), &id);
         let mut segments = vec![header.text('|'), patient.text('|')];

@@ -17,7 +17,7 @@ mod resend;
 mod session;
 mod soh;
 
-pub use super::noise::guess;
+pub use super::noise::language as guess;
 pub use capture::records_of;
 
 use super::noise::Awaited;

@@ -4,12 +4,13 @@ use super::Args;
 use crate::commands::profiles::named_profile;
 use crate::platform::Clock;
 use crate::platform::clock::SystemClock;
-use crate::simulated::astm::{Faults, Note, PeerInput, Sender, Style, Timers};
+use crate::simulated::astm::{Faults, Message, Note, PeerInput, Sender, Style, Timers};
 use crate::simulated::capture::{self, Turn};
 use crate::simulated::model::Model;
+use crate::simulated::poct1a::{Device, glucose};
 use crate::simulated::test_v0::{ROUNDS, Run};
 use crate::simulated::wire::{converse, stopwatch, tell_run};
-use crate::simulated::{Told, hl7};
+use crate::simulated::{Peer, Told, hl7};
 use gateway_core::config::{Line, Profile, Tried};
 use gateway_core::drivers::driver;
 use gateway_core::session::{DriverOptions, Framing};
@@ -40,6 +41,7 @@ enum Role {
     /// Without frames, and so without answers.
     Records(Box<Model>),
     Hl7(Box<Model>),
+    Poct1a(Box<Model>),
     TestV0,
     Scanner(Box<Model>),
 }
@@ -96,6 +98,7 @@ impl Part {
         let role = match (profile.driver.as_str(), profile.options.framing) {
             ("astm", Framing::E1381) => Role::Astm(model()),
             ("astm", Framing::None) => Role::Records(model()),
+            ("poct1a", _) => Role::Poct1a(model()),
             ("hl7", _) => Role::Hl7(model()),
             ("test-v0", _) => Role::TestV0,
             ("scanner", _) => Role::Scanner(model()),
@@ -133,7 +136,14 @@ impl Part {
     pub async fn play(self, stream: &mut DuplexStream, args: &Args, tally: &Tally<'_>) -> io::Result<()> {
         let mut turn = Speaker { stream, args, tally, clock: SystemClock::new() };
         match self.role {
-            Role::Astm(mut model) => turn.sessions(&mut model).await,
+            Role::Astm(mut model) => {
+                let sender = Sender::new(Style::RecordPerFrame, Timers::STANDARD, Faults::default(), args.seed);
+                turn.sessions(sender, |_, at| model.records(at)).await
+            }
+            Role::Poct1a(mut model) => {
+                let device = Device::new("SIM-POC-1", PATIENCE, Faults::default(), args.seed);
+                turn.sessions(device, |number, at| glucose(&model.sample(), &model.patient(), number as u32, at)).await
+            }
             role => turn.messages(role).await,
         }
     }
@@ -177,16 +187,19 @@ impl Speaker<'_> {
         true
     }
 
-    /// E1381: a message is said until its last frame is acknowledged.
-    async fn sessions(&mut self, model: &mut Model) -> io::Result<()> {
-        let mut sender = Sender::new(Style::RecordPerFrame, Timers::STANDARD, Faults::default(), self.args.seed);
+    /// E1381 and POCT1-A: a message is said until all of it is acknowledged.
+    async fn sessions(
+        &mut self,
+        mut sender: impl Peer,
+        mut next: impl FnMut(u64, Timestamp) -> Message,
+    ) -> io::Result<()> {
         let now = stopwatch();
         let mut number = 0;
         while self.is_due(number).await {
             number += 1;
             self.tally.change(|score| score.said = number);
             let tally = self.tally;
-            let submit = PeerInput::Submit(model.records(self.wall()));
+            let submit = PeerInput::Submit(next(number, self.wall()));
             let watch = |_: &Note, told: &Told| {
                 tally.change(|score| {
                     score.acknowledged = told.acknowledged.len() as u64;
@@ -214,7 +227,7 @@ impl Speaker<'_> {
                     });
                 }
                 Role::TestV0 => self.run(number).await?,
-                Role::Records(model) | Role::Astm(model) => {
+                Role::Records(model) | Role::Astm(model) | Role::Poct1a(model) => {
                     let records = model.records(self.wall()).records;
                     let text: Vec<u8> = records.iter().flat_map(|record| [record.as_slice(), b"\r"].concat()).collect();
                     self.write(&text).await?;
