@@ -25,6 +25,8 @@ mod lifecycle;
 mod mosquitto;
 #[path = "process/talkers.rs"]
 mod talkers;
+#[path = "process/unknown.rs"]
+mod unknown;
 #[path = "process/watcher.rs"]
 mod watcher;
 #[path = "process/webhooks.rs"]

@@ -6,6 +6,7 @@ use super::messages::{BLOOD_COUNT, IMMUNOASSAY, compact};
 use super::seeded::Seeded;
 use gateway_core::config::Profile;
 use gateway_core::reading::FieldPlace;
+use gateway_core::text_rules::{ColumnIs, Layout};
 use gateway_core::time::Timestamp;
 
 /// Results in one message, at most.
@@ -56,6 +57,13 @@ impl Model {
         let serial = format!("SIM{:05}", chance.below(100_000));
         let mut assays: Vec<Assay> =
             reading.codes.iter().map(|(code, meaning)| assay(code, &meaning.name, &meaning.unit)).collect();
+        if let Some(Layout::Columns(columns)) = profile.options.text.as_ref().map(|rules| &rules.layout) {
+            let codes = columns.iter().filter_map(|column| match &column.is {
+                ColumnIs::Result(code) => Some(code),
+                ColumnIs::Part(_) => None,
+            });
+            assays = codes.map(|code| assay(code, "", "")).collect();
+        }
         if assays.is_empty() {
             assays = BLOOD_COUNT.iter().map(|known| assay(known.0, "", known.1)).collect();
         }

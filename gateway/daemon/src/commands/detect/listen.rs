@@ -114,7 +114,10 @@ impl Listener {
             let open = match &mut stream {
                 Some(open) => open,
                 None => match tokio::time::timeout(left, self.open(uart)).await {
-                    Ok(opened) => stream.insert(opened?),
+                    Ok(Ok(opened)) => stream.insert(opened),
+                    // What was heard before it went counts.
+                    Ok(Err(_)) | Err(_) if !bytes.is_empty() => return Ok(bytes),
+                    Ok(Err(error)) => return Err(error),
                     Err(_) => return Ok(bytes),
                 },
             };

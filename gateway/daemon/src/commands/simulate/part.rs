@@ -5,20 +5,22 @@ use crate::commands::profiles::named_profile;
 use crate::platform::Clock;
 use crate::platform::clock::SystemClock;
 use crate::simulated::astm::{Faults, Message, Note, PeerInput, Sender, Style, Timers};
-use crate::simulated::capture::{self, Turn};
+use crate::simulated::capture::{self, Answer, Turn};
 use crate::simulated::model::Model;
 use crate::simulated::poct1a::{Device, glucose};
+use crate::simulated::printout::printout;
 use crate::simulated::test_v0::{ROUNDS, Run};
 use crate::simulated::wire::{converse, stopwatch, tell_run};
 use crate::simulated::{Peer, Told, hl7};
 use gateway_core::config::{Line, Profile, Tried};
 use gateway_core::drivers::driver;
 use gateway_core::session::{DriverOptions, Framing};
+use gateway_core::text_rules::TextRules;
 use gateway_core::time::Timestamp;
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt, DuplexStream};
 
@@ -44,6 +46,7 @@ enum Role {
     Poct1a(Box<Model>),
     TestV0,
     Scanner(Box<Model>),
+    Text(Box<Model>, Arc<TextRules>),
 }
 
 /// What came of it.
@@ -102,6 +105,11 @@ impl Part {
             ("hl7", _) => Role::Hl7(model()),
             ("test-v0", _) => Role::TestV0,
             ("scanner", _) => Role::Scanner(model()),
+            ("text", _) => {
+                let rules = profile.options.text.clone().ok_or("Text is written as a profile says: name one.")?;
+                printout(&rules, &mut model(), Timestamp(0))?;
+                Role::Text(model(), rules)
+            }
             (other, _) => {
                 return Err(format!(
                     "No analyzer of the driver {other} can be made up. Play a capture of one: simulate FILE --port ..."
@@ -231,6 +239,11 @@ impl Speaker<'_> {
                     let records = model.records(self.wall()).records;
                     let text: Vec<u8> = records.iter().flat_map(|record| [record.as_slice(), b"\r"].concat()).collect();
                     self.write(&text).await?;
+                }
+                Role::Text(model, rules) => {
+                    let printed = printout(rules, model, self.wall()).map_err(io::Error::other)?;
+                    let answer = if rules.answers.accepted.is_some() { Answer::Any } else { Answer::None };
+                    self.capture(&[Turn { bytes: printed, answer }]).await?;
                 }
                 Role::Scanner(model) => {
                     let code = format!("{}\r", model.sample());
