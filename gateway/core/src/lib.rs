@@ -6,9 +6,10 @@
 //! 2. [`framing`]: bytes become frames.
 //! 3. [`session`] and [`drivers`]: frames become messages; a session asks for bytes to be sent and for captures to be
 //!    committed, it never does either. [`reading`]: how one model differs from its protocol; [`worklist`]: what an analyzer
-//!    is told to do; [`replay`]: a session at the end of stored bytes instead of a port;
-//!    [`text_rules`]: what a profile says of an analyzer that writes plain text.
-//! 4. [`event`]: the domain fact that a message states; [`run`]: the same of a test that is told while it runs.
+//!    is told to do; [`replay`]: a session at the end of stored bytes instead of a port; [`scrub`]: such bytes without
+//!    anybody in them; [`text_rules`]: what a profile says of an analyzer that writes plain text.
+//! 4. [`event`]: the domain fact that a message states; [`run`]: the same of a test that is told while it runs;
+//!    [`versions`]: the same test stated again.
 //! 5. [`dialects`]: an event in the words of one receiver, and what that receiver's answer means. (`hl7`: the text of HL7,
 //!    which a driver and a dialect speak.)
 //! 6. [`delivery`]: what happens to a delivery after each answer.
@@ -39,7 +40,9 @@ pub mod reading;
 pub mod registration;
 pub mod replay;
 pub mod run;
+pub mod scrub;
 pub mod session;
 pub mod text_rules;
 pub mod time;
+pub mod versions;
 pub mod worklist;

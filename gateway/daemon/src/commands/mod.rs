@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 pub mod ask;
+pub mod captures;
 pub mod check;
 pub mod dead;
 pub mod decode;
@@ -15,6 +16,7 @@ pub mod place;
 pub mod profiles;
 pub mod receive;
 pub mod reconcile;
+pub mod redecode;
 pub mod redrive;
 pub mod registrations;
 pub mod run;
@@ -69,6 +71,11 @@ enum Command {
     Redrive(redrive::Args),
     /// Print the log, one event a line as JSON
     Events(events::Args),
+    /// Messages as they were received: list, show, export without the people in them
+    #[command(subcommand)]
+    Captures(captures::Captures),
+    /// Read stored messages again with today's decoder and profile; what changes is sent as a new version
+    Redecode(redecode::Args),
     /// Samples expected or received
     Registrations(registrations::Args),
     /// Who may use the API; the first token is made here
@@ -104,6 +111,8 @@ impl Cli {
             Command::Dead(args) => dead::run(args, &mut out, &mut err),
             Command::Redrive(args) => redrive::run(args, &mut out, &mut err),
             Command::Events(args) => events::run(args, &mut out, &mut err),
+            Command::Captures(command) => captures::run(command, &mut out, &mut err),
+            Command::Redecode(args) => redecode::run(args, &mut out, &mut err),
             Command::Registrations(args) => registrations::run(args, &mut out, &mut err),
             Command::Token(args) => token::run(args, &mut out, &mut err),
             Command::Erase(args) => erase::run(args, &mut out, &mut err),
