@@ -56,7 +56,8 @@ async fn a_simulated_analyzer_of_each_protocol_is_read_by_the_gateway() {
         // A run of test-v0 is told in that time: many lines.
         let every = if what == "test-v0" { "30s" } else { "2s" };
         playing.push(play(&home, what, what, every).await);
-        settings.push_str(&format!("  - {{ id: {what}, {driver}, port: {{ path: {} }} }}\n", home.path(what).display()));
+        settings
+            .push_str(&format!("  - {{ id: {what}, {driver}, port: {{ path: {} }} }}\n", home.path(what).display()));
     }
     home.configure(&settings);
     let gateway = home.start_ready().await;
@@ -64,7 +65,8 @@ async fn a_simulated_analyzer_of_each_protocol_is_read_by_the_gateway() {
     loop {
         let events = events(&home).await;
         let heard = |what: &str| {
-            let of = |event: &&Value| event["source"].as_str().is_some_and(|source| source.ends_with(&format!("/{what}")));
+            let of =
+                |event: &&Value| event["source"].as_str().is_some_and(|source| source.ends_with(&format!("/{what}")));
             let link = ["ANALYZER_CONNECTED", "ANALYZER_DISCONNECTED", "MESSAGE_REJECTED"];
             let word = |event: &Value| event["type"].as_str().unwrap_or_default().to_owned();
             events.iter().filter(of).map(word).any(|word| !link.iter().any(|link| word.ends_with(link)))

@@ -105,9 +105,10 @@ impl Finding {
 /// Every protocol that these bytes may be, the likeliest first; empty if they are none.
 pub fn detect(bytes: &[u8]) -> Vec<Finding> {
     let bytes = &bytes[..bytes.len().min(LOOKED_BYTES_MAX)];
-    let recognisers: [fn(&[u8]) -> Option<Finding>; 12] = [
+    let recognisers: [fn(&[u8]) -> Option<Finding>; 13] = [
         frames::e1381,
         frames::records,
+        frames::rest,
         frames::soh,
         frames::stx,
         frames::fixed,

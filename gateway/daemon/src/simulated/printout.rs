@@ -3,7 +3,7 @@
 
 use super::model::{Measured, Model};
 use gateway_core::reading::Pattern;
-use gateway_core::text_rules::{Column, GROUPS, ColumnIs, Layout, Part, Patterns, Table, TextRules};
+use gateway_core::text_rules::{Column, ColumnIs, GROUPS, Layout, Part, Patterns, Table, TextRules};
 use gateway_core::time::Timestamp;
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 use std::collections::BTreeMap;
@@ -122,7 +122,10 @@ fn by_table(table: &Table, test: &Given<'_>, measured: &[Measured], text: &mut S
             }
             vec![cells]
         }
-        None => measured.iter().map(|measured| row(&test.clone().into_iter().chain(of_result(measured)).collect())).collect(),
+        None => measured
+            .iter()
+            .map(|measured| row(&test.clone().into_iter().chain(of_result(measured)).collect()))
+            .collect(),
     };
     text.push_str(&headings.join(&delimiter));
     text.push('\n');
