@@ -27,6 +27,8 @@ mod mosquitto;
 mod programs;
 #[path = "process/talkers.rs"]
 mod talkers;
+#[path = "process/unknown.rs"]
+mod unknown;
 #[path = "process/watcher.rs"]
 mod watcher;
 #[path = "process/webhooks.rs"]

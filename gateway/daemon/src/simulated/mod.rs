@@ -15,6 +15,7 @@ pub mod messages;
 pub mod model;
 pub mod mqtt_judge;
 pub mod poct1a;
+pub mod printout;
 pub mod receiver;
 pub mod seeded;
 pub mod test_v0;

@@ -128,7 +128,7 @@ impl Conversation {
         let framed = options.framing != Framing::None;
         Conversation {
             scanner: if framed { Scanner::new(most, head) } else { Scanner::unframed(MARK, most, head) },
-            noise: Noise::new(AWAITED, head),
+            noise: Noise::new(AWAITED, head, options.line),
             writer: Writer::new(framed),
             options,
             outbox: Outbox::default(),
