@@ -124,7 +124,13 @@ impl Out<'_> {
         draft.patient(order.patient.as_ref(), ["F", "M", "O", "U"]);
         draft.specimen(&order.sample_id, ["P", "Patient", "HL70369"]);
         draft.tests(order, &moment);
-        Order { bytes: self.bytes(&draft.text), control_id: id, tries_left: TRIES_MAX, is_order: true, is_counted: true }
+        Order {
+            bytes: self.bytes(&draft.text),
+            control_id: id,
+            tries_left: TRIES_MAX,
+            is_order: true,
+            is_counted: true,
+        }
     }
 
     fn nothing_for(&mut self, sample: &Personal) -> Order {
@@ -134,7 +140,13 @@ impl Out<'_> {
         let mut draft = Draft { header: self.header, text };
         draft.specimen(sample, ["U", "Unknown", "HL70369"]);
         draft.add("ORC", |orc| orc.raw(1, "DC").raw(9, moment));
-        Order { bytes: self.bytes(&draft.text), control_id: id, tries_left: TRIES_MAX, is_order: false, is_counted: false }
+        Order {
+            bytes: self.bytes(&draft.text),
+            control_id: id,
+            tries_left: TRIES_MAX,
+            is_order: false,
+            is_counted: false,
+        }
     }
 
     fn embedded(&mut self, orders: &[&WorkOrder]) -> Reply {
