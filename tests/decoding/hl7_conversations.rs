@@ -90,7 +90,7 @@ fn what_is_not_stored_is_answered_so_that_it_comes_again() {
 fn what_is_not_understood_is_stored_and_refused() {
     let mut bench = bench(&DriverOptions::default());
     let mut refused = |segments: &[&str]| codes(&bench.receive(&framed(segments))).join(" ");
-    assert_eq!(refused(&["MSH|^~\\&|HX|||||ADT^A01|1|P|2.4", "PID|1||P-1"]), "AR");
+    assert_eq!(refused(&["MSH|^~\\&|HX||||||ADT^A01|1|P|2.4", "PID|1||P-1"]), "AR");
     assert_eq!(refused(&["MSH|^~\\&|HX||||||ORU^R01|1|P|3.0", "OBR|1||S-1"]), "AR");
     assert_eq!(refused(&["PID|1||P-1"]), "AR");
     assert_eq!(refused(&["MSH|^~\\&|HX||||||ADT^A01|1|P|2.5.1|||AL|NE"]), "CR");
@@ -107,7 +107,7 @@ fn what_is_not_understood_is_stored_and_refused() {
 fn a_message_that_is_too_long_is_refused_at_its_end() {
     let options = DriverOptions { message_bytes_max: 400, frame_bytes_max: 200, ..DriverOptions::default() };
     let mut bench = bench(&options);
-    let long = framed(&["MSH|^~\\&|HX|||||||ORU^R01|9|P|2.4", &format!("NTE|1||{}", "x".repeat(900))]);
+    let long = framed(&["MSH|^~\\&|HX||||||ORU^R01|9|P|2.4", &format!("NTE|1||{}", "x".repeat(900))]);
     assert!(bench.receive(&long[..800]).is_empty());
     assert_eq!(codes(&bench.receive(&long[800..])), ["AR"]);
     assert_eq!(bench.names(), ["too_long"]);
@@ -121,7 +121,7 @@ fn a_message_that_is_too_long_is_refused_at_its_end() {
 fn eight_megabytes_are_no_trouble() {
     let mut bench = bench(&DriverOptions::default());
     let picture = format!("OBX|1|ED|P^Picture^L||^Image^BMP^Base64^{}||||||F", "QUJD".repeat(1_900_000));
-    let head = "MSH|^~\\&|HX-9|||||||ORU^R01|1|P|2.3.1";
+    let head = "MSH|^~\\&|HX-9||||||ORU^R01|1|P|2.3.1";
     let long = framed(&[head, "OBR|1||S-1", &picture, "OBX|2|NM|WBC||5.5"]);
     let parts: Vec<Vec<u8>> = long.chunks(4096).map(|part| bench.receive(part)).collect();
     assert_eq!(codes(&parts.concat()), ["AA"]);
@@ -411,7 +411,7 @@ fn the_profile_says_where_things_are() {
         patient_id: vec![place("PID.4.1")],
         serial_number: Some(place("MSH.4.2")),
         model_at: Some(place("MSH.4.1")),
-        qc_fields: vec![(place("OBR.18"), Pattern::new("^CTL$").unwrap())],
+        qc_fields: vec![(place("OBR.19"), Pattern::new("^CTL$").unwrap())],
         ..Reading::default()
     };
     let mut bench = bench(&DriverOptions { reading: std::sync::Arc::new(reading), ..DriverOptions::default() });

@@ -154,7 +154,6 @@ impl Header {
             .raw(16, &self.kind)
             .raw(18, &self.charset);
         let msh = match own {
-            Some(profile) if profile.is_empty() => msh,
             Some(profile) => msh.raw(15, "NE").raw(16, "AL").raw(21, self.joined(&[profile, "IHE"])),
             None => msh,
         };

@@ -19,7 +19,10 @@ pub(super) struct Said {
 
 pub(super) enum Content {
     Results(Vec<EventKind>),
-    Inquiry(Box<Inquiry>),
+    Inquiry {
+        inquiry: Box<Inquiry>,
+        device: Option<Device>,
+    },
     /// An answer to something that was sent: MSA-1 and MSA-2.
     Answer {
         code: String,
@@ -100,7 +103,7 @@ fn one(message: &Message, place: usize, digest: &[u8; 32], options: &DriverOptio
         let refusal = refusal("broken_header", "its header (MSH) cannot be read", Error::SegmentSequence);
         return Said { header: None, content: Content::Refused(refusal) };
     };
-    let content = match content(message, &header) {
+    let content = match content(message, &header, options) {
         Content::Results(_) => match results(message, &header, place, digest, options, now) {
             facts if facts.is_empty() => {
                 let reason = "a message of results (ORU, OUL) without any order (OBR) or result (OBX)";
@@ -118,7 +121,7 @@ fn refusal(code: &'static str, reason: impl Into<String>, error: Error) -> Refus
 }
 
 /// What kind of message it is.
-fn content(message: &Message, header: &Header) -> Content {
+fn content(message: &Message, header: &Header, options: &DriverOptions) -> Content {
     if header.code.is_empty() {
         let reason = "its header (MSH-9) does not say what kind of message it is";
         return Content::Refused(refusal("broken_header", reason, Error::FieldMissing));
@@ -132,15 +135,16 @@ fn content(message: &Message, header: &Header) -> Content {
         return Content::Answer { code: field(1).to_ascii_uppercase(), control_id: field(2) };
     }
     if let Some(inquiry) = Inquiry::read(message, header) {
-        return Content::Inquiry(Box::new(inquiry));
+        return Content::Inquiry { inquiry: Box::new(inquiry), device: device(message, &options.reading) };
     }
     match header.code.as_str() {
         "ORU" | "OUL" => Content::Results(Vec::new()),
         code => {
             let what =
                 KNOWN.iter().find(|(known, _)| *known == code).map_or("a message of another kind", |known| known.1);
-            let reason =
-                format!("{what}: results (ORU, OUL) and queries (QBP^Q11, QRY^Q02, ORM^O01 with ORC-1 RF) are taken");
+            let reason = format!(
+                "{what}: only results (ORU, OUL) and queries (QBP^Q11, QRY^Q02, ORM^O01 with ORC-1 RF) are taken"
+            );
             Content::Refused(refusal("unknown_type", reason, Error::UnsupportedType))
         }
     }

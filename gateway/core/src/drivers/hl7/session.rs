@@ -217,9 +217,9 @@ impl Conversation {
                     events.extend(facts);
                     Verdict::Accepted
                 }
-                Content::Inquiry(inquiry) => {
-                    events
-                        .push(EventKind { query: Some(inquiry.event()), ..EventKind::bare(EventName::QueryReceived) });
+                Content::Inquiry { inquiry, device } => {
+                    let query = Some(inquiry.event());
+                    events.push(EventKind { device, query, ..EventKind::bare(EventName::QueryReceived) });
                     match (header, &pending.inquiry) {
                         (Some(header), None) => {
                             pending.inquiry = Some((header, inquiry));
