@@ -7,6 +7,8 @@
 mod captures;
 #[path = "decoding/fixtures.rs"]
 mod fixtures;
+#[path = "decoding/guide.rs"]
+mod guide;
 #[path = "decoding/link_rules.rs"]
 mod link_rules;
 #[path = "decoding/live_lines.rs"]
@@ -19,3 +21,7 @@ mod profiles;
 mod properties;
 #[path = "decoding/support.rs"]
 mod support;
+#[path = "decoding/text_captures.rs"]
+mod text_captures;
+#[path = "decoding/text_link.rs"]
+mod text_link;

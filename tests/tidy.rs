@@ -105,9 +105,10 @@ fn every_file_of_truth_is_registered_and_described() {
 #[test]
 fn each_public_capture_that_is_judged_is_in_the_table() {
     let readme = text(&root().join("tests/README.md"));
-    let judge = text(&root().join("tests/decoding/captures.rs"));
-    let names =
-        judge.split('"').filter(|word| word.ends_with(".astm") && !word.starts_with('.') || word.ends_with(".e1394"));
+    let judges = ["captures", "text_captures"].map(|name| text(&root().join(format!("tests/decoding/{name}.rs"))));
+    let ends = [".astm", ".e1394", ".txt", ".bin", ".tsv", ".csv"];
+    let is_name = |word: &&str| !word.starts_with('.') && ends.iter().any(|end| word.ends_with(end));
+    let names = judges.iter().flat_map(|judge| judge.split('"')).filter(is_name);
     for name in names {
         assert!(readme.contains(&format!("`{name}`")), "tests/README.md does not say what {name} proves");
     }

@@ -77,6 +77,9 @@ pub(super) fn events(
             None => return vec![rejected("no_headings", "no line of the message is the profile's line of headings")],
         },
     };
+    if drafts.is_empty() && events.is_empty() {
+        return vec![rejected("no_results", "the table has headings and no rows")];
+    }
     drafts.retain(|draft| !ignored(draft));
     let count = drafts.len();
     drafts.retain(|draft| !draft.results.is_empty());
