@@ -5,10 +5,22 @@
 
 #[path = "decoding/captures.rs"]
 mod captures;
+#[path = "decoding/child.rs"]
+mod child;
+#[path = "decoding/child_lines.rs"]
+mod child_lines;
+#[path = "decoding/detection.rs"]
+mod detection;
 #[path = "decoding/fixtures.rs"]
 mod fixtures;
 #[path = "decoding/guide.rs"]
 mod guide;
+#[path = "decoding/hl7_captures.rs"]
+mod hl7_captures;
+#[path = "decoding/hl7_conversations.rs"]
+mod hl7_conversations;
+#[path = "decoding/host_query.rs"]
+mod host_query;
 #[path = "decoding/link_rules.rs"]
 mod link_rules;
 #[path = "decoding/live_lines.rs"]
@@ -19,6 +31,8 @@ mod planted;
 mod profiles;
 #[path = "decoding/properties.rs"]
 mod properties;
+#[path = "decoding/scrubbing.rs"]
+mod scrubbing;
 #[path = "decoding/support.rs"]
 mod support;
 #[path = "decoding/text_captures.rs"]
