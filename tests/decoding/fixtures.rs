@@ -68,7 +68,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("text/fixed_columns", "S-4201:3 CAL-1:3 too_short"),
     ("text/a_table_with_a_result_a_column", "S-4301:2+1 S-4302:1 0:1:qc damaged_rows"),
     ("text/a_table_with_a_result_a_row", "S-4401:1 S-4402:1 no_results no_results"),
-    ("text/bounds_that_are_broken", "S-4501:1 interrupted S-4503:2 no_results no_message interrupted"),
+    ("text/bounds_that_are_broken", "S-4501:1 interrupted S-4503:2 no_results interrupted no_message"),
     ("exec/without_its_program", "ANALYZER_ALARM interrupted"),
     ("hl7/small_result", "S-1001:1"),
     ("hl7/two_orders_and_set_ids_that_run_on", "S-1002:2 S-1003:1"),
