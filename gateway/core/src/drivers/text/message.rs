@@ -67,6 +67,9 @@ pub(super) fn events(
             }
         },
         Layout::Table(known) => match table::rows(&text, known) {
+            Some(rows) if rows.drafts.is_empty() && rows.damaged == 0 => {
+                return vec![rejected("no_results", "the table has headings and no rows")];
+            }
             Some(rows) => {
                 if rows.damaged > 0 {
                     let reason = format!("{} rows have other cells than the headings say", rows.damaged);
@@ -77,9 +80,6 @@ pub(super) fn events(
             None => return vec![rejected("no_headings", "no line of the message is the profile's line of headings")],
         },
     };
-    if drafts.is_empty() && events.is_empty() {
-        return vec![rejected("no_results", "the table has headings and no rows")];
-    }
     drafts.retain(|draft| !ignored(draft));
     let count = drafts.len();
     drafts.retain(|draft| !draft.results.is_empty());
