@@ -15,6 +15,8 @@ mod detection;
 mod conversation;
 #[path = "decoding/fixtures.rs"]
 mod fixtures;
+#[path = "decoding/guide.rs"]
+mod guide;
 #[path = "decoding/hl7_captures.rs"]
 mod hl7_captures;
 #[path = "decoding/hl7_conversations.rs"]
@@ -39,3 +41,7 @@ mod properties;
 mod scrubbing;
 #[path = "decoding/support.rs"]
 mod support;
+#[path = "decoding/text_captures.rs"]
+mod text_captures;
+#[path = "decoding/text_link.rs"]
+mod text_link;

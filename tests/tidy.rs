@@ -105,9 +105,10 @@ fn every_file_of_truth_is_registered_and_described() {
 #[test]
 fn each_public_capture_that_is_judged_is_in_the_table() {
     let readme = text(&root().join("tests/README.md"));
-    let files = ["tests/decoding/captures.rs", "tests/decoding/hl7_captures.rs"];
+    let files = ["tests/decoding/captures.rs", "tests/decoding/hl7_captures.rs", "tests/decoding/text_captures.rs"];
     let judge: String = files.iter().map(|file| text(&root().join(file))).collect();
-    let is_capture = |word: &&str| [".astm", ".e1394", ".mllp"].iter().any(|end| word.len() > 6 && word.ends_with(end));
+    let ends = [".astm", ".e1394", ".mllp", ".txt", ".bin", ".tsv", ".csv"];
+    let is_capture = |word: &&str| ends.iter().any(|end| !word.starts_with('.') && word.ends_with(end));
     let names = judge.split('"').filter(is_capture);
     for name in names {
         assert!(readme.contains(&format!("`{name}`")), "tests/README.md does not say what {name} proves");

@@ -3,7 +3,7 @@
 //!
 //! What a person expects of each case stands in [`EXPECTED`] too, so that a careless update does not pass.
 
-use super::support::{ACK, NAK, args, decode};
+use super::support::{ACK, NAK, args, decode, profile_args};
 use gateway_core::drivers::DRIVERS;
 use gateway_daemon::commands::decode::{Args, run};
 use std::path::{Path, PathBuf};
@@ -78,6 +78,12 @@ const EXPECTED: &[(&str, &str)] = &[
     ("poct1a/garbage_between_documents", "not_poct1a S-5001:2+3 not_poct1a"),
     ("poct1a/patient_asked_for", "QUERY:S-5009:O"),
     ("poct1a/messages_of_the_maker", "unknown_message S-5001:2+1"),
+    ("text/a_printout_that_silence_ends", "S-4001:4+1"),
+    ("text/several_tests_in_a_message", "S-4101:2 C-1:1:qc no_results checksum"),
+    ("text/fixed_columns", "S-4201:3 CAL-1:3 too_short"),
+    ("text/a_table_with_a_result_a_column", "S-4301:2+1 S-4302:1 0:1:qc damaged_rows"),
+    ("text/a_table_with_a_result_a_row", "S-4401:1 S-4402:1 no_results no_results"),
+    ("text/bounds_that_are_broken", "S-4501:1 interrupted S-4503:2 no_results interrupted no_message"),
     ("exec/without_its_program", "ANALYZER_ALARM interrupted"),
     ("hl7/small_result", "S-1001:1"),
     ("hl7/two_orders_and_set_ids_that_run_on", "S-1002:2 S-1003:1"),
@@ -103,6 +109,15 @@ const EXPECTED: &[(&str, &str)] = &[
     ("hl7/never_ends", "interrupted"),
     ("test-v0/broken_off", "TEST_STARTED NEW_DATA interrupted ANALYZER_ALARM"),
 ];
+
+/// By the driver's name, or by the profile beside the input.
+fn case_args(driver: &str, file: &Path) -> Args {
+    let profile = file.with_file_name("profile.yaml");
+    match profile.is_file() {
+        true => profile_args(&profile.display().to_string(), file),
+        false => args(driver, file),
+    }
+}
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/analyzers")
@@ -142,13 +157,13 @@ fn every_case_prints_what_is_expected() {
     for (case, expected) in EXPECTED {
         let (driver, _) = case.split_once('/').unwrap();
         let file = input(&folder().join(case));
-        let whole = decode(args(driver, &file));
+        let whole = decode(case_args(driver, &file));
         let lines = whole.lines();
         assert_eq!(lines.iter().map(brief).collect::<Vec<_>>().join(" "), *expected, "{case}");
         let rejected = lines.iter().any(|line| line["event"] == "MESSAGE_REJECTED");
         assert_eq!(whole.status, u8::from(rejected), "{case}");
         for chunks in ["1", "7", "32"] {
-            let pieces = decode(Args { chunks: Some(chunks.to_owned()), ..args(driver, &file) });
+            let pieces = decode(Args { chunks: Some(chunks.to_owned()), ..case_args(driver, &file) });
             assert_eq!(pieces.text, whole.text, "{case} in reads of {chunks}");
         }
         let wanted = file.with_file_name("expected.jsonl");

@@ -3,7 +3,9 @@
 use super::support::*;
 use gateway_core::event::{EventKind, EventName};
 use gateway_core::session::{DriverOptions, Framing, Resume};
+use gateway_daemon::configuration::profile;
 use proptest::prelude::*;
+use std::path::Path;
 use std::time::Duration;
 
 /// A device that greets, has one to tell, and tells another later, between VT and FS CR.
@@ -44,6 +46,10 @@ fn conversations() -> Vec<(&'static str, DriverOptions, Vec<u8>)> {
                OBX|1|NM|GLU^Glucose^L||5.5|mmol/L|4-6|N|||F\rNTE|1||note\rOBR|2||S-2|X\rOBX|2|NM|CRE||71|umol/L||||F\r\u{1c}\r\
                \u{b}MSH|^~\\&|A1|M|||20260102030501||QRY^Q02|2|P|2.3.1\rQRD|20260102030501|R|D|1|||RD|S-3|OTH|||T\r\u{1c}\r\
                \u{b}MSH|^~\\&|A1|M|||20260102030601||ORU^R01|3|P|2.4\nPID|1||P2\nOBR|1||S-4\nOBX|1|ST|A||neg||||||F\n\u{1c}\r";
+    let soh = [b"\x01", message.as_bytes(), b"\x04"].concat();
+    let body = b"at 20260304 05:06:07\r#S-1\rglu=5.5 mmol/L\r#S-2\rglu=6.1 mmol/L H\r\x03";
+    let sum = body.iter().fold(0_u8, |sum, byte| sum ^ byte);
+    let text = [b"\x05\x02", &body[..], format!("{sum:02X}\r\n\x04").as_bytes()].concat();
     let none = DriverOptions { framing: Framing::None, ..DriverOptions::default() };
     vec![
         ("astm", DriverOptions::default(), astm),
@@ -53,7 +59,22 @@ fn conversations() -> Vec<(&'static str, DriverOptions, Vec<u8>)> {
         ("scanner", DriverOptions::default(), b"S-1001\r\n]C1S-1002\r\nS-1003\n".to_vec()),
         ("poct1a", DriverOptions::default(), POCT1A.to_vec()),
         ("exec", DriverOptions::default(), b"S-1101;GLU;5.5\nS-1102;CRE;71\n".to_vec()),
+        ("astm", DriverOptions { framing: Framing::Soh, ..DriverOptions::default() }, soh),
+        ("text", of_text("several_tests_in_a_message"), text),
+        (
+            "text",
+            of_text("fixed_columns"),
+            b"\x02D1U260304     S-1005710450002801\x03\r\n\x02D1U260304     S-2\
+            005710450002801\x03"
+                .to_vec(),
+        ),
     ]
+}
+
+/// The options of a fixture's profile.
+fn of_text(case: &str) -> DriverOptions {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/analyzers/text").join(case);
+    profile("profile", Some(folder)).unwrap().options
 }
 
 fn events_of(name: &str, options: &DriverOptions, parts: &[&[u8]]) -> Vec<EventKind> {
@@ -79,7 +100,7 @@ fn cut(bytes: &[u8], mut places: Vec<usize>) -> Vec<&[u8]> {
 
 #[test]
 fn the_conversations_are_understood() {
-    for ((name, options, bytes), count) in conversations().into_iter().zip([4, 4, 1, 3, 0, 2, 2]) {
+    for ((name, options, bytes), count) in conversations().into_iter().zip([4, 4, 1, 3, 0, 2, 2, 2, 2, 2]) {
         let events = events_of(name, &options, &[&bytes]);
         assert_eq!(finished(&events).len(), count, "{name}");
         assert!(events.iter().all(|event| event.rejection.is_none()), "{name}: {:?}", events);
@@ -169,7 +190,7 @@ proptest! {
     ) {
         let bounded = DriverOptions { frame_bytes_max: 256, message_bytes_max: 1024, ..DriverOptions::default() };
         for (name, options, _) in conversations() {
-            let options = DriverOptions { framing: options.framing, ..bounded.clone() };
+            let options = DriverOptions { framing: options.framing, text: options.text, ..bounded.clone() };
             let mut bench = Bench::open(name, &options, Resume::default());
             for part in &parts {
                 bench.disk = if fails { Disk::Fails } else { Disk::Good };

@@ -41,6 +41,11 @@ pub fn args(driver: &str, file: &Path) -> Args {
     }
 }
 
+/// The same by a profile: its name, or its file.
+pub fn profile_args(profile: &str, file: &Path) -> Args {
+    Args { driver: None, profile: Some(profile.to_owned()), ..args("", file) }
+}
+
 pub fn decode(args: Args) -> Decoded {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let status = run(args, &mut out, &mut err);

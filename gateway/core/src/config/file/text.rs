@@ -81,8 +81,8 @@ pub struct Answers {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Handshake {
-    /// A regular expression: the line, without its end, or the control character, such as \x05; or a whole message that is
-    /// nothing but a question.
+    /// A regular expression: the line, without its end, or the control character, such as \x05; or, where messages
+    /// begin with a line, the last line of a message that is nothing but a question.
     pub pattern: String,
     /// The answer, such as <ACK>. {name} stands for what the group of that name has found. Default: nothing.
     pub send: Option<String>,

@@ -147,7 +147,7 @@ fn flags(group: &Group<'_>) -> BTreeMap<String, String> {
 
 fn layout(group: &Group<'_>) -> Option<Layout> {
     let all = ["patterns", "columns", "table"].map(|key| group.get(key));
-    let layout = match &all {
+    match &all {
         [Some(field), None, None] => of_patterns(field).map(Layout::Patterns),
         [None, Some(_), None] => Some(Layout::Columns(group.list("columns").iter().filter_map(column).collect())),
         [None, None, Some(field)] => of_table(field).map(Layout::Table),
@@ -156,8 +156,7 @@ fn layout(group: &Group<'_>) -> Option<Layout> {
             group.wrong("", "does not say what stands where, or says it twice", suggestion);
             None
         }
-    };
-    layout
+    }
 }
 
 fn of_patterns(field: &Field<'_>) -> Option<Patterns> {

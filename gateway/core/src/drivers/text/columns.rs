@@ -6,7 +6,7 @@ use crate::text_rules::{Column, ColumnIs, Part};
 /// The one test of the message; `None` if the message is too short for these columns.
 pub(super) fn draft(text: &str, columns: &[Column]) -> Option<Draft> {
     let letters: Vec<char> = text.chars().collect();
-    let needed = columns.iter().map(|column| column.from).max().unwrap_or_default();
+    let needed = columns.iter().map(|column| column.from + column.width - 1).max().unwrap_or_default();
     if letters.len() < needed {
         return None;
     }

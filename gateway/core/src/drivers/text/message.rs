@@ -67,6 +67,9 @@ pub(super) fn events(
             }
         },
         Layout::Table(known) => match table::rows(&text, known) {
+            Some(rows) if rows.drafts.is_empty() && rows.damaged == 0 => {
+                return vec![rejected("no_results", "the table has headings and no rows")];
+            }
             Some(rows) => {
                 if rows.damaged > 0 {
                     let reason = format!("{} rows have other cells than the headings say", rows.damaged);

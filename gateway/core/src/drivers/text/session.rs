@@ -206,7 +206,10 @@ impl Conversation {
     }
 
     fn message(&mut self, now: Now, bytes: Vec<u8>, actions: &mut Vec<Action>) {
-        if let Some(answer) = self.answer_to(&bytes) {
+        // A protocol of lines may put its header before a question too.
+        if self.rules.bounds.begin_line.is_some()
+            && let Some(answer) = self.answer_to(last_line(&bytes))
+        {
             return said(answer, actions);
         }
         if !message::is_intact(&bytes, &self.rules) {
@@ -251,6 +254,10 @@ impl Conversation {
         self.maimed = self.rules.bounds.begin.is_none() && self.rules.bounds.begin_line.is_none();
         self.unasked.commit(rest, events, actions);
     }
+}
+
+fn last_line(message: &[u8]) -> &[u8] {
+    message.trim_ascii_end().rsplit(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default()
 }
 
 /// An empty answer is none.
