@@ -5,6 +5,12 @@
 
 #[path = "decoding/captures.rs"]
 mod captures;
+#[path = "decoding/child.rs"]
+mod child;
+#[path = "decoding/child_lines.rs"]
+mod child_lines;
+#[path = "decoding/detection.rs"]
+mod detection;
 #[path = "decoding/fixtures.rs"]
 mod fixtures;
 #[path = "decoding/hl7_captures.rs"]
@@ -23,5 +29,7 @@ mod planted;
 mod profiles;
 #[path = "decoding/properties.rs"]
 mod properties;
+#[path = "decoding/scrubbing.rs"]
+mod scrubbing;
 #[path = "decoding/support.rs"]
 mod support;

@@ -23,6 +23,8 @@ mod kill;
 mod lifecycle;
 #[path = "process/mosquitto.rs"]
 mod mosquitto;
+#[path = "process/programs.rs"]
+mod programs;
 #[path = "process/talkers.rs"]
 mod talkers;
 #[path = "process/watcher.rs"]

@@ -16,10 +16,14 @@ mod manifests;
 mod model;
 #[path = "store_model/numbering.rs"]
 mod numbering;
+#[path = "store_model/redecoding.rs"]
+mod redecoding;
 #[path = "store_model/registrations.rs"]
 mod registrations;
 #[path = "store_model/retention.rs"]
 mod retention;
+#[path = "store_model/versions.rs"]
+mod versions;
 
 use gateway_core::event::{AnalyzerId, EventKind, EventName, Id, RunDelta, Test, TestState};
 use gateway_core::time::Now;

@@ -63,6 +63,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("scanner/symbology_identifiers", "SCAN:S-2001 SCAN:S-2002 SCAN:S-2003 SCAN:]C1"),
     ("scanner/not_codes", "not_a_code not_a_code too_long SCAN:S-3001"),
     ("scanner/letters_beyond_ascii", "SCAN:PRÜF-1 SCAN:PRÜF-2"),
+    ("exec/without_its_program", "ANALYZER_ALARM interrupted"),
     ("hl7/small_result", "S-1001:1"),
     ("hl7/two_orders_and_set_ids_that_run_on", "S-1002:2 S-1003:1"),
     ("hl7/two_patients_in_a_message", "S-1004:1 S-1005:1+1"),

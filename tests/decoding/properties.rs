@@ -41,6 +41,7 @@ fn conversations() -> Vec<(&'static str, DriverOptions, Vec<u8>)> {
         ("test-v0", DriverOptions::default(), lines.as_bytes().to_vec()),
         ("hl7", DriverOptions::default(), hl7.as_bytes().to_vec()),
         ("scanner", DriverOptions::default(), b"S-1001\r\n]C1S-1002\r\nS-1003\n".to_vec()),
+        ("exec", DriverOptions::default(), b"S-1101;GLU;5.5\nS-1102;CRE;71\n".to_vec()),
     ]
 }
 
@@ -67,7 +68,7 @@ fn cut(bytes: &[u8], mut places: Vec<usize>) -> Vec<&[u8]> {
 
 #[test]
 fn the_conversations_are_understood() {
-    for ((name, options, bytes), count) in conversations().into_iter().zip([4, 4, 1, 3, 0]) {
+    for ((name, options, bytes), count) in conversations().into_iter().zip([4, 4, 1, 3, 0, 2]) {
         let events = events_of(name, &options, &[&bytes]);
         assert_eq!(finished(&events).len(), count, "{name}");
         assert!(events.iter().all(|event| event.rejection.is_none()), "{name}: {:?}", events);

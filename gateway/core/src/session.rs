@@ -13,9 +13,11 @@
 use crate::error::ConfigError;
 use crate::event::{Device, EventKind, TestId};
 use crate::reading::Reading;
+use crate::scrub::{Pseudonyms, Unscrubbable};
 use crate::text_rules::TextRules;
 use crate::time::{Mono, Now};
 use crate::worklist::{Question, WorkOrder};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What the link tells a session.
@@ -102,6 +104,20 @@ pub trait Driver: Sync {
     fn about(&self) -> &'static str;
     /// Starts a conversation, or says which option is wrong.
     fn open(&self, options: &DriverOptions) -> Result<Box<dyn Session>, ConfigError>;
+
+    /// One stored message as a new session takes it: what is stored may begin in the middle of a conversation. `ended`:
+    /// the analyzer had ended it, whether or not the bytes still show that.
+    fn from_the_start<'a>(&self, options: &DriverOptions, message: &'a [u8], ended: bool) -> Cow<'a, [u8]> {
+        let _ = (options, ended);
+        Cow::Borrowed(message)
+    }
+
+    /// Received bytes with everything in them that may tell who somebody is replaced by as many invented bytes, and what
+    /// the protocol sums up summed up anew. What is decoded from them has the same codes, values and flags.
+    fn scrub(&self, options: &DriverOptions, bytes: &[u8], names: &Pseudonyms) -> Result<Vec<u8>, Unscrubbable> {
+        let _ = (options, bytes, names);
+        Err(Unscrubbable)
+    }
 }
 
 /// What the YAML can set for a driver.
@@ -125,6 +141,8 @@ pub struct DriverOptions {
     pub time_zone: String,
     /// How it writes (`text` only).
     pub text: Option<Arc<TextRules>>,
+    /// The program that speaks with the analyzer and its arguments (`exec` only).
+    pub command: Vec<String>,
 }
 
 impl Default for DriverOptions {
@@ -139,6 +157,7 @@ impl Default for DriverOptions {
             set_clock: true,
             time_zone: "UTC".to_owned(),
             text: None,
+            command: Vec::new(),
         }
     }
 }

@@ -105,6 +105,9 @@ pub struct Analyzer {
     pub encoding: Option<Encoding>,
     /// Whether its clock may be set where it is wrong (poct1a only). Default: true.
     pub set_clock: Option<bool>,
+    /// The program that speaks with the analyzer, by its whole path, and its arguments (driver exec only).
+    #[schemars(length(min = 1, max = 64))]
+    pub command: Option<Vec<String>>,
 }
 
 /// Where an analyzer is plugged in.

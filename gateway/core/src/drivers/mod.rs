@@ -4,6 +4,8 @@
 
 pub mod astm;
 mod completed;
+pub mod exec;
+mod flood;
 pub mod hl7;
 mod noise;
 pub mod poct1a;
@@ -11,7 +13,7 @@ pub mod scanner;
 pub mod test_v0;
 pub mod text;
 mod unasked;
-mod values;
+pub(crate) mod values;
 
 use crate::error::ConfigError;
 use crate::event::{EventKind, EventName, Gap};
@@ -21,7 +23,7 @@ use crate::time::Timestamp;
 
 /// Every driver there is.
 pub const DRIVERS: &[&dyn Driver] =
-    &[&astm::Astm, &hl7::Hl7, &poct1a::Poct1a, &text::Text, &test_v0::TestV0, &scanner::Scanner];
+    &[&astm::Astm, &hl7::Hl7, &poct1a::Poct1a, &text::Text, &test_v0::TestV0, &exec::Exec, &scanner::Scanner];
 
 /// The driver of that name.
 pub fn driver(name: &str) -> Option<&'static dyn Driver> {

@@ -4,10 +4,12 @@
 //! 15424) says how it was printed, not what it says, and is taken off. A code with control characters is refused: it is no
 //! id that a person could type, or the port is set wrongly.
 
+use super::flood::Flood;
 use super::unasked::Unasked;
 use crate::error::ConfigError;
 use crate::event::{EventKind, EventName, Personal, RegistrationFact};
 use crate::framing::lines::{Line, Lines};
+use crate::scrub::{Pseudonyms, Unscrubbable};
 use crate::session::{Action, Driver, DriverOptions, Input, Resume, Session};
 use crate::time::{Mono, Now};
 use std::time::Duration;
@@ -36,7 +38,19 @@ impl Driver for Scanner {
             unasked: Unasked::default(),
             heard: Mono(0),
             dropped: 0,
+            flood: Flood::default(),
         }))
+    }
+
+    /// Every code may be somebody's.
+    fn scrub(&self, _: &DriverOptions, bytes: &[u8], names: &Pseudonyms) -> Result<Vec<u8>, Unscrubbable> {
+        let mut clean = bytes.to_vec();
+        for line in clean.split_mut(|byte| matches!(*byte, b'\r' | b'\n')) {
+            let from = symbology_bytes(line);
+            let invented = names.invented(&line[from..]);
+            line[from..].copy_from_slice(&invented);
+        }
+        Ok(clean)
     }
 }
 
@@ -46,6 +60,7 @@ struct Scans {
     heard: Mono,
     /// Bytes received and let go of, not yet stated.
     dropped: usize,
+    flood: Flood,
 }
 
 impl Session for Scans {
@@ -67,7 +82,7 @@ impl Session for Scans {
                 if !self.unasked.settle(actions)
                     && let Some(line) = self.lines.take_rest()
                 {
-                    self.line(line, actions);
+                    self.line(now, line, actions);
                 }
             }
             // Nothing is asked here, and there is no child.
@@ -76,7 +91,7 @@ impl Session for Scans {
         }
         while !self.unasked.is_busy() {
             match self.lines.next_line() {
-                Some(line) => self.line(line, actions),
+                Some(line) => self.line(now, line, actions),
                 None if self.dropped > 0 => {
                     // The code that was cut off there is half an id: it goes with what was dropped.
                     self.lines.take_rest();
@@ -113,17 +128,22 @@ impl Scans {
         }
         if let Some(Line::Whole(bytes) | Line::TooLong { head: bytes, .. }) = self.lines.take_rest() {
             let event = EventKind::rejected("interrupted", "a code began and never ended", bytes.len());
-            self.unasked.commit(bytes, vec![event], actions);
+            let counted = self.flood.counted();
+            self.unasked.commit(bytes, counted.into_iter().chain([event]).collect(), actions);
+        } else if let Some(counted) = self.flood.counted() {
+            self.unasked.commit(Vec::new(), vec![counted], actions);
         }
     }
 
-    fn line(&mut self, line: Line, actions: &mut Vec<Action>) {
+    fn line(&mut self, now: Now, line: Line, actions: &mut Vec<Action>) {
         let (capture, event) = match line {
             Line::Whole(bytes) => match read(&bytes) {
                 Ok(None) => return,
                 Ok(Some(code)) => {
                     let fact = RegistrationFact { sample_id: Some(Personal::new(code)), ..RegistrationFact::default() };
-                    (bytes, EventKind::about_registration(EventName::SampleScanned, fact))
+                    let scanned = EventKind::about_registration(EventName::SampleScanned, fact);
+                    let counted = self.flood.understood();
+                    return self.unasked.commit(bytes, counted.into_iter().chain([scanned]).collect(), actions);
                 }
                 Err(reason) => {
                     let event = EventKind::rejected("not_a_code", reason, bytes.len());
@@ -136,7 +156,9 @@ impl Scans {
                 (head, event)
             }
         };
-        self.unasked.commit(capture, vec![event], actions);
+        if self.flood.admits(now, capture.len()) {
+            self.unasked.commit(capture, vec![event], actions);
+        }
     }
 }
 
@@ -159,9 +181,13 @@ fn read(bytes: &[u8]) -> Result<Option<String>, &'static str> {
 
 /// Takes off `]`, a letter and a digit, if there is something after them.
 fn without_symbology(code: &str) -> &str {
-    match code.as_bytes() {
-        [b']', letter, digit, _, ..] if letter.is_ascii_alphabetic() && digit.is_ascii_digit() => &code[3..],
-        _ => code,
+    &code[symbology_bytes(code.as_bytes())..]
+}
+
+fn symbology_bytes(code: &[u8]) -> usize {
+    match code {
+        [b']', letter, digit, _, ..] if letter.is_ascii_alphabetic() && digit.is_ascii_digit() => 3,
+        _ => 0,
     }
 }
 

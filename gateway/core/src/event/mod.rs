@@ -138,6 +138,9 @@ pub struct Test {
     /// 1 when it is first stated; one more with each correction of the same test, by the analyzer or by a newer decoder.
     #[serde(default = "first_version", skip_serializing_if = "is_first_version")]
     pub version: u32,
+    /// The codes of the results that this version has changed; empty in the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub corrected: Vec<String>,
     pub started_at: Option<String>,
     pub finished_at: Option<String>,
     pub results: Vec<ResultValue>,
@@ -164,6 +167,7 @@ impl Test {
             qc: false,
             calibration: false,
             version: first_version(),
+            corrected: Vec::new(),
             started_at: None,
             finished_at: None,
             results: Vec::new(),

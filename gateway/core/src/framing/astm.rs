@@ -311,12 +311,13 @@ fn tail(after: &[u8], line_closed: bool) -> Tail {
     }
 }
 
-fn sum_of(bytes: &[u8]) -> u8 {
+/// The checksum of what stands between STX and the sum (LIS01-A2 6.3.3).
+pub fn sum_of(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |sum: u8, byte| sum.wrapping_add(*byte))
 }
 
 /// Some analyzers put LF into the text after they have made the sum.
-fn sum_without_lf(bytes: &[u8]) -> u8 {
+pub fn sum_without_lf(bytes: &[u8]) -> u8 {
     bytes.iter().filter(|byte| **byte != LF).fold(0, |sum: u8, byte| sum.wrapping_add(*byte))
 }
 

@@ -14,7 +14,8 @@
 //! | it is to be run again | `REGISTRATION_RETEST`, and a new registration |
 //! | a person verifies its results | `REGISTRATION_RESULT_VERIFIED` |
 //!
-//! Quality control runs are never linked.
+//! A correction is told as complete again, so that whoever fetches results fetches these; what its earlier version has
+//! already caused, a positive alert or a retest, is not caused twice. Quality control and calibration runs are never linked.
 
 use super::{Amendment, NewRegistration, Patient, Refused, Registration, verdict};
 use crate::event::{EventKind, EventName, Personal, RegistrationFact, Test};
@@ -24,6 +25,8 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, Copy)]
 pub struct Finished<'a> {
     pub test: &'a Test,
+    /// The version of the same test that this one corrects.
+    pub corrects: Option<&'a Test>,
     /// The place of its `TEST_FINISHED` in the log.
     pub result: i64,
     /// The sample id that led here.
@@ -139,11 +142,12 @@ impl Registration {
     /// A test of its sample has finished. `Finished::test` was not run before ([`super::is_repeat`]), or this is the
     /// registration made for its repetition.
     pub fn finish(&mut self, finished: Finished<'_>) -> Linked {
-        let Finished { test, result, sample_id, at } = finished;
+        let Finished { test, corrects, result, sample_id, at } = finished;
         let mut events: Vec<EventKind> = self.receive_sample(Some(sample_id), at).ok().flatten().into_iter().collect();
         (self.results_at, self.test, self.result) = (Some(at), Some(test.id), Some(result));
         (self.verified_at, self.verified_by) = (None, None);
         let verdict = verdict(test);
+        let before = corrects.map(super::verdict).unwrap_or_default();
         let fact = RegistrationFact {
             sample_id: Some(sample_id.clone()),
             test: Some(test.id),
@@ -153,10 +157,10 @@ impl Registration {
         if !verdict.invalid {
             events.push(EventKind::about_registration(EventName::RegistrationResultsComplete, fact.clone()));
         }
-        if verdict.positive {
+        if verdict.positive && !before.positive {
             events.push(EventKind::about_registration(EventName::RegistrationPositiveAlert, fact));
         }
-        Linked { events, retest: verdict.invalid }
+        Linked { events, retest: verdict.invalid && !before.invalid }
     }
 
     /// A person has verified its results. Nothing follows the second time.

@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, patch, post};
 use gateway_core::config::Scope;
+use gateway_core::event::Event;
 use gateway_core::registration::{Amendment, NewRegistration, Refused, Registration, is_lab_id, is_registration_id};
 use gateway_core::time::Timestamp;
 use schemars::JsonSchema;
@@ -302,9 +303,16 @@ async fn lab_results(
         testregistration_id: whole.testregistration_id,
         url: whole.lab_results_url,
         test_registration_url: whole.url,
-        results: events.iter().filter_map(|event| api.result_view(event)).collect(),
+        results: newest_versions(&events).filter_map(|event| api.result_view(event)).collect(),
     };
     Ok(unless_known(&headers, &results))
+}
+
+/// Without the versions of a test that a later one corrects.
+fn newest_versions(events: &[Event]) -> impl Iterator<Item = &Event> {
+    let superseded =
+        |place: usize, event: &Event| events[place + 1..].iter().any(|later| later.test_id() == event.test_id());
+    events.iter().enumerate().filter(move |(place, event)| !superseded(*place, event)).map(|(_, event)| event)
 }
 
 /// When a sample came in.

@@ -5,7 +5,6 @@
 use super::profiles::named_profile;
 use gateway_core::drivers::{DRIVERS, astm, converse, driver};
 use gateway_core::event::{AnalyzerId, Event, EventKind, EventName, Id, Seq};
-use gateway_core::reading::Encoding;
 use gateway_core::replay::{Replay, Replayed};
 use gateway_core::session::{Driver, DriverOptions, Framing};
 use gateway_core::time::{ClockQuality, Mono, Now, Timestamp};
@@ -118,7 +117,7 @@ fn decode(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, F
     let options = DriverOptions { framing, ..known };
     let session = converse(found, &options).map_err(|error| Fault::Usage(error.problem))?;
     let mut replay = Replay::new(session, Now::default());
-    if is_astm && framing == Framing::E1381 && lacks_enq(&bytes) {
+    if is_astm && framing == Framing::E1381 && astm::lacks_enq(&bytes) {
         note(err, "The file holds frames but no ENQ: read as if one came before them.");
         replay.receive(&[ENQ]);
     }
@@ -216,9 +215,20 @@ fn chunk_sizes(text: &str) -> Result<Sizes, Fault> {
     let list = std::fs::read(text).map_err(|error| {
         Fault::Usage(format!("--chunks takes a number or a file, and {text} cannot be read: {error}."))
     })?;
-    serde_json::from_slice(&list)
-        .map(Sizes::List)
-        .map_err(|_| Fault::Usage(format!("{text} is not a JSON array of sizes, like [1, 8, 8].")))
+    let list: Vec<Size> = serde_json::from_slice(&list)
+        .map_err(|_| Fault::Usage(format!("{text} is not a JSON array of sizes, like [1, 8, 8].")))?;
+    let bytes = |size| match size {
+        Size::Bytes(bytes) | Size::Chunk { bytes } => bytes,
+    };
+    Ok(Sizes::List(list.into_iter().map(bytes).collect()))
+}
+
+/// A size, or a chunk as `captures export` writes it.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Size {
+    Bytes(usize),
+    Chunk { bytes: usize },
 }
 
 impl Sizes {
@@ -237,11 +247,6 @@ fn looks_unframed(bytes: &[u8]) -> bool {
     !bytes.contains(&ENQ) && bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'H')
 }
 
-/// Good frames with records, but no ENQ: tools that save a transmission often begin at its first frame.
-fn lacks_enq(bytes: &[u8]) -> bool {
-    !bytes.contains(&ENQ) && !astm::records_of(bytes, Framing::E1381, Encoding::Auto).is_empty()
-}
-
 fn print_records(records: &[Vec<String>], out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Fault> {
     if records.is_empty() {
         note(err, "No LIS2 record stands in this file. Without --records, decode says what the bytes look like.");
@@ -258,6 +263,7 @@ fn not_understood(bytes: &[u8], driver: &str) -> EventKind {
     let (code, reason) = match driver {
         "astm" => ("not_astm", format!("no message could be read: {}", astm::guess(bytes))),
         "hl7" => ("not_hl7", format!("no message could be read: {}", astm::guess(bytes))),
+        "text" => ("no_message", "no message begins in the file as the profile says".to_owned()),
         _ => ("no_message", "no message begins in the file".to_owned()),
     };
     EventKind::rejected(code, reason, bytes.len())

@@ -6,8 +6,12 @@
 //! own opinion is never asked. Everything is fixed by a seed.
 
 pub mod astm;
+pub mod cable;
+pub mod capture;
+pub mod hl7;
 pub mod ledger;
 pub mod messages;
+pub mod model;
 pub mod mqtt_judge;
 pub mod poct1a;
 pub mod receiver;

@@ -4,7 +4,7 @@
 
 use super::error::StoreError;
 use super::hand::Writer;
-use super::{Committed, NewEntry, captures, facts, registrations};
+use super::{Committed, NewEntry, captures, facts, registrations, versions};
 use gateway_core::delivery::{Reason, ReasonCode};
 use gateway_core::event::{AnalyzerId, Event, EventId, EventKind, EventName, Gap, Id, Seq, TestId, TestState};
 use gateway_core::session::RunningTest;
@@ -46,6 +46,8 @@ pub(super) fn commit(
             continue;
         }
         let origin = Origin { at: entry.at, boot, capture };
+        let corrected = versions::correction(&writer.connection, &entry.analyzer, kind)?;
+        let kind = corrected.as_ref().unwrap_or(kind);
         let seq = registrations::store(&writer.connection, *id, &entry.analyzer, origin, kind)?;
         committed.stored += 1;
         committed.last = seq;

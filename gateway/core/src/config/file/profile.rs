@@ -33,6 +33,9 @@ pub struct Profile {
     pub framing: Option<Framing>,
     /// How its bytes become text. Default: auto.
     pub encoding: Option<Encoding>,
+    /// The program that speaks with it, by its whole path, and its arguments (driver exec only).
+    #[schemars(length(min = 1, max = 64))]
+    pub command: Option<Vec<String>>,
     /// Where the sample's id is, the first place that holds something: O.4, PID.3.1.
     #[schemars(length(min = 1))]
     pub sample_id: Option<Vec<String>>,

@@ -1,6 +1,6 @@
 //! `analyzers:`
 
-use super::{own_id, ports, profile};
+use super::{command, own_id, ports, profile};
 use crate::config::group::{Field, Group, either, nearest};
 use crate::config::{Analyzer, ConfigError, FlowControl, Limits, Line, Parity, Place, Port, file};
 use crate::drivers::{self, DRIVERS};
@@ -54,7 +54,9 @@ pub fn read(root: &Group<'_>, limits: &Limits, time_zone: &str) -> Vec<Analyzer>
             set_clock: group.flag_if_written("set_clock").unwrap_or(known.set_clock),
             time_zone: time_zone.to_owned(),
             text: known.text.clone(),
+            command: command::read(&group, known.command),
         };
+        command::belongs(&group, driver.map(|driver| driver.name()), &options.command);
         let serial_number = group.text("serial_number");
         let Some(driver) = driver else { continue };
         if let Err(error) = drivers::converse(driver, &options) {

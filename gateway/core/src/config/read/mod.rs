@@ -1,6 +1,7 @@
 //! From the tree to the settings: all of them, or every mistake at once.
 
 mod analyzers;
+mod command;
 mod endpoint;
 mod http;
 mod mqtt;

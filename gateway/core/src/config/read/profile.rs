@@ -3,6 +3,7 @@
 use super::text as rules_of_text;
 use crate::config::group::{Context, Field, Group, Outside, either, instead, is_id};
 use crate::config::read::analyzers::{driver, line, refused_by_driver};
+use crate::config::read::command;
 use crate::config::tree::{Entry, Mistake, Node, Place, Value};
 use crate::config::{Caller, Profile, Tried, file};
 use crate::drivers;
@@ -86,8 +87,10 @@ fn of_group(group: &Group<'_>) -> Option<Profile> {
         framing: framing(group, default.framing),
         reading: Arc::new(reading),
         text: rules_of_text::rules(group).map(Arc::new),
+        command: command::read(group, default.command),
         ..default
     };
+    command::belongs(group, driver.map(|driver| driver.name()), &options.command);
     let tcp = group.get("tcp").and_then(|field| field.choice(&callers));
     let tried = group.choice("tried", &tried, Tried::default());
     let (setup, sources) = (sentences(group, "setup"), sentences(group, "sources"));

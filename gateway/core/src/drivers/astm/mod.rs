@@ -14,15 +14,18 @@ mod places;
 mod plain;
 mod records;
 mod resend;
+mod scrub;
 mod session;
 mod soh;
 
 pub use super::noise::guess;
-pub use capture::records_of;
+pub use capture::{lacks_enq, records_of};
 
 use super::noise::Awaited;
 use crate::error::ConfigError;
+use crate::scrub::{Pseudonyms, Unscrubbable};
 use crate::session::{Driver, DriverOptions, Framing, Session};
+use std::borrow::Cow;
 
 /// What is waited for while no session is open.
 const AWAITED: Awaited = Awaited { code: "not_astm", lacking: "the ENQ that begins a session" };
@@ -45,5 +48,16 @@ impl Driver for Astm {
             Framing::None => Box::new(plain::Plain::new(options.clone())),
             Framing::Soh => Box::new(soh::Soh::new(options.clone())),
         })
+    }
+
+    fn from_the_start<'a>(&self, options: &DriverOptions, message: &'a [u8], ended: bool) -> Cow<'a, [u8]> {
+        match options.framing {
+            Framing::E1381 => capture::from_the_start(message, options.frame_bytes_max, ended),
+            Framing::None | Framing::Soh => Cow::Borrowed(message),
+        }
+    }
+
+    fn scrub(&self, options: &DriverOptions, bytes: &[u8], names: &Pseudonyms) -> Result<Vec<u8>, Unscrubbable> {
+        Ok(scrub::scrub(bytes, &options.reading, names))
     }
 }
