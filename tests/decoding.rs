@@ -9,15 +9,23 @@ mod captures;
 mod child;
 #[path = "decoding/child_lines.rs"]
 mod child_lines;
+#[path = "decoding/detection.rs"]
+mod detection;
 #[path = "decoding/fixtures.rs"]
 mod fixtures;
+#[path = "decoding/host_query.rs"]
+mod host_query;
 #[path = "decoding/link_rules.rs"]
 mod link_rules;
 #[path = "decoding/live_lines.rs"]
 mod live_lines;
 #[path = "decoding/planted.rs"]
 mod planted;
+#[path = "decoding/profiles.rs"]
+mod profiles;
 #[path = "decoding/properties.rs"]
 mod properties;
+#[path = "decoding/scrubbing.rs"]
+mod scrubbing;
 #[path = "decoding/support.rs"]
 mod support;

@@ -16,10 +16,14 @@ mod manifests;
 mod model;
 #[path = "store_model/numbering.rs"]
 mod numbering;
+#[path = "store_model/redecoding.rs"]
+mod redecoding;
 #[path = "store_model/registrations.rs"]
 mod registrations;
 #[path = "store_model/retention.rs"]
 mod retention;
+#[path = "store_model/versions.rs"]
+mod versions;
 
 use gateway_core::event::{AnalyzerId, EventKind, EventName, Id, RunDelta, Test, TestState};
 use gateway_core::time::Now;
@@ -107,20 +111,7 @@ fn of_test(name: EventName, test: u64, from: usize, samples: usize) -> EventKind
     let state = if name == EventName::TestFinished { TestState::Done } else { TestState::Testing };
     let samples = (from..from + samples).map(|at| serde_json::json!({ "time": at, "ch1": at * 7 })).collect();
     let data = RunDelta { temperatures_from: from, samples_from: from, temperatures: Vec::new(), samples };
-    let test = Test {
-        id: id(test),
-        state,
-        sample_id: None,
-        instrument_sample_id: None,
-        patient_id: None,
-        qc: false,
-        started_at: None,
-        finished_at: None,
-        results: Vec::new(),
-        comments: Vec::new(),
-        data: (name == EventName::NewData).then_some(data),
-        result: None,
-    };
+    let test = Test { data: (name == EventName::NewData).then_some(data), ..Test::new(id(test), state) };
     EventKind::about_test(name, None, test)
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// The folder of the captures. Without it the tests pass, loudly; in CI they fail if somebody said where it is.
-fn folder() -> Option<PathBuf> {
+pub fn folder() -> Option<PathBuf> {
     let told = std::env::var_os("ANALYZER_CORPUS_DIR").map(PathBuf::from);
     let folder = told.clone().unwrap_or_else(|| root().join("../shared/corpus"));
     if folder.is_dir() {

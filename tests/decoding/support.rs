@@ -89,6 +89,8 @@ pub enum Step {
     Asked(Question),
     /// Said to the child process.
     Told(Vec<u8>),
+    /// The analyzer has the answer to what was asked last.
+    Taken,
 }
 
 /// The link's side of the contract around one session; panics where the session breaks its own side.
@@ -195,6 +197,7 @@ impl Bench {
         for (place, action) in actions.into_iter().enumerate() {
             match action {
                 Action::Send(bytes) => self.steps.push(Step::Sent(bytes)),
+                Action::Taken => self.steps.push(Step::Taken),
                 Action::Tell(bytes) => {
                     if let Some(child) = &mut self.child {
                         child.hear(&bytes);

@@ -30,7 +30,8 @@ than one is due, they are a JSON array, `application/cloudevents-batch+json`; th
 `x-gateway-event-id` and `x-gateway-ordinal` are the first event's, `x-gateway-ordinals` has the number of each event in the array's order,
 and each envelope carries its own id. `mode: binary` sends the attributes as `ce-` headers and `data` alone as the body, one event a request.
 
-`type` is `analyzer-gateway.` and the event's name. Events that other programs posted for another dialect come only with `posted: true`, under
+`type` is `analyzer-gateway.` and the event's name. A correction is the same `TEST_FINISHED` with the earlier test's id, the next
+`version` (absent: 1) and the codes that it changed in `corrected`; it carries every result. Events that other programs posted for another dialect come only with `posted: true`, under
 their own name, with all of it in `data.posted`.
 ";
 
@@ -40,12 +41,14 @@ known, and an Observation for each result. `url` is the server's base address. E
 `urn:uuid:...`) and is created with `ifNoneExist` on it, so that a bundle sent twice changes nothing.
 
 - A result with a number is a `valueQuantity`, any other text a `valueString`, none a `dataAbsentReason`. Units are text as the analyzer wrote it.
-- `loinc:` of the webhook gives codes; a code that is not there is `code.text` alone.
+- `loinc:` of the webhook gives codes, before those of the analyzer's profile; a code that has none is `code.text` alone.
 - Flags that are exactly H, L, N, HH, LL or A are interpretation codes; others are text.
 - Status F is `final`, P and R `preliminary`, C `corrected`, I `registered`, X `cancelled`, anything else `unknown`.
 - Times get the offset of `gateway.time_zone`.
 - The patient is a logical reference: the id as it was read, and no Patient resource.
-- Quality control has the tag Q of table 0369 in `meta`.
+- Quality control has the tag Q of table 0369 in `meta`, a calibration C.
+- A later version of a test (a correction) has the identifiers of the first and updates those resources (`PUT` with the identifier); the report
+  and the results that it changed are `corrected`.
 - An amplification run gives its overall result, that of each subgroup, and a `valueSampledData` for each channel: one point a round, `E` for a
   round that was not heard, the period in milliseconds.
 
@@ -55,7 +58,8 @@ Of an OperationOutcome only the issue codes are shown: its texts may name the pa
 const HL7: &str = "
 Only `TEST_FINISHED` with results has a form. `mllp://` or `mllps://` sends the message over TCP, framed; `https://` posts the same bytes as
 `application/hl7-v2`. The character set is UTF-8 (MSH-18), the message is the same on every attempt, and MSH-10 is 20 characters derived from the
-event's id.
+event's id. Of a later version of a test (a correction) OBR-25 is C, and so is OBX-11 of each result that it changed; the others stand there as
+they were. SPM-11 is Q for quality control, C for a calibration.
 
 The answer's MSA decides, over HTTP as well, where a status alone is no acknowledgment:
 
@@ -74,7 +78,7 @@ The answer's MSA decides, over HTTP as well, where a status alone is no acknowle
 | PID-3 | the patient's id, where there is one and it may be sent |
 | OBR-3, SPM-2 | the sample's id; without one OBR-3 is the test's |
 | OBX-2, OBX-5 | NM where the value is a plain decimal, else ST |
-| OBX-3 | the analyzer's code (`L`); with a `loinc:` the LOINC code first (`LN`) |
+| OBX-3 | the analyzer's code (`L`); where `loinc:` of the webhook or the analyzer's profile has a LOINC code, that one first (`LN`) |
 | OBX-6, OBX-7, OBX-8 | unit, reference range, flags as the analyzer wrote them |
 | OBX-11 | its status; R where it said none |
 | OBX-14 | the time of the result with the offset of `gateway.time_zone` |

@@ -17,16 +17,11 @@ const COMMENT: &str = "sister of the porter";
 fn coded(comment: &str) -> ResultValue {
     ResultValue {
         code: "WBC".into(),
-        name: String::new(),
         value: Personal::new("5.5"),
-        number: None,
         unit: "10*3/uL".into(),
-        reference: String::new(),
-        flags: Vec::new(),
         status: "F".into(),
-        at: None,
-        at_text: String::new(),
         comments: vec![Personal::new(comment)],
+        ..ResultValue::default()
     }
 }
 

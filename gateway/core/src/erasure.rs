@@ -235,18 +235,11 @@ mod tests {
 
     fn test(number: u8, patient: Option<&str>, sample: &str) -> Test {
         Test {
-            id: Id([number; 16]),
-            state: TestState::Done,
             sample_id: Some(Personal::new(sample)),
-            instrument_sample_id: None,
             patient_id: patient.map(Personal::new),
-            qc: false,
-            started_at: None,
-            finished_at: None,
-            results: Vec::new(),
             comments: vec![Personal::new("called the ward")],
-            data: None,
             result: Some(json!({ "detectionResult": "NEGATIVE" })),
+            ..Test::new(Id([number; 16]), TestState::Done)
         }
     }
 

@@ -3,8 +3,10 @@
 //! Equal bytes give equal events: time stands still while they are read, and at their end it runs on from deadline to
 //! deadline until the session awaits nothing more. Each commit succeeds at once, and no question has an answer.
 
+use crate::drivers::converse;
+use crate::error::ConfigError;
 use crate::event::EventKind;
-use crate::session::{Action, Input, Resume, Session};
+use crate::session::{Action, Driver, DriverOptions, Input, Resume, Session};
 use crate::time::Now;
 use std::collections::VecDeque;
 
@@ -27,6 +29,20 @@ pub struct Replayed {
     pub sent: Vec<u8>,
     /// Whether anything was committed: a message may be understood and still say nothing.
     pub understood: bool,
+}
+
+/// What a driver makes today of one stored message; `ended` as for [`Driver::from_the_start`]. It is read alone: what an
+/// earlier message of its conversation has said is not known.
+pub fn reread(
+    driver: &dyn Driver,
+    options: &DriverOptions,
+    message: &[u8],
+    ended: bool,
+    now: Now,
+) -> Result<Replayed, ConfigError> {
+    let mut replay = Replay::new(converse(driver, options)?, now);
+    replay.receive(&driver.from_the_start(options, message, ended));
+    Ok(replay.finish())
 }
 
 impl Replay {
@@ -66,7 +82,7 @@ impl Replay {
                 }
                 Action::Ask(_) => self.session.handle(self.now, Input::Answered(&[]), &mut more),
                 Action::Send(bytes) => self.sent.extend_from_slice(&bytes),
-                Action::Tell(_) => {}
+                Action::Tell(_) | Action::Taken => {}
             }
             waiting.extend(more);
         }

@@ -13,8 +13,11 @@
 use crate::error::ConfigError;
 use crate::event::{Device, EventKind, TestId};
 use crate::reading::Reading;
+use crate::scrub::{Pseudonyms, Unscrubbable};
+use crate::text_rules::TextRules;
 use crate::time::{Mono, Now};
 use crate::worklist::{Question, WorkOrder};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What the link tells a session.
@@ -67,6 +70,9 @@ pub enum Action {
     Commit(Commit),
     /// Looks up what is to be done with these samples: comes back as `Answered`.
     Ask(Question),
+    /// The analyzer has the answer to the last `Ask`: its orders count as sent, so that [`Question::All`] does not give them
+    /// again and a cancellation is told once.
+    Taken,
     /// Writes to the driver's child process.
     Tell(Vec<u8>),
 }
@@ -98,6 +104,20 @@ pub trait Driver: Sync {
     fn about(&self) -> &'static str;
     /// Starts a conversation, or says which option is wrong.
     fn open(&self, options: &DriverOptions) -> Result<Box<dyn Session>, ConfigError>;
+
+    /// One stored message as a new session takes it: what is stored may begin in the middle of a conversation. `ended`:
+    /// the analyzer had ended it, whether or not the bytes still show that.
+    fn from_the_start<'a>(&self, options: &DriverOptions, message: &'a [u8], ended: bool) -> Cow<'a, [u8]> {
+        let _ = (options, ended);
+        Cow::Borrowed(message)
+    }
+
+    /// Received bytes with everything in them that may tell who somebody is replaced by as many invented bytes, and what
+    /// the protocol sums up summed up anew. What is decoded from them has the same codes, values and flags.
+    fn scrub(&self, options: &DriverOptions, bytes: &[u8], names: &Pseudonyms) -> Result<Vec<u8>, Unscrubbable> {
+        let _ = (options, bytes, names);
+        Err(Unscrubbable)
+    }
 }
 
 /// What the YAML can set for a driver.
@@ -109,10 +129,18 @@ pub struct DriverOptions {
     pub message_bytes_max: usize,
     /// When an ACK may be sent: after each frame is stored, or for analyzers that repeat whole messages only after the last.
     pub commit: CommitPoint,
-    /// How records are framed (`astm` only).
+    /// How messages are framed (`astm` and `hl7`).
     pub framing: Framing,
+    /// Pictures of one test that its event carries, in bytes (`hl7`): those beyond are in the capture only.
+    pub picture_bytes_max: usize,
     /// How this model is read.
     pub reading: Arc<Reading>,
+    /// Whether a device's clock may be set (`poct1a` only).
+    pub set_clock: bool,
+    /// The IANA name of the time zone in which the analyzers' clocks are set.
+    pub time_zone: String,
+    /// How it writes (`text` only).
+    pub text: Option<Arc<TextRules>>,
     /// The program that speaks with the analyzer and its arguments (`exec` only).
     pub command: Vec<String>,
 }
@@ -124,7 +152,11 @@ impl Default for DriverOptions {
             message_bytes_max: 8 << 20,
             commit: CommitPoint::Frame,
             framing: Framing::E1381,
+            picture_bytes_max: 262_144,
             reading: Arc::default(),
+            set_clock: true,
+            time_zone: "UTC".to_owned(),
+            text: None,
             command: Vec::new(),
         }
     }
@@ -148,9 +180,12 @@ pub enum CommitPoint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Framing {
-    /// ENQ, numbered and summed frames, EOT (LIS01-A2, E1381).
+    /// What the driver's protocol says: in `astm` ENQ, numbered and summed frames, EOT (LIS01-A2, E1381); in `hl7` VT, a
+    /// message, FS, CR (MLLP).
     #[default]
     E1381,
-    /// Records one after the other, each ended by CR, without any frame.
+    /// Records or segments one after the other, each ended by CR, without any frame.
     None,
+    /// The same between SOH and EOT, answered by one ACK (Radiometer ABL9).
+    Soh,
 }

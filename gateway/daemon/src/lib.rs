@@ -11,6 +11,7 @@ pub mod housekeeping;
 pub mod link;
 pub mod platform;
 pub mod pulse;
+pub mod redecode;
 pub mod registrar;
 pub mod simulated;
 pub mod store;

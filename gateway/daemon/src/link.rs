@@ -16,11 +16,12 @@ use gateway_core::config::{Analyzer, Port};
 use gateway_core::drivers::converse;
 use gateway_core::event::{Alarm, AnalyzerId, EventId, EventKind, EventName, Id, Rejection};
 use gateway_core::health::Fact;
+use gateway_core::identity::{Heard, Identities};
 use gateway_core::session::{Commit, Driver, DriverOptions};
 use gateway_core::time::{Mono, Now};
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Between two attempts to open a port. Looking into /sys once a second costs next to nothing, and an adapter that is plugged
@@ -39,6 +40,7 @@ pub struct Link {
     pub platform: Platform,
     pub store: Store,
     pub board: Arc<Board>,
+    pub identities: Arc<Mutex<Identities>>,
     pub pulse: Pulse,
 }
 
@@ -83,6 +85,7 @@ impl Link {
                             tracing::warn!(analyzer = %id, %reason, "port lost, waiting for it to come back");
                             self.note(EventName::AnalyzerDisconnected, Some(&reason)).await;
                             self.tell_gone(reason);
+                            self.identities.lock().unwrap_or_else(PoisonError::into_inner).closed(id);
                             // One that called and hung up may call again at once; one that does so all the time waits.
                             let stayed = self.platform.clock.now().mono.since(opened_at).as_secs() >= REOPEN_SECONDS;
                             if stayed && self.is_called() {
@@ -149,18 +152,50 @@ impl Link {
 
     async fn state(&self, kind: EventKind) {
         let name = kind.name;
-        let stored = self.store(Commit { events: vec![kind], ..Commit::default() });
-        if !self.beating(stored).await {
+        if !self.beating(self.store_fact(kind)).await {
             tracing::error!(analyzer = %self.analyzer.id, event = %name, "not stored");
         }
     }
 
-    /// The commit: one transaction, and whether it happened.
-    fn store(&self, commit: Commit) -> impl Future<Output = bool> + Send + use<> {
+    /// The commit: one transaction, and whether it happened. If another analyzer speaks here than the settings or its past
+    /// tell, that is stored first.
+    fn store(&self, commit: Commit) -> impl Future<Output = bool> + Send + use<'_> {
+        let Heard { whose, alarm, learnt } = self.who_speaks(&commit.events);
+        let alarm = alarm.map(|alarm| EventKind::alarm(&alarm.code, alarm.reason));
+        let number = commit.events.iter().find_map(serial_number).filter(|_| learnt).map(str::to_owned);
+        async move {
+            if let Some(alarm) = alarm
+                && !self.store_fact(alarm).await
+            {
+                return false;
+            }
+            let stored = self.store_as(whose, commit).await;
+            if let (true, Some(number)) = (stored, number)
+                && let Err(error) = self.store.learn_identity(self.analyzer.id.clone(), number).await
+            {
+                tracing::warn!(analyzer = %self.analyzer.id, %error, "the serial number is learnt again next time");
+            }
+            stored
+        }
+    }
+
+    fn who_speaks(&self, events: &[EventKind]) -> Heard {
+        let port = &self.analyzer.id;
+        match events.iter().find_map(serial_number) {
+            Some(number) => self.identities.lock().unwrap_or_else(PoisonError::into_inner).hear(port, number),
+            None => Heard { whose: port.clone(), alarm: None, learnt: false },
+        }
+    }
+
+    /// Stores a fact of the gateway's own about this port.
+    fn store_fact(&self, kind: EventKind) -> impl Future<Output = bool> + Send + use<> {
+        self.store_as(self.analyzer.id.clone(), Commit { events: vec![kind], ..Commit::default() })
+    }
+
+    fn store_as(&self, analyzer: AnalyzerId, commit: Commit) -> impl Future<Output = bool> + Send + use<> {
         let at = self.platform.clock.now();
-        let analyzer = self.analyzer.id.clone();
         let events: Vec<(EventId, EventKind)> =
-            commit.events.into_iter().map(|kind| (self.event_id(&kind, at), kind)).collect();
+            commit.events.into_iter().map(|kind| (self.event_id(&analyzer, &kind, at), kind)).collect();
         let facts: Vec<Fact> = events.iter().map(|(_, kind)| Fact::event(&analyzer, kind)).collect();
         let news: Vec<_> = events
             .iter()
@@ -169,9 +204,9 @@ impl Link {
             .collect();
         let entry =
             NewEntry { analyzer: analyzer.clone(), at, capture: commit.capture, events, complete: commit.complete };
-        let (store, board) = (self.store.clone(), self.board.clone());
+        let (store, board, port) = (self.store.clone(), self.board.clone(), self.analyzer.id.clone());
         async move {
-            match store.commit(entry).await {
+            match store.commit_heard_at(port, entry).await {
                 Ok(committed) => {
                     tracing::debug!(%analyzer, stored = committed.stored, repeated = committed.repeated, "committed");
                     for fact in facts {
@@ -191,8 +226,8 @@ impl Link {
         }
     }
 
-    fn event_id(&self, kind: &EventKind, at: Now) -> EventId {
-        kind.derived_id(&self.analyzer.id).unwrap_or_else(|| {
+    fn event_id(&self, analyzer: &AnalyzerId, kind: &EventKind, at: Now) -> EventId {
+        kind.derived_id(analyzer).unwrap_or_else(|| {
             let mut random = [0; 10];
             self.platform.entropy.fill(&mut random);
             Id::timed(at.wall, random)
@@ -215,6 +250,10 @@ impl Link {
     fn in_seconds(&self, seconds: u64) -> Mono {
         self.platform.clock.now().mono.after(Duration::from_secs(seconds))
     }
+}
+
+fn serial_number(event: &EventKind) -> Option<&str> {
+    event.device.as_ref()?.sn.as_deref()
 }
 
 /// What a person may want to look at, now that it is stored.

@@ -62,7 +62,7 @@ fn samples() -> impl Strategy<Value = Vec<Value>> {
 prop_compose! {
     fn test()(
         (sample_id, instrument_sample_id, patient_id) in (personal(), personal(), personal()),
-        qc in any::<bool>(),
+        (qc, calibration, version) in (any::<bool>(), any::<bool>(), 1_u32..4),
         (started_at, finished_at) in (proptest::option::of(text()), proptest::option::of(text())),
         results in proptest::collection::vec(result(), 0..4),
         comments in proptest::collection::vec(text().prop_map(Personal::new), 0..2),
@@ -72,8 +72,8 @@ prop_compose! {
         let results = results.into_iter().map(|result| serde_json::from_value(result).expect("a result")).collect();
         let data = samples.map(|samples| RunDelta { samples, ..RunDelta::default() });
         Test {
-            id: Id([4; 16]), state: TestState::Done, sample_id, instrument_sample_id, patient_id, qc, started_at,
-            finished_at, results, comments, data, result,
+            sample_id, instrument_sample_id, patient_id, qc, started_at, finished_at, results, comments, data, result,
+            calibration, version, ..Test::new(Id([4; 16]), TestState::Done)
         }
     }
 }

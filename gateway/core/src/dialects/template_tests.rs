@@ -12,18 +12,9 @@ fn event(value: &str) -> Event {
     }))
     .expect("a result");
     let test = Test {
-        id: Id([4; 16]),
-        state: TestState::Done,
         sample_id: Some(Personal::new("S-0001")),
-        instrument_sample_id: None,
-        patient_id: None,
-        qc: false,
-        started_at: None,
-        finished_at: None,
         results: vec![result],
-        comments: Vec::new(),
-        data: None,
-        result: None,
+        ..Test::new(Id([4; 16]), TestState::Done)
     };
     let endpoint = Endpoint::default();
     let kind = EventKind::about_test(EventName::TestFinished, None, test);

@@ -6,10 +6,14 @@ pub mod astm;
 mod completed;
 pub mod exec;
 mod flood;
+pub mod hl7;
+mod noise;
+pub mod poct1a;
 pub mod scanner;
 pub mod test_v0;
+pub mod text;
 mod unasked;
-mod values;
+pub(crate) mod values;
 
 use crate::error::ConfigError;
 use crate::event::{EventKind, EventName, Gap};
@@ -18,7 +22,8 @@ use crate::session::{Driver, DriverOptions, Session};
 use crate::time::Timestamp;
 
 /// Every driver there is.
-pub const DRIVERS: &[&dyn Driver] = &[&astm::Astm, &test_v0::TestV0, &scanner::Scanner, &exec::Exec];
+pub const DRIVERS: &[&dyn Driver] =
+    &[&astm::Astm, &hl7::Hl7, &poct1a::Poct1a, &text::Text, &test_v0::TestV0, &exec::Exec, &scanner::Scanner];
 
 /// The driver of that name.
 pub fn driver(name: &str) -> Option<&'static dyn Driver> {

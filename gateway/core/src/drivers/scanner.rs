@@ -9,6 +9,7 @@ use super::unasked::Unasked;
 use crate::error::ConfigError;
 use crate::event::{EventKind, EventName, Personal, RegistrationFact};
 use crate::framing::lines::{Line, Lines};
+use crate::scrub::{Pseudonyms, Unscrubbable};
 use crate::session::{Action, Driver, DriverOptions, Input, Resume, Session};
 use crate::time::{Mono, Now};
 use std::time::Duration;
@@ -39,6 +40,17 @@ impl Driver for Scanner {
             dropped: 0,
             flood: Flood::default(),
         }))
+    }
+
+    /// Every code may be somebody's.
+    fn scrub(&self, _: &DriverOptions, bytes: &[u8], names: &Pseudonyms) -> Result<Vec<u8>, Unscrubbable> {
+        let mut clean = bytes.to_vec();
+        for line in clean.split_mut(|byte| matches!(*byte, b'\r' | b'\n')) {
+            let from = symbology_bytes(line);
+            let invented = names.invented(&line[from..]);
+            line[from..].copy_from_slice(&invented);
+        }
+        Ok(clean)
     }
 }
 
@@ -169,9 +181,13 @@ fn read(bytes: &[u8]) -> Result<Option<String>, &'static str> {
 
 /// Takes off `]`, a letter and a digit, if there is something after them.
 fn without_symbology(code: &str) -> &str {
-    match code.as_bytes() {
-        [b']', letter, digit, _, ..] if letter.is_ascii_alphabetic() && digit.is_ascii_digit() => &code[3..],
-        _ => code,
+    &code[symbology_bytes(code.as_bytes())..]
+}
+
+fn symbology_bytes(code: &[u8]) -> usize {
+    match code {
+        [b']', letter, digit, _, ..] if letter.is_ascii_alphabetic() && digit.is_ascii_digit() => 3,
+        _ => 0,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::event::*;
 use crate::framing::lines::{Line, Lines};
 use crate::mutants::{Mutant, planted};
 use crate::run::{Report, Runs};
+use crate::scrub::{Pseudonyms, Unscrubbable, blot};
 use crate::session::{Action, Driver, DriverOptions, Input, Resume, RunningTest, Session};
 use crate::time::{Mono, Now};
 use std::time::Duration;
@@ -40,6 +41,17 @@ impl Driver for TestV0 {
             dropped: 0,
             flood: Flood::default(),
         }))
+    }
+
+    /// The document (seed 000) has no place for a person: only lines that are none of its objects are blotted out.
+    fn scrub(&self, _: &DriverOptions, bytes: &[u8], _: &Pseudonyms) -> Result<Vec<u8>, Unscrubbable> {
+        let mut clean = bytes.to_vec();
+        for line in clean.split_mut(|byte| *byte == b'\n') {
+            if Report::read(line.trim_ascii(), "line").is_err() {
+                blot(line);
+            }
+        }
+        Ok(clean)
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Number;
 
 /// The value as a number, if the whole of it is a decimal: JSON's spelling, the digits as sent.
-pub(super) fn decimal(text: &str) -> Option<Number> {
+pub(crate) fn decimal(text: &str) -> Option<Number> {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => ("-", digits),
         None => ("", text.strip_prefix('+').unwrap_or(text)),
@@ -38,7 +38,7 @@ pub(super) fn local_time(text: &str) -> Option<String> {
 }
 
 /// Whether a sample's id says by itself that this is control material. Only beginnings that no patient's sample has.
-pub(super) fn names_a_control(sample_id: &str) -> bool {
+pub(crate) fn names_a_control(sample_id: &str) -> bool {
     let begins = |word: &&str| sample_id.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
     ["QC-", "QC_", "CTRL", "CONTROL"].iter().any(begins)
 }

@@ -88,8 +88,14 @@ pub struct ResultValue {
     /// The LOINC code that the analyzer's profile gives for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loinc: Option<String>,
+    /// Which of several values of one code, as sent: HL7 OBX-4, in IHE LAW the number of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// The text as sent, blanks trimmed at its ends only.
     pub value: Personal,
+    /// What was left out of `value`, which is empty then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub omitted: Option<Omitted>,
     /// Present only if the whole trimmed value is a decimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<serde_json::Number>,
@@ -102,6 +108,19 @@ pub struct ResultValue {
     /// The same as the analyzer sent it.
     pub at_text: String,
     pub comments: Vec<Personal>,
+}
+
+/// A picture that is too long for an event. It is in the capture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Omitted {
+    /// `image/bmp`
+    pub media_type: String,
+    /// `base64`; empty if the analyzer does not say.
+    pub encoding: String,
+    /// How long the value is, as sent.
+    pub bytes: usize,
+    /// The SHA-256 of the value as sent (after the message's bytes became text), in small hexadecimal digits.
+    pub sha256: String,
 }
 
 /// One run on an analyzer.
@@ -119,6 +138,9 @@ pub struct Test {
     /// 1 when it is first stated; one more with each correction of the same test, by the analyzer or by a newer decoder.
     #[serde(default = "first_version", skip_serializing_if = "is_first_version")]
     pub version: u32,
+    /// The codes of the results that this version has changed; empty in the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub corrected: Vec<String>,
     pub started_at: Option<String>,
     pub finished_at: Option<String>,
     pub results: Vec<ResultValue>,
@@ -145,6 +167,7 @@ impl Test {
             qc: false,
             calibration: false,
             version: first_version(),
+            corrected: Vec::new(),
             started_at: None,
             finished_at: None,
             results: Vec::new(),

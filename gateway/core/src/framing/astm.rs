@@ -187,6 +187,16 @@ impl Scanner {
         }
     }
 
+    /// The next byte, for who has sent something himself and waits for one of ACK, NAK, EOT and ENQ.
+    pub fn next_answer(&mut self) -> Option<u8> {
+        (self.held() > 0).then(|| self.consume(1)[0])
+    }
+
+    /// Whether a frame begins here.
+    pub fn begins_frame(&self) -> bool {
+        self.buffer.get(self.start) == Some(&STX)
+    }
+
     fn consume(&mut self, count: usize) -> Vec<u8> {
         let taken = self.buffer[self.start..self.start + count].to_vec();
         self.start += count;
@@ -301,12 +311,13 @@ fn tail(after: &[u8], line_closed: bool) -> Tail {
     }
 }
 
-fn sum_of(bytes: &[u8]) -> u8 {
+/// The checksum of what stands between STX and the sum (LIS01-A2 6.3.3).
+pub fn sum_of(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |sum: u8, byte| sum.wrapping_add(*byte))
 }
 
 /// Some analyzers put LF into the text after they have made the sum.
-fn sum_without_lf(bytes: &[u8]) -> u8 {
+pub fn sum_without_lf(bytes: &[u8]) -> u8 {
     bytes.iter().filter(|byte| **byte != LF).fold(0, |sum: u8, byte| sum.wrapping_add(*byte))
 }
 

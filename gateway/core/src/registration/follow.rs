@@ -10,9 +10,12 @@
 //! | a test of it finishes | `REGISTRATION_RESULTS_COMPLETE`, and `REGISTRATION_POSITIVE_ALERT` if it is positive |
 //! | that test is invalid | `REGISTRATION_RETEST` instead of `RESULTS_COMPLETE`, and a new registration |
 //! | a test of it finishes that was run before | `REGISTRATION_RETEST`, and a new registration that gets the results |
+//! | it is cancelled | `REGISTRATION_UPDATED` |
+//! | it is to be run again | `REGISTRATION_RETEST`, and a new registration |
 //! | a person verifies its results | `REGISTRATION_RESULT_VERIFIED` |
 //!
-//! Quality control runs are never linked.
+//! A correction is told as complete again, so that whoever fetches results fetches these; what its earlier version has
+//! already caused, a positive alert or a retest, is not caused twice. Quality control and calibration runs are never linked.
 
 use super::{Amendment, NewRegistration, Patient, Refused, Registration, verdict};
 use crate::event::{EventKind, EventName, Personal, RegistrationFact, Test};
@@ -22,6 +25,8 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, Copy)]
 pub struct Finished<'a> {
     pub test: &'a Test,
+    /// The version of the same test that this one corrects.
+    pub corrects: Option<&'a Test>,
     /// The place of its `TEST_FINISHED` in the log.
     pub result: i64,
     /// The sample id that led here.
@@ -57,6 +62,8 @@ impl Registration {
             verified_at: None,
             verified_by: None,
             retest_of: None,
+            orders_taken_at: None,
+            cancelled_at: None,
             erased_at: None,
         };
         let mut events = vec![made.event(EventName::RegistrationCreated)];
@@ -90,6 +97,9 @@ impl Registration {
         self.sample_ids = sample_ids.unwrap_or_else(|| std::mem::take(&mut self.sample_ids));
         self.tests = tests.unwrap_or_else(|| std::mem::take(&mut self.tests));
         self.partner = partner.unwrap_or(self.partner);
+        if self.tests != before.tests {
+            self.orders_taken_at = None;
+        }
         let completed = self.complete(patient, at);
         let named = Registration { patient: before.patient.clone(), completed_at: before.completed_at, ..self.clone() };
         let patient_only = completed.is_some() && named == before;
@@ -132,11 +142,12 @@ impl Registration {
     /// A test of its sample has finished. `Finished::test` was not run before ([`super::is_repeat`]), or this is the
     /// registration made for its repetition.
     pub fn finish(&mut self, finished: Finished<'_>) -> Linked {
-        let Finished { test, result, sample_id, at } = finished;
+        let Finished { test, corrects, result, sample_id, at } = finished;
         let mut events: Vec<EventKind> = self.receive_sample(Some(sample_id), at).ok().flatten().into_iter().collect();
         (self.results_at, self.test, self.result) = (Some(at), Some(test.id), Some(result));
         (self.verified_at, self.verified_by) = (None, None);
         let verdict = verdict(test);
+        let before = corrects.map(super::verdict).unwrap_or_default();
         let fact = RegistrationFact {
             sample_id: Some(sample_id.clone()),
             test: Some(test.id),
@@ -146,10 +157,10 @@ impl Registration {
         if !verdict.invalid {
             events.push(EventKind::about_registration(EventName::RegistrationResultsComplete, fact.clone()));
         }
-        if verdict.positive {
+        if verdict.positive && !before.positive {
             events.push(EventKind::about_registration(EventName::RegistrationPositiveAlert, fact));
         }
-        Linked { events, retest: verdict.invalid }
+        Linked { events, retest: verdict.invalid && !before.invalid }
     }
 
     /// A person has verified its results. Nothing follows the second time.
@@ -180,11 +191,11 @@ impl Registration {
         Some(self.event(EventName::RegistrationCompleted))
     }
 
-    fn event(&self, name: EventName) -> EventKind {
+    pub(super) fn event(&self, name: EventName) -> EventKind {
         EventKind::about_registration(name, self.fact())
     }
 
-    fn still_there(&self) -> Result<(), Refused> {
+    pub(super) fn still_there(&self) -> Result<(), Refused> {
         if self.erased_at.is_some() { Err(Refused::Erased) } else { Ok(()) }
     }
 }

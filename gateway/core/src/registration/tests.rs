@@ -19,34 +19,15 @@ fn made(value: Value) -> (Registration, Vec<EventKind>) {
 fn coded(code: &str, value: &str, flags: &[&str], status: &str) -> ResultValue {
     ResultValue {
         code: code.to_owned(),
-        name: String::new(),
         value: Personal::new(value),
-        number: None,
-        unit: String::new(),
-        reference: String::new(),
         flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
         status: status.to_owned(),
-        at: None,
-        at_text: String::new(),
-        comments: Vec::new(),
+        ..ResultValue::default()
     }
 }
 
 fn test(number: u8, results: Vec<ResultValue>, result: Option<Value>) -> Test {
-    Test {
-        id: Id([number; 16]),
-        state: TestState::Done,
-        sample_id: Some(Personal::new("S-1")),
-        instrument_sample_id: None,
-        patient_id: None,
-        qc: false,
-        started_at: None,
-        finished_at: None,
-        results,
-        comments: Vec::new(),
-        data: None,
-        result,
-    }
+    Test { sample_id: Some(Personal::new("S-1")), results, result, ..Test::new(Id([number; 16]), TestState::Done) }
 }
 
 fn overall(number: u8, word: &str) -> Test {
@@ -138,8 +119,13 @@ fn a_finished_test_says_that_the_sample_is_there_and_what_came_out() {
     let finish = |word: &str| {
         let (mut registration, _) = made(json!({ "sample_ids": ["S-1"], "partner": { "patient": 4 } }));
         let test = overall(1, word);
-        let linked =
-            registration.finish(Finished { test: &test, result: 17, sample_id: &sample_id, at: Timestamp(3_000) });
+        let linked = registration.finish(Finished {
+            test: &test,
+            corrects: None,
+            result: 17,
+            sample_id: &sample_id,
+            at: Timestamp(3_000),
+        });
         (registration, linked)
     };
     let (registration, linked) = finish("NEGATIVE");
@@ -151,6 +137,34 @@ fn a_finished_test_says_that_the_sample_is_there_and_what_came_out() {
     assert_eq!(words(&linked.events)[1..], ["REGISTRATION_RESULTS_COMPLETE", "REGISTRATION_POSITIVE_ALERT"]);
     let (_, linked) = finish("INVALID");
     assert_eq!((words(&linked.events), linked.retest), (vec!["REGISTRATION_SAMPLE_RECEIVED"], true));
+}
+
+#[test]
+fn a_correction_tells_only_what_is_new() {
+    let sample_id = Personal::new("S-1");
+    let correct = |before: &str, after: &str| {
+        let (mut registration, _) = made(json!({ "sample_ids": ["S-1"] }));
+        registration.receive_sample(None, Timestamp(1)).expect("it is there");
+        let (first, second) = (overall(1, before), overall(1, after));
+        let at = Timestamp(3_000);
+        let linked = registration.finish(Finished {
+            test: &second,
+            corrects: Some(&first),
+            result: 18,
+            sample_id: &sample_id,
+            at,
+        });
+        (
+            words(&linked.events).into_iter().map(|word| word.replace("REGISTRATION_", "")).collect::<Vec<_>>(),
+            linked.retest,
+        )
+    };
+    let complete = || "RESULTS_COMPLETE".to_owned();
+    assert_eq!(correct("NEGATIVE", "POSITIVE"), (vec![complete(), "POSITIVE_ALERT".to_owned()], false));
+    assert_eq!(correct("POSITIVE", "POSITIVE"), (vec![complete()], false));
+    assert_eq!(correct("POSITIVE", "NEGATIVE"), (vec![complete()], false));
+    assert_eq!(correct("NEGATIVE", "INVALID"), (Vec::new(), true));
+    assert_eq!(correct("INVALID", "INVALID"), (Vec::new(), false));
 }
 
 #[test]
@@ -170,7 +184,13 @@ fn only_results_can_be_verified_and_a_lab_id_stays() {
     let (mut registration, _) = made(json!({}));
     assert_eq!(registration.verify("desk", Timestamp(1)), Err(Refused::NoResults));
     let (test, sample_id) = (overall(1, "NEGATIVE"), Personal::new("S-1"));
-    registration.finish(Finished { test: &test, result: 17, sample_id: &sample_id, at: Timestamp(3_000) });
+    registration.finish(Finished {
+        test: &test,
+        corrects: None,
+        result: 17,
+        sample_id: &sample_id,
+        at: Timestamp(3_000),
+    });
     let event = registration.verify("desk", Timestamp(4)).expect("there are results").expect("it is news");
     let fact = event.registration.expect("it is about one");
     assert_eq!((fact.verified_by.as_deref(), fact.result), (Some("desk"), Some(17)));

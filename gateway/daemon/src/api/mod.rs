@@ -5,6 +5,7 @@
 //! is; the API knows the store, the board and the settings, but no destination and no analyzer's port.
 
 pub mod auth;
+mod captures;
 mod clients;
 mod completeness;
 mod deliveries;
@@ -15,6 +16,7 @@ mod extract;
 mod incoming;
 mod over_mqtt;
 mod problem;
+mod redecode;
 mod registrations;
 mod results;
 mod table;
@@ -138,6 +140,8 @@ fn routes() -> Vec<Route> {
         erasures::routes(),
         clients::routes(),
         incoming::routes(),
+        captures::routes(),
+        redecode::routes(),
     ];
     rooms.into_iter().flatten().collect()
 }

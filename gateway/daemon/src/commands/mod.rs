@@ -1,22 +1,27 @@
 //! The command line: one file a subcommand.
 
 pub mod ask;
+pub mod captures;
 pub mod check;
 pub mod dead;
 pub mod decode;
 pub mod demo;
 pub mod destinations;
+pub mod detect;
 pub mod devices;
 pub mod erase;
 pub mod events;
 pub mod manifest;
+pub mod place;
 pub mod profiles;
 pub mod receive;
 pub mod reconcile;
+pub mod redecode;
 pub mod redrive;
 pub mod registrations;
 pub mod run;
 pub mod schema;
+pub mod simulate;
 pub mod token;
 pub mod webhook;
 
@@ -52,6 +57,10 @@ enum Command {
     Decode(decode::Args),
     /// List the serial ports, as YAML ready to paste into the settings
     Devices(devices::Args),
+    /// Listen at a port, find out which analyzer speaks there, and print its settings
+    Detect(detect::Args),
+    /// Play an analyzer at a port: a model by its profile, or a capture as it was recorded
+    Simulate(simulate::Args),
     /// List the models of analyzers that the gateway knows, or show one
     Profiles(profiles::Args),
     /// How far each broker and endpoint has come; forget one that is no longer in the settings
@@ -62,6 +71,11 @@ enum Command {
     Redrive(redrive::Args),
     /// Print the log, one event a line as JSON
     Events(events::Args),
+    /// Messages as they were received: list, show, export without the people in them
+    #[command(subcommand)]
+    Captures(captures::Captures),
+    /// Read stored messages again with today's decoder and profile; what changes is sent as a new version
+    Redecode(redecode::Args),
     /// Samples expected or received
     Registrations(registrations::Args),
     /// Who may use the API; the first token is made here
@@ -90,11 +104,15 @@ impl Cli {
             Command::Schema(args) => schema::run(args, &mut out, &mut err),
             Command::Decode(args) => decode::run(args, &mut out, &mut err),
             Command::Devices(args) => devices::run(args, &mut out, &mut err),
+            Command::Detect(args) => detect::run(args, &mut out, &mut err),
+            Command::Simulate(args) => simulate::run(args, &mut out, &mut err),
             Command::Profiles(args) => profiles::run(args, &mut out, &mut err),
             Command::Destinations(args) => destinations::run(args, &mut out, &mut err),
             Command::Dead(args) => dead::run(args, &mut out, &mut err),
             Command::Redrive(args) => redrive::run(args, &mut out, &mut err),
             Command::Events(args) => events::run(args, &mut out, &mut err),
+            Command::Captures(command) => captures::run(command, &mut out, &mut err),
+            Command::Redecode(args) => redecode::run(args, &mut out, &mut err),
             Command::Registrations(args) => registrations::run(args, &mut out, &mut err),
             Command::Token(args) => token::run(args, &mut out, &mut err),
             Command::Erase(args) => erase::run(args, &mut out, &mut err),

@@ -5,8 +5,41 @@ use gateway_core::config::{Place, WrittenProfile};
 use std::path::{Path, PathBuf};
 
 /// Every profile of `config/profiles/`, by name. A test holds list and folder together.
-pub const PROFILES: &[(&str, &str)] =
-    &[("sysmex-xp-100", include_str!("../../../../config/profiles/sysmex-xp-100.yaml"))];
+pub const PROFILES: &[(&str, &str)] = &[
+    ("abaxis-piccolo-xpress", include_str!("../../../../config/profiles/abaxis-piccolo-xpress.yaml")),
+    ("abbott-afinion-2", include_str!("../../../../config/profiles/abbott-afinion-2.yaml")),
+    ("abbott-alinity-ci", include_str!("../../../../config/profiles/abbott-alinity-ci.yaml")),
+    ("abbott-architect", include_str!("../../../../config/profiles/abbott-architect.yaml")),
+    ("beckman-access-2", include_str!("../../../../config/profiles/beckman-access-2.yaml")),
+    ("bio-rad-d10", include_str!("../../../../config/profiles/bio-rad-d10.yaml")),
+    ("bio-rad-ih-1000", include_str!("../../../../config/profiles/bio-rad-ih-1000.yaml")),
+    ("cepheid-genexpert", include_str!("../../../../config/profiles/cepheid-genexpert.yaml")),
+    ("diasorin-liaison", include_str!("../../../../config/profiles/diasorin-liaison.yaml")),
+    ("erba-em-200", include_str!("../../../../config/profiles/erba-em-200.yaml")),
+    ("euroimmun-analyzer-i", include_str!("../../../../config/profiles/euroimmun-analyzer-i.yaml")),
+    ("hologic-panther", include_str!("../../../../config/profiles/hologic-panther.yaml")),
+    ("horiba-pentra-60", include_str!("../../../../config/profiles/horiba-pentra-60.yaml")),
+    ("horiba-pentra-xlr", include_str!("../../../../config/profiles/horiba-pentra-xlr.yaml")),
+    ("horiba-yumizen-h500", include_str!("../../../../config/profiles/horiba-yumizen-h500.yaml")),
+    ("immucor-galileo-echo", include_str!("../../../../config/profiles/immucor-galileo-echo.yaml")),
+    ("nova-statstrip", include_str!("../../../../config/profiles/nova-statstrip.yaml")),
+    ("ortho-vision", include_str!("../../../../config/profiles/ortho-vision.yaml")),
+    ("quidel-sofia-2", include_str!("../../../../config/profiles/quidel-sofia-2.yaml")),
+    ("radiometer-abl80", include_str!("../../../../config/profiles/radiometer-abl80.yaml")),
+    ("radiometer-abl800", include_str!("../../../../config/profiles/radiometer-abl800.yaml")),
+    ("roche-cobas-c111", include_str!("../../../../config/profiles/roche-cobas-c111.yaml")),
+    ("roche-cobas-c311", include_str!("../../../../config/profiles/roche-cobas-c311.yaml")),
+    ("roche-cobas-e411", include_str!("../../../../config/profiles/roche-cobas-e411.yaml")),
+    ("siemens-advia-centaur", include_str!("../../../../config/profiles/siemens-advia-centaur.yaml")),
+    ("siemens-dca-vantage", include_str!("../../../../config/profiles/siemens-dca-vantage.yaml")),
+    ("siemens-dca-vantage-poct1a", include_str!("../../../../config/profiles/siemens-dca-vantage-poct1a.yaml")),
+    ("siemens-immulite", include_str!("../../../../config/profiles/siemens-immulite.yaml")),
+    ("stago-sta-compact-max", include_str!("../../../../config/profiles/stago-sta-compact-max.yaml")),
+    ("stago-sta-satellite-max", include_str!("../../../../config/profiles/stago-sta-satellite-max.yaml")),
+    ("sysmex-xn-l", include_str!("../../../../config/profiles/sysmex-xn-l.yaml")),
+    ("sysmex-xn-series", include_str!("../../../../config/profiles/sysmex-xn-series.yaml")),
+    ("sysmex-xp-100", include_str!("../../../../config/profiles/sysmex-xp-100.yaml")),
+];
 
 /// The folder of the user's own profiles, beside the settings file.
 pub fn folder_beside(settings: &Path) -> PathBuf {

@@ -7,12 +7,14 @@ use super::companion::{Companion, Turn};
 use super::{ALARM_QUIET, End, Link, REOPEN_SECONDS};
 use crate::platform::Stream;
 use crate::pulse::{BEAT_SECONDS, Stop};
-use crate::store::StoreError;
+use crate::store::{StoreError, Worklist};
 use gateway_core::event::{EventKind, EventName};
 use gateway_core::health::Fact;
-use gateway_core::session::{Action, Commit, Input, Resume, Session};
+use gateway_core::session::{Action, Input, Resume, Session};
 use gateway_core::time::{Mono, Now};
+use gateway_core::worklist::{Question, WorkOrder};
 use std::collections::VecDeque;
+use std::future::Future;
 use std::pin::pin;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -43,6 +45,8 @@ pub(super) struct Conversation<'a> {
     gone: Option<String>,
     /// Whether the last commit failed.
     owes: bool,
+    /// The registrations that the last question was answered from.
+    asked: Vec<i64>,
 }
 
 impl<'a> Conversation<'a> {
@@ -65,6 +69,7 @@ impl<'a> Conversation<'a> {
             held: Vec::new(),
             gone: None,
             owes: false,
+            asked: Vec::new(),
         }
     }
 
@@ -131,7 +136,7 @@ impl<'a> Conversation<'a> {
             if failures >= RESUME_FAILURES_MAX {
                 let now = link.platform.clock.now();
                 let gap = EventKind::bare(EventName::Gap);
-                if link.beating(link.store.abandon_unfinished(id, now, link.event_id(&gap, now))).await.is_ok() {
+                if link.beating(link.store.abandon_unfinished(id, now, link.event_id(id, &gap, now))).await.is_ok() {
                     break (Vec::new(), None);
                 }
             }
@@ -226,14 +231,19 @@ impl<'a> Conversation<'a> {
         while let Some(action) = self.actions.pop_front() {
             match action {
                 Action::Send(bytes) => self.send(&bytes).await,
-                Action::Ask(_) => self.tell(Input::Answered(&[])),
+                Action::Ask(question) => {
+                    let orders = self.look_up(question).await;
+                    self.tell(Input::Answered(&orders));
+                }
+                Action::Taken => self.orders_taken().await,
                 Action::Tell(line) => {
                     if let Some(companion) = &mut self.companion {
                         companion.tell(&line);
                     }
                 }
                 Action::Commit(commit) => {
-                    let stored = self.commit(commit).await;
+                    let storing = self.link.store(commit);
+                    let stored = self.listening(storing).await;
                     self.owes = !stored;
                     self.tell(if stored { Input::Committed } else { Input::CommitFailed });
                 }
@@ -261,15 +271,45 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Waits for the commit and keeps reading meanwhile: a serial adapter's own buffer is small.
-    async fn commit(&mut self, commit: Commit) -> bool {
-        let mut storing = pin!(self.link.store(commit));
+    /// What the registrations say. An analyzer whose question cannot be looked up is told that there is no information: it asks
+    /// again with the next tube.
+    async fn look_up(&mut self, question: Question) -> Vec<WorkOrder> {
+        let (store, analyzer, at) = (self.link.store.clone(), &self.link.analyzer.id, self.now());
+        let found = self.listening(async move { store.worklist(analyzer, question, at).await }).await;
+        match found {
+            Ok(Worklist { orders, registrations }) => {
+                tracing::info!(%analyzer, orders = orders.len(), "the analyzer asked what to do");
+                self.asked = registrations;
+                orders
+            }
+            Err(error) => {
+                tracing::error!(%analyzer, %error, "the worklist cannot be read; the analyzer is told that there are no orders");
+                self.asked.clear();
+                Vec::new()
+            }
+        }
+    }
+
+    async fn orders_taken(&mut self) {
+        let (store, analyzer, at) = (self.link.store.clone(), &self.link.analyzer.id, self.now());
+        let registrations = std::mem::take(&mut self.asked);
+        if registrations.is_empty() {
+            return;
+        }
+        if let Err(error) = self.listening(async move { store.orders_taken(registrations, at).await }).await {
+            tracing::warn!(%analyzer, %error, "it is not stored that the analyzer has its orders; it may be given them again");
+        }
+    }
+
+    /// Waits for the store and keeps reading meanwhile: a serial adapter's own buffer is small.
+    async fn listening<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
         let mut buffer = [0; 4096];
         loop {
             let may_read = self.gone.is_none() && self.held.len() < HELD_BYTES_MAX;
             tokio::select! {
                 biased;
-                stored = &mut storing => return stored,
+                done = &mut work => return done,
                 read = self.stream.read(&mut buffer), if may_read => match read {
                     Ok(0) => self.gone = Some("unplugged or closed by the other side".to_owned()),
                     Ok(count) => self.held.extend_from_slice(&buffer[..count]),

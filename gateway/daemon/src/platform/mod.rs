@@ -10,6 +10,7 @@ pub mod clock;
 pub mod devices;
 mod dial;
 pub mod disk;
+pub mod holder;
 pub mod http;
 pub mod input;
 mod mllp;

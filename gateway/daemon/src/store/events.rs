@@ -4,7 +4,7 @@
 
 use super::error::StoreError;
 use super::hand::Writer;
-use super::{Committed, NewEntry, captures, facts, registrations};
+use super::{Committed, NewEntry, captures, facts, registrations, versions};
 use gateway_core::delivery::{Reason, ReasonCode};
 use gateway_core::event::{AnalyzerId, Event, EventId, EventKind, EventName, Gap, Id, Seq, TestId, TestState};
 use gateway_core::session::RunningTest;
@@ -28,9 +28,15 @@ pub(super) const COLUMNS: &str = "seq, id, analyzer, received_at, clock, boot, m
 const EVICTED: &str = "data_evicted";
 const UNREADABLE: &str = "unreadable";
 
-/// Stores an entry: its capture, its events, and the end of its message.
-pub(super) fn commit(writer: &mut Writer, entry: &NewEntry, boot: Id) -> Result<Committed, StoreError> {
-    let capture = captures::append(writer, &entry.analyzer, entry.at.wall, &entry.capture, entry.complete)?;
+/// Stores an entry: its capture, its events, and the end of its message. The bytes are those of `port`, whoever has spoken
+/// there.
+pub(super) fn commit(
+    writer: &mut Writer,
+    port: &AnalyzerId,
+    entry: &NewEntry,
+    boot: Id,
+) -> Result<Committed, StoreError> {
+    let capture = captures::append(writer, port, entry.at.wall, &entry.capture, entry.complete)?;
     let mut committed = Committed::default();
     let mut stored: Option<(Seq, Seq)> = None;
     for (id, kind) in &entry.events {
@@ -40,6 +46,8 @@ pub(super) fn commit(writer: &mut Writer, entry: &NewEntry, boot: Id) -> Result<
             continue;
         }
         let origin = Origin { at: entry.at, boot, capture };
+        let corrected = versions::correction(&writer.connection, &entry.analyzer, kind)?;
+        let kind = corrected.as_ref().unwrap_or(kind);
         let seq = registrations::store(&writer.connection, *id, &entry.analyzer, origin, kind)?;
         committed.stored += 1;
         committed.last = seq;

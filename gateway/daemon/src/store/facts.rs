@@ -33,7 +33,7 @@ pub(super) fn note_as(
     sequence: Option<i64>,
     registration: Option<i64>,
 ) -> Result<bool, StoreError> {
-    let qc = kind.test.as_ref().is_some_and(|test| test.qc);
+    let qc = kind.test.as_ref().is_some_and(|test| test.qc || test.calibration);
     let posted = kind.posted.as_ref().map(|posted| posted.dialect.as_str());
     if !qc && posted.is_none() && session.is_none() && registration.is_none() {
         return Ok(false);

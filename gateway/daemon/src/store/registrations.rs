@@ -4,12 +4,16 @@
 //! or a scanned sample and what follows from them. Each event's id is derived from its cause, so that a repeat of the cause
 //! stores nothing twice.
 
+mod worklist;
+
+pub use worklist::Worklist;
+
 use super::done::STEP_ROWS_MAX;
 use super::error::StoreError;
 use super::events::{self, Origin};
 use super::hand::Writer;
 use super::requests::{self, Cause, Known};
-use super::{HeadWatch, Store};
+use super::{HeadWatch, Store, versions};
 use gateway_core::event::{
     AnalyzerId, Event, EventId, EventKind, EventName, Id, Personal, RegistrationFact, Seq, Test,
 };
@@ -294,12 +298,18 @@ pub(super) fn store(
                 events::append(connection, id, analyzer, origin, kind, Some(number))
             })
         }
-        (EventName::TestFinished, Some(test), _) if !test.qc => match expecting(connection, test)? {
-            Some((sample_id, registration)) => finished(&telling, test, &sample_id, registration, |number| {
-                events::append(connection, id, analyzer, origin, kind, Some(number))
-            }),
-            None => events::append(connection, id, analyzer, origin, kind, None),
-        },
+        (EventName::TestFinished, Some(test), _) if !test.qc && !test.calibration => {
+            let before = versions::before(connection, test)?;
+            let corrects = before.as_ref().map(|(before, _)| before);
+            match expecting(connection, test, before.as_ref().and_then(|(_, registration)| *registration))? {
+                Some((sample_id, registration)) => {
+                    finished(&telling, (test, corrects), &sample_id, registration, |number| {
+                        events::append(connection, id, analyzer, origin, kind, Some(number))
+                    })
+                }
+                None => events::append(connection, id, analyzer, origin, kind, None),
+            }
+        }
         _ => events::append(connection, id, analyzer, origin, kind, None),
     }
 }
@@ -337,14 +347,14 @@ fn scanned(
 /// A test of a registered sample has finished.
 fn finished(
     telling: &Telling<'_>,
-    test: &Test,
+    (test, corrects): (&Test, Option<&Test>),
     sample_id: &Personal,
     mut registration: Registration,
     append: impl FnOnce(i64) -> Result<Seq, StoreError>,
 ) -> Result<Seq, StoreError> {
     let earlier: Vec<Test> =
         results(telling.connection, registration.number)?.into_iter().filter_map(|event| event.kind.test).collect();
-    let repeated = match is_repeat(&earlier, test) {
+    let repeated = match corrects.is_none() && is_repeat(&earlier, test) {
         true => {
             let (made, events) = telling.make_retest(&registration)?;
             Some((std::mem::replace(&mut registration, made), events))
@@ -355,7 +365,7 @@ fn finished(
     if let Some((first, events)) = repeated {
         telling.tell_retest(&first, &registration, events)?;
     }
-    let finished = Finished { test, result: seq.0, sample_id, at: telling.at.wall };
+    let finished = Finished { test, corrects, result: seq.0, sample_id, at: telling.at.wall };
     let linked = registration.finish(finished);
     save(telling.connection, &registration)?;
     telling.tell(&registration, linked.events)?;
@@ -366,8 +376,18 @@ fn finished(
     Ok(seq)
 }
 
-/// The registration that waits for this test, and the sample's id that leads there.
-fn expecting(connection: &Connection, test: &Test) -> Result<Option<(Personal, Registration)>, StoreError> {
+/// The registration that waits for this test, and the sample's id that leads there. A correction belongs where its earlier
+/// version does (`known`).
+fn expecting(
+    connection: &Connection,
+    test: &Test,
+    known: Option<i64>,
+) -> Result<Option<(Personal, Registration)>, StoreError> {
+    if let (Some(number), Some(sample_id)) = (known, &test.sample_id)
+        && let Some(found) = by_number(connection, number)?
+    {
+        return Ok(Some((sample_id.clone(), found)));
+    }
     for sample_id in test.sample_id.iter().chain(&test.instrument_sample_id) {
         if let Some(found) = newest_of(connection, sample_id)? {
             return Ok(Some((sample_id.clone(), found)));

@@ -1,7 +1,8 @@
 //! One finished test as a transaction of FHIR R4: Device, Specimen, Observations and the DiagnosticReport over them.
 //!
 //! Each resource has an identifier of ours (a UUID derived from the event and the resource's role) and is created only where
-//! no resource has it yet, so a repeated bundle changes nothing. Nothing is guessed: what the analyzer has not said in a
+//! no resource has it yet, so a repeated bundle changes nothing. A later version of a test has the identifiers of the first
+//! and updates those resources (FHIR R4, conditional update, 3.1.0.4.3). Nothing is guessed: what the analyzer has not said in a
 //! form that FHIR knows is text, or absent.
 
 use super::curve::curves;
@@ -17,7 +18,8 @@ const INTERPRETATION: &str = "http://terminology.hl7.org/CodeSystem/v3-Observati
 
 /// The bundle of an event about a finished test.
 pub(super) fn transaction(event: &Event, test: &Test, attempt: &Attempt<'_>) -> Result<Value, RenderError> {
-    let report = Report { event, test, attempt, zone: Zone::named(&attempt.endpoint.time_zone)? };
+    let zone = Zone::named(&attempt.endpoint.time_zone)?;
+    let report = Report { event, first: first_version(event, attempt.history), test, attempt, zone };
     let device = report.device();
     let specimen = report.specimen();
     let mut links = Links { device: device.link(), specimen: specimen.as_ref().map(Entry::link) };
@@ -32,12 +34,24 @@ pub(super) fn transaction(event: &Event, test: &Test, attempt: &Attempt<'_>) -> 
     let results = observations.iter().map(Entry::link).collect();
     let diagnostic = report.diagnostic(&findings, results, links.specimen.take());
     let entries = [Some(device), specimen, Some(diagnostic)].into_iter().flatten().chain(observations);
+    let written = |entry: Entry| match test.version > 1 && entry.kind != "Device" {
+        true => entry.updating(),
+        false => entry.written(),
+    };
     Ok(json!({
         "resourceType": "Bundle",
         "type": "transaction",
         "timestamp": event.received_at,
-        "entry": entries.map(Entry::written).collect::<Vec<_>>(),
+        "entry": entries.map(written).collect::<Vec<_>>(),
     }))
+}
+
+/// The event that stated this test first; the event itself if no earlier one is known.
+fn first_version(event: &Event, history: &[Event]) -> EventId {
+    let states = |other: &&Event| {
+        other.kind.name == event.kind.name && other.test_id() == event.test_id() && other.seq < event.seq
+    };
+    history.iter().find(states).map_or(event.id, |first| first.id)
 }
 
 /// A bundle that asks a server for nothing: an empty batch, marked as test data.
@@ -79,6 +93,13 @@ impl Entry {
         let request = json!({"method": "POST", "url": self.kind, "ifNoneExist": format!("identifier={URIS}|{urn}")});
         json!({"fullUrl": urn, "resource": self.fields, "request": request})
     }
+
+    /// In the place of the resource that has this identifier; made if there is none.
+    fn updating(self) -> Value {
+        let urn = format!("urn:uuid:{}", self.id);
+        let request = json!({"method": "PUT", "url": format!("{}?identifier={URIS}|{urn}", self.kind)});
+        json!({"fullUrl": urn, "resource": self.fields, "request": request})
+    }
 }
 
 struct Links {
@@ -88,6 +109,7 @@ struct Links {
 
 struct Report<'a> {
     event: &'a Event,
+    first: EventId,
     test: &'a Test,
     attempt: &'a Attempt<'a>,
     zone: Zone,
@@ -95,7 +117,7 @@ struct Report<'a> {
 
 impl Report<'_> {
     fn id(&self, role: &str) -> Id {
-        Id::derived(&[&self.event.id.0, role.as_bytes()])
+        Id::derived(&[&self.first.0, role.as_bytes()])
     }
 
     /// The same for every test of the device. Its serial number is part of what it is.
@@ -119,7 +141,7 @@ impl Report<'_> {
         let laboratory = "http://terminology.hl7.org/CodeSystem/v2-0074";
         let fields = json!({
             "meta": self.meta(),
-            "status": summed_up(findings),
+            "status": if self.test.version > 1 { "corrected" } else { summed_up(findings) },
             "category": [{"coding": [{"system": laboratory, "code": "LAB", "display": "Laboratory"}]}],
             "code": {"text": "Laboratory report"},
             "subject": self.subject(),
@@ -134,11 +156,11 @@ impl Report<'_> {
 
     fn observation(&self, index: usize, finding: &ResultValue, links: &Links) -> Entry {
         let (code, value) = (finding.code.as_str(), text(finding.value.expose()));
-        let loinc = self.attempt.endpoint.loinc.get(code);
+        let loinc = self.attempt.endpoint.loinc.get(code).or(finding.loinc.as_ref());
         let loinc = loinc.map(|loinc| json!([{"system": "http://loinc.org", "code": loinc}]));
         let notes: Vec<Value> = finding.comments.iter().filter_map(|note| text(note.expose())).map(note).collect();
         let mut fields = json!({
-            "status": status(&finding.status),
+            "status": if self.test.corrected.contains(&finding.code) { "corrected" } else { status(&finding.status) },
             "code": without_nulls(json!({"coding": loinc, "text": text(code).or(text(&finding.name)).or(Some("result".to_owned()))})),
             "effectiveDateTime": self.time(finding.at.as_deref().or(self.test.finished_at.as_deref())),
             "interpretation": some(finding.flags.iter().filter_map(|flag| interpretation(flag)).collect()),
@@ -184,13 +206,15 @@ impl Report<'_> {
         patient.map_or(Value::Null, |patient| json!({"type": "Patient", "identifier": {"value": patient}}))
     }
 
-    /// Quality control is no patient's: the specimen's role of table 0369 marks it.
+    /// Quality control and calibration are no patient's: the specimen's role of table 0369 marks them.
     fn meta(&self) -> Value {
         let role = "http://terminology.hl7.org/CodeSystem/v2-0369";
-        match self.test.qc {
-            true => json!({"tag": [{"system": role, "code": "Q", "display": "Control specimen"}]}),
-            false => Value::Null,
-        }
+        let (code, display) = match self.test {
+            Test { calibration: true, .. } => ("C", "Calibrator"),
+            Test { qc: true, .. } => ("Q", "Control specimen"),
+            _ => return Value::Null,
+        };
+        json!({"tag": [{"system": role, "code": code, "display": display}]})
     }
 
     /// With the clinic's offset; null if there is none or it cannot be read.

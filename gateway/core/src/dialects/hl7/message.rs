@@ -3,11 +3,11 @@
 //! The message depends on the event and the endpoint's settings alone: every attempt sends the same bytes, so MSH-7 is the
 //! time at which the event was received. Codes are the analyzer's own, with LOINC beside them only where the settings say.
 
-use super::text::{Segment, escaped};
 use crate::dialects::findings::findings;
 use crate::dialects::local::{Local, Zone};
 use crate::dialects::{Endpoint, RenderError};
 use crate::event::{Device, Event, EventId, Id, Personal, ResultValue, Test};
+use crate::hl7::{Segment, escaped};
 use jiff::Zoned;
 
 /// MSH-11 (table 0103).
@@ -38,7 +38,10 @@ pub(super) fn oru(event: &Event, test: &Test, gateway: &str, endpoint: &Endpoint
     order(test, &findings, &zone, &received).write(&mut message);
     notes(&test.comments, &mut message);
     for (index, finding) in findings.iter().enumerate() {
-        result(index + 1, finding, event.kind.device.as_ref(), endpoint, &zone).write(&mut message);
+        let corrected = test.corrected.contains(&finding.code);
+        let segment = result(index + 1, finding, event.kind.device.as_ref(), endpoint, &zone);
+        let segment = if corrected { segment.raw(11, "C") } else { segment };
+        segment.write(&mut message);
         notes(&finding.comments, &mut message);
     }
     specimen(test).write(&mut message);
@@ -80,10 +83,10 @@ fn order(test: &Test, findings: &[ResultValue], zone: &Zone, received: &str) -> 
         .raw(7, time(test.finished_at.as_deref(), zone))
         .raw(22, received)
         .raw(24, "LAB")
-        .raw(25, order_status(findings))
+        .raw(25, if test.version > 1 { "C" } else { order_status(findings) })
 }
 
-/// OBR-25 (table 0123), which sums up OBX-11.
+/// OBR-25 (table 0123) of a first version, which sums up OBX-11; any later one is `C`.
 fn order_status(findings: &[ResultValue]) -> &'static str {
     let statuses: Vec<&str> = findings.iter().map(result_status).collect();
     match () {
@@ -117,7 +120,7 @@ fn result(number: usize, finding: &ResultValue, device: Option<&Device>, endpoin
         .raw(8, flags.join("~"))
         .raw(11, result_status(finding))
         .raw(14, time(finding.at.as_deref(), zone));
-    let segment = match endpoint.loinc.get(code) {
+    let segment = match endpoint.loinc.get(code).or(finding.loinc.as_ref()) {
         Some(loinc) => segment.components(3, &[loinc, "", "LN", code, name, "L"]),
         None => segment.components(3, &[code, name, "L"]),
     };
@@ -138,9 +141,13 @@ fn is_numeric(value: &str) -> bool {
     decimal(whole) && decimal(fraction) && !(whole.is_empty() && fraction.is_empty())
 }
 
-/// SPM: the role tells quality control from a patient's sample (table 0369); what kind of sample it is nobody has said.
+/// SPM: the role tells quality control and calibration from a patient's sample (table 0369); what kind of sample it is nobody has said.
 fn specimen(test: &Test) -> Segment {
-    let role = if test.qc { ["Q", "Control specimen", "HL70369"] } else { ["P", "Patient", "HL70369"] };
+    let role = match test {
+        Test { calibration: true, .. } => ["C", "Calibrator", "HL70369"],
+        Test { qc: true, .. } => ["Q", "Control specimen", "HL70369"],
+        _ => ["P", "Patient", "HL70369"],
+    };
     let sample = test.sample_id.as_ref().map(Personal::expose).unwrap_or_default();
     Segment::new("SPM")
         .raw(1, "1")

@@ -126,7 +126,7 @@ fn is_blank(text: &[u8]) -> bool {
 
 /// Where the record ends that is being searched from `from`: at its CR, or at an LF that stands in a CR's place because
 /// the next record begins behind it.
-fn record_end(text: &[u8], from: usize) -> Option<usize> {
+pub(super) fn record_end(text: &[u8], from: usize) -> Option<usize> {
     let begins_record = |at: usize| {
         text.get(at).is_some_and(|letter| RECORD_LETTERS.contains(letter))
             && text.get(at + 1).is_some_and(|byte| byte.is_ascii_punctuation() || *byte == CR)

@@ -236,6 +236,7 @@ fn value(line: ResultLine) -> ResultValue {
         status: line.status,
         at_text: line.at_text,
         comments: line.comments,
+        ..ResultValue::default()
     }
 }
 

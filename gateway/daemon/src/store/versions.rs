@@ -1,0 +1,75 @@
+//! Versions of a test: a result that an analyzer corrects is stated again under the test that it was reported in.
+//!
+//! Invariant: the version of a stored test is one more than that of the newest one stored before it, in the transaction that
+//! stores it.
+
+use super::error::StoreError;
+use super::events;
+use gateway_core::event::{AnalyzerId, Event, EventKind, Test, TestId};
+use gateway_core::versions::{corrects, is_correction, laid_over};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::{Value, json};
+
+/// Finished tests of one sample that are looked at, the newest first.
+const TESTS_READ_MAX: i64 = 200;
+
+/// The event as the next version of the test that it corrects, and the version before; `None`: it corrects nothing that is
+/// known.
+pub(super) fn correction(
+    connection: &Connection,
+    analyzer: &AnalyzerId,
+    kind: &EventKind,
+) -> Result<Option<EventKind>, StoreError> {
+    let Some(test) = kind.test.as_ref().filter(|test| is_correction(test)) else { return Ok(None) };
+    let Some(sample_id) = &test.sample_id else { return Ok(None) };
+    let sql = format!(
+        "SELECT {} FROM events WHERE name = 'TEST_FINISHED' AND analyzer = ?1
+             AND CASE WHEN json_valid(body) THEN body ->> '$.test.sample_id' END = ?2
+         ORDER BY seq DESC LIMIT ?3",
+        events::COLUMNS
+    );
+    let mut select = connection.prepare_cached(&sql)?;
+    let mut rows = select.query(params![analyzer.0, sample_id.expose(), TESTS_READ_MAX])?;
+    while let Some(row) = rows.next()? {
+        let earlier = events::read(row)?;
+        let known = earlier.kind.test.as_ref().filter(|known| known.id != test.id && corrects(test, known));
+        if let Some(known) = known {
+            // Another message may have corrected it since.
+            let Some(newest) = newest(connection, known.id)? else { return Ok(None) };
+            let Some(before) = &newest.kind.test else { return Ok(None) };
+            let details = with(kind.details.clone(), "corrects", json!(newest.id));
+            return Ok(Some(EventKind { test: Some(laid_over(before, test)), details, ..kind.clone() }));
+        }
+    }
+    Ok(None)
+}
+
+/// The newest version of a finished test.
+pub(super) fn newest(connection: &Connection, test: TestId) -> Result<Option<Event>, StoreError> {
+    let sql = format!(
+        "SELECT {} FROM events WHERE test_id = ?1 AND name = 'TEST_FINISHED' ORDER BY seq DESC LIMIT 1",
+        events::COLUMNS
+    );
+    Ok(connection.prepare_cached(&sql)?.query_row([test.0], events::read).optional()?)
+}
+
+/// The version before this one, if it is a correction: the newest that is stored, and the number of the registration that it
+/// belongs to.
+pub(super) fn before(connection: &Connection, test: &Test) -> Result<Option<(Test, Option<i64>)>, StoreError> {
+    if test.version < 2 {
+        return Ok(None);
+    }
+    let Some(Event { seq, kind, .. }) = newest(connection, test.id)? else { return Ok(None) };
+    let registration: Option<Option<i64>> = connection
+        .prepare_cached("SELECT registration FROM facts WHERE seq = ?1")?
+        .query_row([seq.0], |row| row.get(0))
+        .optional()?;
+    Ok(kind.test.map(|test| (test, registration.flatten())))
+}
+
+/// The details with one more of them.
+pub(super) fn with(details: Option<Value>, key: &str, value: Value) -> Option<Value> {
+    let mut details = details.filter(Value::is_object).unwrap_or_else(|| json!({}));
+    details[key] = value;
+    Some(details)
+}
