@@ -13,6 +13,10 @@ mod child_lines;
 mod detection;
 #[path = "decoding/fixtures.rs"]
 mod fixtures;
+#[path = "decoding/hl7_captures.rs"]
+mod hl7_captures;
+#[path = "decoding/hl7_conversations.rs"]
+mod hl7_conversations;
 #[path = "decoding/host_query.rs"]
 mod host_query;
 #[path = "decoding/link_rules.rs"]

@@ -89,7 +89,7 @@ impl Line {
                         self.session.handle(self.now, Input::Committed, &mut more);
                     }
                     Action::Ask(_) => self.session.handle(self.now, Input::Answered(&[]), &mut more),
-                    Action::Send(_) | Action::Tell(_) => {}
+                    Action::Send(_) | Action::Tell(_) | Action::Taken => {}
                 }
             }
             actions = more;

@@ -27,7 +27,7 @@ const CAPTURES: &[(&str, &str, &str)] = &[
     (
         "horiba-pentra-xlr",
         "pentra_xlr_28_frames.astm",
-        "ABX/- sample S1234: WBC=Leukocytes 6690-2, LYM#=Lymphocytes 731-0, LYM%=Lymphocytes, of leukocytes 736-9, 18 more",
+        "Pentra XLR/- sample S1234: WBC=Leukocytes 6690-2, LYM#=Lymphocytes 731-0, LYM%=Lymphocytes, of leukocytes 736-9, 18 more",
     ),
     (
         "immucor-galileo-echo",
@@ -119,6 +119,11 @@ fn public_captures_decode_by_the_profile_of_their_model() {
     }
 }
 
+fn input(case: &Path) -> PathBuf {
+    let candidates = ["input.astm", "input.hl7"].map(|name| case.join(name));
+    candidates.into_iter().find(|file| file.is_file()).unwrap_or_else(|| panic!("{} has no input", case.display()))
+}
+
 #[test]
 fn transmissions_of_other_models_decode_by_their_profile() {
     let mut wrong = Vec::new();
@@ -129,7 +134,7 @@ fn transmissions_of_other_models_decode_by_their_profile() {
     for case in cases {
         let profile = case.file_name().unwrap().to_str().unwrap();
         assert!(is_known(profile), "{} is named after no profile", case.display());
-        let decoded = every_way(profile, &case.join("input.astm"), None);
+        let decoded = every_way(profile, &input(&case), None);
         assert_eq!(decoded.status, 0, "{profile}: {}", decoded.text);
         for event in decoded.lines() {
             told.push_str(&format!("{profile}: {}\n", brief(&event)));

@@ -33,7 +33,8 @@ pub struct Args {
     /// The profile: its name, or the file of one of your own.
     #[arg(long)]
     pub profile: Option<String>,
-    /// How messages are framed (astm, hl7): `e1381` (as the protocol says) or `none` (bare records or segments).
+    /// How messages are framed (astm, hl7): `e1381` (as the protocol says), `soh` (SOH to EOT, astm) or `none` (bare
+    /// records or segments).
     #[arg(long)]
     pub framing: Option<String>,
     /// The analyzer's id in the printed events.
@@ -87,10 +88,9 @@ fn decode(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, F
     let framing = match args.framing.as_deref() {
         Some("none") => Framing::None,
         Some("e1381") => Framing::E1381,
+        Some("soh") => Framing::Soh,
         Some(word) => {
-            return Err(Fault::Usage(format!(
-                "There is no framing \"{word}\": write --framing none or --framing e1381."
-            )));
+            return Err(Fault::Usage(format!("There is no framing \"{word}\": write --framing e1381, soh or none.")));
         }
         None if is_astm && known.framing == Framing::E1381 && looks_unframed(&bytes) => {
             note(err, "The file holds no ENQ and begins with an H record: read as records without frames.");
@@ -263,7 +263,8 @@ fn not_understood(bytes: &[u8], driver: &str) -> EventKind {
     let (code, reason) = match driver {
         "astm" => ("not_astm", format!("no message could be read: {}", astm::guess(bytes))),
         "hl7" => ("not_hl7", format!("no message could be read: {}", astm::guess(bytes))),
-        _ => ("not_test_v0", "no line of the file says anything".to_owned()),
+        "text" => ("no_message", "no message begins in the file as the profile says".to_owned()),
+        _ => ("no_message", "no message begins in the file".to_owned()),
     };
     EventKind::rejected(code, reason, bytes.len())
 }

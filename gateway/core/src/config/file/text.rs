@@ -84,8 +84,8 @@ pub struct Handshake {
     /// A regular expression: the line, without its end, or the control character, such as \x05; or a whole message that is
     /// nothing but a question.
     pub pattern: String,
-    /// The answer, such as <ACK>. {name} stands for what the group of that name has found.
-    pub send: String,
+    /// The answer, such as <ACK>. {name} stands for what the group of that name has found. Default: nothing.
+    pub send: Option<String>,
 }
 
 /// Regular expressions over the text of a message. ^ and $ are the ends of a line. What they find is told by the names of

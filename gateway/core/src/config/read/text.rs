@@ -119,7 +119,8 @@ fn answers(group: &Group<'_>, bounds: &Bounds) -> Answers {
         let item = item.group::<file::Handshake>();
         let pattern = item.need("pattern", r"write the line, such as `'^CONNECT'`, or `'\x05'`");
         let pattern = pattern.and_then(|field| field.pattern()).map(by_line);
-        let send = item.need("send", "write what is answered, such as `<ACK>`").and_then(|field| spoken(&field));
+        // What needs no answer is part of the handshake, and no stray line.
+        let send = item.get("send").map_or(Some(Vec::new()), |field| spoken(&field));
         handshake.extend(pattern.zip(send));
     }
     if !handshake.is_empty() && bounds.begin.is_none() && bounds.begin_line.is_none() {
@@ -134,6 +135,7 @@ fn flags(group: &Group<'_>) -> BTreeMap<String, String> {
     let Some(field) = group.get("flags") else { return BTreeMap::new() };
     let text = |entry: &crate::config::tree::Entry| match &entry.node.value {
         Value::Nothing => Some(String::new()),
+        Value::Text(text) if text.is_empty() => Some(String::new()),
         _ => {
             let value =
                 Field { context: field.context, node: &entry.node, path: format!("{}.{}", field.path, entry.key) };

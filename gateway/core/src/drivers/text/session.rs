@@ -186,7 +186,7 @@ impl Conversation {
     /// A line or a control character between messages: a question that has an answer, or nothing of ours.
     fn between(&mut self, now: Now, bytes: &[u8], actions: &mut Vec<Action>) {
         match self.answer_to(bytes) {
-            Some(answer) => actions.push(Action::Send(answer)),
+            Some(answer) => said(answer, actions),
             None => self.stray.hear(now, bytes),
         }
     }
@@ -207,7 +207,7 @@ impl Conversation {
 
     fn message(&mut self, now: Now, bytes: Vec<u8>, actions: &mut Vec<Action>) {
         if let Some(answer) = self.answer_to(&bytes) {
-            return actions.push(Action::Send(answer));
+            return said(answer, actions);
         }
         if !message::is_intact(&bytes, &self.rules) {
             let reason =
@@ -250,6 +250,13 @@ impl Conversation {
         }
         self.maimed = self.rules.bounds.begin.is_none() && self.rules.bounds.begin_line.is_none();
         self.unasked.commit(rest, events, actions);
+    }
+}
+
+/// An empty answer is none.
+fn said(answer: Vec<u8>, actions: &mut Vec<Action>) {
+    if !answer.is_empty() {
+        actions.push(Action::Send(answer));
     }
 }
 
