@@ -138,6 +138,8 @@ impl Link {
 
     async fn converse(&self, stream: Box<dyn Stream>, stop: Stop, quiet_until: &mut Mono) -> End {
         let session = match converse(self.driver, &self.options) {
+            // The driver exec refuses by itself: its program waits for what is true.
+            Ok(session) if !self.options.command.is_empty() => session,
             Ok(session) => against_noise(session),
             Err(error) => return End::Gone(error.to_string()),
         };

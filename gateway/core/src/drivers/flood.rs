@@ -1,19 +1,21 @@
-//! Any session, kept from filling the disk with noise: messages that mean nothing, one after the other, from a loose cable, a
-//! wrong speed, a wrong protocol. The first are stored with their bytes for a person to look at; of the others a few a day are,
+//! Any session, kept from filling the disk with noise: a loose cable, a wrong speed or a wrong protocol can be rejected some
+//! forty times a second, for days. So many a day are stored with their bytes, far more than any analyzer has results to send;
 //! the rest is counted, and the count is stated.
 //!
-//! Invariant: only what was rejected whole is left out. A commit with anything that was understood, with records of a message
-//! that broke off, or behind stored bytes of an unfinished message always passes.
+//! Invariants:
+//! - Only what was rejected whole is left out. A commit with anything that was understood, with records of a message that broke
+//!   off, or behind stored bytes of an unfinished message always passes.
+//! - What is left out is not answered: nothing is acknowledged that is not stored.
 
 use crate::event::{EventKind, EventName};
 use crate::session::{Action, Commit, Input, Session};
 use crate::time::{Mono, Now};
 use std::time::Duration;
 
-/// So many in a row are stored, whatever the pace: a clumsy sender is no noise.
-const IN_A_ROW_MAX: u32 = 16;
-/// From then on one after each of these, the last again and again.
-const QUIET: [Duration; 3] = [Duration::from_secs(600), Duration::from_secs(3600), Duration::from_secs(6 * 3600)];
+/// Rejections that are stored at any pace: a day of results under a wrong profile is kept, to be read again under the right one.
+const ROOM_MAX: u32 = 1_000;
+/// For each of these there is room for one more.
+const REFILL: Duration = Duration::from_secs(90);
 
 /// The session as a link should hear it.
 pub fn against_noise(session: Box<dyn Session>) -> Box<dyn Session> {
@@ -48,14 +50,13 @@ impl Session for Dammed {
             asked.pop();
             actions.append(&mut asked);
             self.session.handle(now, Input::Committed, &mut asked);
+            // Up to its next commit it answers to what was left out.
+            asked.retain(|action| !matches!(action, Action::Send(_)));
         }
         if let Some(Action::Commit(commit)) = asked.last_mut() {
             self.is_open = !commit.complete;
             let counted = self.flood.counted();
             commit.events.splice(0..0, counted);
-            if is_understood(commit) {
-                self.flood = Flood::default();
-            }
         } else if closed && let Some(counted) = self.flood.counted() {
             self.own = true;
             asked.push(Action::Commit(Commit { capture: Vec::new(), events: vec![counted], complete: !self.is_open }));
@@ -74,40 +75,37 @@ fn is_rejected(commit: &Commit) -> bool {
     commit.complete && !commit.events.is_empty() && commit.events.iter().all(rejected)
 }
 
-fn is_understood(commit: &Commit) -> bool {
-    let says_nothing = [EventName::MessageRejected, EventName::AnalyzerAlarm, EventName::Gap];
-    !commit.complete || commit.events.iter().any(|event| !says_nothing.contains(&event.name))
-}
-
+/// How much room there is.
 #[derive(Debug, Default)]
-struct Flood {
-    in_a_row: u32,
-    quiet_until: Mono,
-    /// How many pauses there were.
-    pauses: usize,
+pub(super) struct Flood {
+    used: u32,
+    /// When the next of them is free again.
+    refill_at: Mono,
     counted: usize,
     counted_bytes: usize,
 }
 
 impl Flood {
     /// Whether a rejected message of so many bytes is stored. If not, it is counted.
-    fn admits(&mut self, now: Now, bytes: usize) -> bool {
-        self.in_a_row = self.in_a_row.saturating_add(1);
-        if self.in_a_row < IN_A_ROW_MAX {
-            return true;
+    pub fn admits(&mut self, now: Now, bytes: usize) -> bool {
+        while self.used > 0 && self.refill_at <= now.mono {
+            self.used -= 1;
+            self.refill_at = self.refill_at.after(REFILL);
         }
-        if now.mono < self.quiet_until {
+        if self.used >= ROOM_MAX {
             self.counted += 1;
             self.counted_bytes += bytes;
             return false;
         }
-        self.quiet_until = now.mono.after(QUIET[self.pauses.min(QUIET.len() - 1)]);
-        self.pauses += 1;
+        if self.used == 0 {
+            self.refill_at = now.mono.after(REFILL);
+        }
+        self.used += 1;
         true
     }
 
     /// What was counted and is not stated yet.
-    fn counted(&mut self) -> Option<EventKind> {
+    pub fn counted(&mut self) -> Option<EventKind> {
         let (count, bytes) = (std::mem::take(&mut self.counted), std::mem::take(&mut self.counted_bytes));
         let reason = format!(
             "{count} more messages ({bytes} bytes) could not be understood and are not kept; those before them are. Are the \
@@ -164,24 +162,22 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_stored_at_its_beginning_and_counted() {
+    fn a_flood_is_stored_as_far_as_there_is_room_and_counted() {
         let mut session = against_noise(Box::new(Bytewise(Vec::new())));
         let mut now = Now::default();
         assert_eq!(told(&mut session, now, Input::Opened(Resume::default())), "");
-        let flood = [b'r'; 100];
-        assert_eq!(told(&mut session, now, Input::Received(&flood)), "r".repeat(16));
-        now.mono = now.mono.after(QUIET[0]);
-        assert_eq!(told(&mut session, now, Input::Received(&flood)), "#r", "one, and how many there were before it");
-        assert_eq!(told(&mut session, now, Input::Received(b"rrgrr")), "#grr", "what is understood ends it");
-        assert_eq!(told(&mut session, now, Input::Received(&flood)), "r".repeat(14));
-        assert_eq!(told(&mut session, now, Input::Received(b"frrr")), "#frrr", "a frame was understood");
-        assert_eq!(told(&mut session, now, Input::Received(&flood)).len(), 14);
+        let flood = [b'r'; ROOM_MAX as usize + 5];
+        assert_eq!(told(&mut session, now, Input::Received(&flood)), "r".repeat(ROOM_MAX as usize));
+        assert_eq!(told(&mut session, now, Input::Received(b"rrgg")), "#gg", "what is understood passes");
+        assert_eq!(told(&mut session, now, Input::Received(b"rfrr")), "#fr", "and what a broken message left behind");
+        now.mono = now.mono.after(REFILL);
+        assert_eq!(told(&mut session, now, Input::Received(b"rr")), "#r", "one, and how many there were before it");
         assert_eq!(told(&mut session, now, Input::Closed), "#");
         assert_eq!(told(&mut session, now, Input::Closed), "");
     }
 
     #[test]
-    fn a_day_of_it_is_a_few_captures() {
+    fn a_day_of_it_is_bounded() {
         let mut flood = Flood::default();
         let mut now = Now::default();
         let mut stored = 0;
@@ -189,8 +185,8 @@ mod tests {
             stored += u32::from(flood.admits(now, 250));
             now.mono = now.mono.after(Duration::from_millis(100));
         }
-        assert_eq!(stored, IN_A_ROW_MAX - 1 + 6);
+        assert_eq!(stored, ROOM_MAX + 24 * 40 - 1);
         let reason = flood.counted().and_then(|event| event.rejection).expect("counted").reason;
-        assert!(reason.starts_with("863979 more messages (215994750 bytes)"), "{reason}");
+        assert!(reason.starts_with("862041 more messages (215510250 bytes)"), "{reason}");
     }
 }
