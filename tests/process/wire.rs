@@ -278,3 +278,47 @@ async fn an_analyzer_that_waits_to_be_called_is_called_again_and_again() {
     assert_eq!(samples(&database), ["SERVER-1", "SERVER-2"]);
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_test_that_was_running_goes_on_behind_a_gap_when_its_cable_is_back() {
+    let home = Home::new();
+    let mut cable = Cable::plug(&home, "line");
+    home.configure(&format!(
+        "mqtt: {{ url: 'mqtt://127.0.0.1:{}' }}\nanalyzers:\n  - {{ id: pcr, driver: test-v0, port: {{ path: {} }} }}\n",
+        free_port(),
+        home.path("line").display(),
+    ));
+    let gateway = home.start_ready().await;
+    let database = Database::open(&home.state_dir());
+    let seen = async |name: &str, count: usize| {
+        let enough = || (database.count(name) >= count).then_some(());
+        home.eventually(&format!("{count} of {name}"), enough).await;
+    };
+    let data = |temperatures: usize| {
+        let samples: Vec<String> = (0..temperatures).map(|time| format!("{{\"time\":{time},\"temp\":63.1}}")).collect();
+        format!(
+            "{{\"version\":0,\"event\":\"NEW_DATA\",\"test\":{{\"state\":\"TESTING\",\"data\":{{\"temperatureSamples\":[{}],\
+             \"samples\":[]}}}}}}\n",
+            samples.join(",")
+        )
+    };
+    seen("ANALYZER_CONNECTED", 1).await;
+    cable.say(b"{\"version\":0,\"event\":\"TEST_STARTED\",\"test\":{\"state\":\"TESTING\",\"data\":{}}}\n").await;
+    cable.say(data(2).as_bytes()).await;
+    seen("NEW_DATA", 1).await;
+    // Pulled in the middle of a line, and plugged in elsewhere: another terminal under the same name.
+    cable.say(&data(3).as_bytes()[..30]).await;
+    drop(cable);
+    let mut cable = Cable::plug(&home, "line");
+    seen("GAP", 1).await;
+    cable.say(data(5).as_bytes()).await;
+    seen("NEW_DATA", 2).await;
+    let names = database.names("pcr");
+    let behind = names.iter().skip_while(|name| *name != "ANALYZER_DISCONNECTED").map(String::as_str);
+    let behind: Vec<&str> = behind.filter(|name| *name != "MESSAGE_REJECTED").collect();
+    assert_eq!(behind, ["ANALYZER_DISCONNECTED", "ANALYZER_CONNECTED", "GAP", "NEW_DATA"], "{names:?}");
+    let told: Vec<_> = database.events().into_iter().filter(|event| event.name == "NEW_DATA").collect();
+    assert!(told[0].test.is_some() && told[0].test == told[1].test, "the same test");
+    assert_eq!(told[1].body["test"]["data"]["temperatures_from"], 2);
+    gateway.stop().await;
+}

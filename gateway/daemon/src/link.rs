@@ -13,7 +13,7 @@ use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
 use crate::store::{NewEntry, Store};
 use conversation::Conversation;
 use gateway_core::config::{Analyzer, Port};
-use gateway_core::drivers::converse;
+use gateway_core::drivers::{against_noise, converse};
 use gateway_core::event::{Alarm, AnalyzerId, EventId, EventKind, EventName, Id, Rejection};
 use gateway_core::health::Fact;
 use gateway_core::identity::{Heard, Identities};
@@ -138,7 +138,9 @@ impl Link {
 
     async fn converse(&self, stream: Box<dyn Stream>, stop: Stop, quiet_until: &mut Mono) -> End {
         let session = match converse(self.driver, &self.options) {
-            Ok(session) => session,
+            // The driver exec refuses by itself: its program waits for what is true.
+            Ok(session) if !self.options.command.is_empty() => session,
+            Ok(session) => against_noise(session),
             Err(error) => return End::Gone(error.to_string()),
         };
         Conversation::new(self, stream, session, quiet_until).run(stop).await

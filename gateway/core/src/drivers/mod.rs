@@ -20,6 +20,7 @@ use crate::event::{EventKind, EventName, Gap};
 use crate::reading::Reading;
 use crate::session::{Driver, DriverOptions, Session};
 use crate::time::Timestamp;
+pub use flood::against_noise;
 
 /// Every driver there is.
 pub const DRIVERS: &[&dyn Driver] = &[&astm::Astm, &hl7::Hl7, &poct1a::Poct1a, &text::Text, &test_v0::TestV0, &exec::Exec, &scanner::Scanner];

@@ -2,7 +2,6 @@
 //!
 //! `data` is cumulative in every line; each event carries only what is new, with its offsets: see [`crate::run`].
 
-use super::flood::Flood;
 use super::unasked::Unasked;
 use crate::error::ConfigError;
 use crate::event::*;
@@ -39,7 +38,6 @@ impl Driver for TestV0 {
             heard: Mono(0),
             unasked: Unasked::default(),
             dropped: 0,
-            flood: Flood::default(),
         }))
     }
 
@@ -64,7 +62,6 @@ struct Conversation {
     /// Bytes received and let go of, not yet stated. Once there are any, all goes until what is held is stored: else the
     /// line that is cut off there would go on with the end of another.
     dropped: usize,
-    flood: Flood,
 }
 
 impl Session for Conversation {
@@ -135,11 +132,7 @@ impl Conversation {
             Line::Whole(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => return,
             Line::Whole(bytes) => {
                 let event = match Report::read(&bytes, "line") {
-                    Ok(report) => {
-                        let counted = self.flood.understood();
-                        let event = self.runs.state(now, &bytes, report);
-                        return self.unasked.commit(bytes, counted.into_iter().chain([event]).collect(), actions);
-                    }
+                    Ok(report) => self.runs.state(now, &bytes, report),
                     Err(fault) => EventKind::rejected(fault.code, fault.reason, bytes.len()),
                 };
                 (bytes, event)
@@ -150,9 +143,7 @@ impl Conversation {
                 (head, event)
             }
         };
-        if self.flood.admits(now, capture.len()) {
-            self.unasked.commit(capture, vec![event], actions);
-        }
+        self.unasked.commit(capture, vec![event], actions);
     }
 
     /// All that was held is stored: now comes the hole, behind the line that it has cut off.
@@ -188,7 +179,6 @@ impl Conversation {
     fn closed(&mut self, now: Now, actions: &mut Vec<Action>) {
         if !self.unasked.settle(actions) && !self.unasked.is_busy() {
             self.unterminated(now, actions);
-            self.state_counted(actions);
         }
     }
 
@@ -203,15 +193,6 @@ impl Conversation {
             }
             Some(line) => self.line(now, line, actions),
             None => {}
-        }
-    }
-
-    /// What was only counted is stated where nothing more can come.
-    fn state_counted(&mut self, actions: &mut Vec<Action>) {
-        if !self.unasked.is_busy()
-            && let Some(counted) = self.flood.counted()
-        {
-            self.unasked.commit(Vec::new(), vec![counted], actions);
         }
     }
 }

@@ -10,6 +10,7 @@ const WORDS_MAX: usize = 64;
 /// What is written, else what the profile has.
 pub(super) fn read(group: &Group<'_>, default: Vec<String>) -> Vec<String> {
     let Some(field) = group.get("command") else { return default };
+    let noted = field.context.mistakes.borrow().len();
     let items = field.items();
     let words: Vec<String> = items.iter().filter_map(|item| item.text()).map(str::to_owned).collect();
     match words.first() {
@@ -17,7 +18,7 @@ pub(super) fn read(group: &Group<'_>, default: Vec<String>) -> Vec<String> {
             "must be the program's whole path: nothing is looked up and no shell reads it",
             "write it from the root on, such as `[/usr/local/bin/my-analyzer, --quiet]`",
         ),
-        None if field.context.mistakes.borrow().is_empty() => {
+        None if field.context.mistakes.borrow().len() == noted => {
             field.wrong("names no program", "write its path and its arguments, such as `[/usr/local/bin/my-analyzer]`");
         }
         _ if words.len() > WORDS_MAX => {

@@ -12,6 +12,7 @@
 mod said;
 mod stated;
 
+use super::flood::Flood;
 use crate::error::ConfigError;
 use crate::event::{EventKind, EventName, Gap};
 use crate::framing::lines::{Line, Lines};
@@ -61,6 +62,7 @@ impl Driver for Exec {
             deaths: 0,
             lost: Lost::default(),
             bad_lines: BadLines::default(),
+            flood: Flood::default(),
             pending: None,
             owed: None,
             closing: false,
@@ -88,6 +90,7 @@ struct Conversation {
     deaths: u32,
     lost: Lost,
     bad_lines: BadLines,
+    flood: Flood,
     pending: Option<Pending>,
     /// A commit of our own that has failed, and when it is tried again.
     owed: Option<(Commit, Mono)>,
@@ -287,6 +290,12 @@ impl Conversation {
                 rejection.bytes = capture.len();
             }
         }
+        let rejected = !events.is_empty() && events.iter().all(|event| event.rejection.is_some());
+        if rejected && complete && self.stored.is_empty() && !self.flood.admits(now, capture.len()) {
+            let why = "too many messages were rejected: noise is not stored for ever";
+            return tell(&Telling::Committed { committed: false, why: Some(why) }, actions);
+        }
+        events.splice(0..0, self.flood.counted());
         if planted(Mutant::CaptureWithoutEvents) {
             events.clear();
         }
