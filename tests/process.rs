@@ -21,6 +21,8 @@ mod kill;
 mod lifecycle;
 #[path = "process/mosquitto.rs"]
 mod mosquitto;
+#[path = "process/redecode.rs"]
+mod redecode;
 #[path = "process/talkers.rs"]
 mod talkers;
 #[path = "process/watcher.rs"]

@@ -154,7 +154,7 @@ fn show(args: &Show, out: &mut dyn Write) -> Result<u8, Failed> {
 }
 
 fn dump(answer: &Value, bytes: &[u8], out: &mut dyn Write) -> std::io::Result<()> {
-    let mut from = 0;
+    let mut from: usize = 0;
     for chunk in answer["chunks"].as_array().into_iter().flatten() {
         let length = chunk["bytes"].as_u64().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
         let end = from.saturating_add(length).min(bytes.len());
