@@ -1,13 +1,17 @@
 //! The settings: what is good, what each mistake is told as, and that manual, schema and reader know the same keys.
 //! `config/layers.rs` holds the layers and the last good settings, `config/receivers.rs` receivers, sources and the API.
 //!
-//! `fixtures/config/mistakes.txt` holds the mistakes, each as a file (lines with `$ ` are its environment) and what a
-//! person reads. `UPDATE=1` writes it anew, and the diff is reviewed.
+//! `config/profiles.rs` holds where a profile comes from, and writes docs/analyzers.md.
+//!
+//! `fixtures/config/mistakes.txt` holds the mistakes, each as a file (lines with `$ ` are its environment, a line with `@ `
+//! begins a file beside it) and what a person reads. `UPDATE=1` writes it anew, and the diff is reviewed.
 
 #[path = "config/bench.rs"]
 mod bench;
 #[path = "config/layers.rs"]
 mod layers;
+#[path = "config/profiles.rs"]
+mod profiles;
 #[path = "config/receivers.rs"]
 mod receivers;
 
@@ -36,14 +40,17 @@ fn every_mistake_is_told_with_its_place_and_what_to_write() {
         let (name, rest) = case.split_once('\n').expect("a name");
         let (input, _) = rest.split_once(">>>>\n").unwrap_or_else(|| panic!("no answer in {name:?}"));
         let mut bench = Bench::new();
-        let mut text = String::new();
+        let mut files = vec![("gateway.yaml", String::new())];
         for line in input.split_inclusive('\n') {
-            match line.strip_prefix("$ ").and_then(|line| line.trim_end().split_once('=')) {
-                Some((variable, value)) => bench.set(variable, value),
-                None => text.push_str(line),
+            if let Some((variable, value)) = line.strip_prefix("$ ").and_then(|line| line.trim_end().split_once('=')) {
+                bench.set(variable, value);
+            } else if let Some(name) = line.strip_prefix("@ ") {
+                files.push((name.trim_end(), String::new()));
+            } else if let Some((_, text)) = files.last_mut() {
+                text.push_str(line);
             }
         }
-        bench.write(&text);
+        files.iter().for_each(|(name, text)| bench.write_beside(name, text));
         let told = bench.told();
         assert!(!told.contains("hunter2"), "a secret is told in {name:?}: {told}");
         after.push_str(&format!("#### {name}\n{input}>>>>\n{told}\n"));

@@ -5,14 +5,28 @@
 
 #[path = "decoding/captures.rs"]
 mod captures;
+#[path = "decoding/child.rs"]
+mod child;
+#[path = "decoding/child_lines.rs"]
+mod child_lines;
+#[path = "decoding/detection.rs"]
+mod detection;
 #[path = "decoding/fixtures.rs"]
 mod fixtures;
+#[path = "decoding/hl7_captures.rs"]
+mod hl7_captures;
+#[path = "decoding/hl7_conversations.rs"]
+mod hl7_conversations;
+#[path = "decoding/host_query.rs"]
+mod host_query;
 #[path = "decoding/link_rules.rs"]
 mod link_rules;
 #[path = "decoding/live_lines.rs"]
 mod live_lines;
 #[path = "decoding/planted.rs"]
 mod planted;
+#[path = "decoding/profiles.rs"]
+mod profiles;
 #[path = "decoding/properties.rs"]
 mod properties;
 #[path = "decoding/scrubbing.rs"]

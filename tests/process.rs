@@ -15,6 +15,8 @@ mod commands;
 mod database;
 #[path = "process/home.rs"]
 mod home;
+#[path = "process/identity.rs"]
+mod identity;
 #[path = "process/kill.rs"]
 mod kill;
 #[path = "process/lifecycle.rs"]

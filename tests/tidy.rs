@@ -105,9 +105,10 @@ fn every_file_of_truth_is_registered_and_described() {
 #[test]
 fn each_public_capture_that_is_judged_is_in_the_table() {
     let readme = text(&root().join("tests/README.md"));
-    let judge = text(&root().join("tests/decoding/captures.rs"));
-    let names =
-        judge.split('"').filter(|word| word.ends_with(".astm") && !word.starts_with('.') || word.ends_with(".e1394"));
+    let files = ["tests/decoding/captures.rs", "tests/decoding/hl7_captures.rs"];
+    let judge: String = files.iter().map(|file| text(&root().join(file))).collect();
+    let is_capture = |word: &&str| [".astm", ".e1394", ".mllp"].iter().any(|end| word.len() > 6 && word.ends_with(end));
+    let names = judge.split('"').filter(is_capture);
     for name in names {
         assert!(readme.contains(&format!("`{name}`")), "tests/README.md does not say what {name} proves");
     }

@@ -34,6 +34,13 @@ impl Bench {
         fs::write(self.path("gateway.yaml"), text).expect("a file in the temporary folder");
     }
 
+    /// A file beside the settings, such as `profiles/own.yaml`.
+    pub fn write_beside(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder in the temporary folder");
+        fs::write(path, text).expect("a file in the temporary folder");
+    }
+
     pub fn set(&mut self, name: &str, value: &str) {
         self.environment.push((name.into(), value.into()));
     }
@@ -50,7 +57,7 @@ impl Bench {
         self.load().unwrap_or_else(|failure| panic!("{failure}")).config
     }
 
-    /// What a person reads, with FILE for the file.
+    /// What a person reads.
     pub fn told(&self) -> String {
         match self.load() {
             Ok(_) => "good".to_owned(),
@@ -59,6 +66,11 @@ impl Bench {
     }
 }
 
+/// What a person reads, with FILE for the file and FOLDER for where it is.
 pub fn told(failure: &Failure, file: &Path) -> String {
-    failure.to_string().replace(&file.display().to_string(), "FILE")
+    let told = failure.to_string().replace(&file.display().to_string(), "FILE");
+    match file.parent().filter(|folder| folder.parent().is_some()) {
+        Some(folder) => told.replace(&folder.display().to_string(), "FOLDER"),
+        None => told,
+    }
 }

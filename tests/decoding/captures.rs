@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// The folder of the captures. Without it the tests pass, loudly; in CI they fail if somebody said where it is.
-fn folder() -> Option<PathBuf> {
+pub fn folder() -> Option<PathBuf> {
     let told = std::env::var_os("ANALYZER_CORPUS_DIR").map(PathBuf::from);
     let folder = told.clone().unwrap_or_else(|| root().join("../shared/corpus"));
     if folder.is_dir() {
@@ -44,14 +44,14 @@ fn records(name: &str) -> Option<Vec<Vec<String>>> {
     Some(decoded.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
 }
 
-fn results(event: &Value) -> &Vec<Value> {
+pub fn results(event: &Value) -> &Vec<Value> {
     assert_eq!(event["event"], "TEST_FINISHED");
     assert_eq!(event["test"]["state"], "DONE");
     event["test"]["results"].as_array().unwrap()
 }
 
 /// `code value unit flags status at` of one result.
-fn brief(result: &Value) -> String {
+pub fn brief(result: &Value) -> String {
     let flags: Vec<&str> = result["flags"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     let word = |key: &str| result[key].as_str().unwrap_or("null").to_owned();
     format!("{}={} {} {} {} {}", word("code"), word("value"), word("unit"), flags.join("+"), word("status"), word("at"))

@@ -30,12 +30,18 @@ fn conversations() -> Vec<(&'static str, DriverOptions, Vec<u8>)> {
         r#"{"version":0,"event":"TEST_FINISHED","test":{"state":"DONE","result":{"detectionResult":"NEGATIVE"}}}"#,
         "\n"
     );
+    let hl7 = "noise\r\u{b}MSH|^~\\&|A1|M|||20260102030405||ORU^R01|1|P|2.3.1||||||UNICODE\rPID|1||P1\rOBR|1||S-1|X\r\
+               OBX|1|NM|GLU^Glucose^L||5.5|mmol/L|4-6|N|||F\rNTE|1||note\rOBR|2||S-2|X\rOBX|2|NM|CRE||71|umol/L||||F\r\u{1c}\r\
+               \u{b}MSH|^~\\&|A1|M|||20260102030501||QRY^Q02|2|P|2.3.1\rQRD|20260102030501|R|D|1|||RD|S-3|OTH|||T\r\u{1c}\r\
+               \u{b}MSH|^~\\&|A1|M|||20260102030601||ORU^R01|3|P|2.4\nPID|1||P2\nOBR|1||S-4\nOBX|1|ST|A||neg||||||F\n\u{1c}\r";
     let none = DriverOptions { framing: Framing::None, ..DriverOptions::default() };
     vec![
         ("astm", DriverOptions::default(), astm),
         ("astm", none, unframed),
         ("test-v0", DriverOptions::default(), lines.as_bytes().to_vec()),
+        ("hl7", DriverOptions::default(), hl7.as_bytes().to_vec()),
         ("scanner", DriverOptions::default(), b"S-1001\r\n]C1S-1002\r\nS-1003\n".to_vec()),
+        ("exec", DriverOptions::default(), b"S-1101;GLU;5.5\nS-1102;CRE;71\n".to_vec()),
     ]
 }
 
@@ -62,7 +68,7 @@ fn cut(bytes: &[u8], mut places: Vec<usize>) -> Vec<&[u8]> {
 
 #[test]
 fn the_conversations_are_understood() {
-    for ((name, options, bytes), count) in conversations().into_iter().zip([4, 4, 1, 0]) {
+    for ((name, options, bytes), count) in conversations().into_iter().zip([4, 4, 1, 3, 0, 2]) {
         let events = events_of(name, &options, &[&bytes]);
         assert_eq!(finished(&events).len(), count, "{name}");
         assert!(events.iter().all(|event| event.rejection.is_none()), "{name}: {:?}", events);

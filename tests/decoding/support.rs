@@ -1,5 +1,6 @@
 //! The `decode` command as a function, and a link that holds a session to the calling contract.
 
+use super::child::{Child, Said};
 use gateway_core::drivers::{converse, driver};
 use gateway_core::event::EventKind;
 use gateway_core::session::{Action, Commit, DriverOptions, Input, Resume, Session};
@@ -88,6 +89,8 @@ pub enum Step {
     Asked(Question),
     /// Said to the child process.
     Told(Vec<u8>),
+    /// The analyzer has the answer to what was asked last.
+    Taken,
 }
 
 /// The link's side of the contract around one session; panics where the session breaks its own side.
@@ -98,13 +101,16 @@ pub struct Bench {
     /// What a question is answered with.
     pub orders: Vec<WorkOrder>,
     pub steps: Vec<Step>,
+    /// For the driver `exec`.
+    pub child: Option<Child>,
 }
 
 impl Bench {
     pub fn open(name: &str, options: &DriverOptions, resume: Resume<'_>) -> Bench {
         let session = converse(driver(name).unwrap(), options).unwrap();
         let now = Now { mono: Mono(1_000_000_000), wall: Timestamp(1_700_000_000_000), ..Now::default() };
-        let mut bench = Bench { session, now, disk: Disk::Good, orders: Vec::new(), steps: Vec::new() };
+        let child = (name == "exec").then(Child::default);
+        let mut bench = Bench { session, now, disk: Disk::Good, orders: Vec::new(), steps: Vec::new(), child };
         bench.give(Input::Opened(resume));
         bench
     }
@@ -158,7 +164,18 @@ impl Bench {
         self.steps.iter().filter_map(stored).collect()
     }
 
+    /// The session hears this, then whatever its child has to say to it.
     pub fn give(&mut self, input: Input<'_>) {
+        self.tell(input);
+        while let Some(said) = self.child.as_mut().and_then(Child::next) {
+            match said {
+                Said::Line(line) => self.tell(Input::Told(&line)),
+                Said::Ends => self.tell(Input::ChildEnded),
+            }
+        }
+    }
+
+    fn tell(&mut self, input: Input<'_>) {
         let mut actions = Vec::new();
         self.session.handle(self.now, input, &mut actions);
         while let Some(answer) = self.perform(actions) {
@@ -180,7 +197,13 @@ impl Bench {
         for (place, action) in actions.into_iter().enumerate() {
             match action {
                 Action::Send(bytes) => self.steps.push(Step::Sent(bytes)),
-                Action::Tell(bytes) => self.steps.push(Step::Told(bytes)),
+                Action::Taken => self.steps.push(Step::Taken),
+                Action::Tell(bytes) => {
+                    if let Some(child) = &mut self.child {
+                        child.hear(&bytes);
+                    }
+                    self.steps.push(Step::Told(bytes));
+                }
                 Action::Ask(question) => {
                     assert_eq!(place, last, "nothing is asked for while an answer is outstanding");
                     self.steps.push(Step::Asked(question));

@@ -41,7 +41,7 @@ known, and an Observation for each result. `url` is the server's base address. E
 `urn:uuid:...`) and is created with `ifNoneExist` on it, so that a bundle sent twice changes nothing.
 
 - A result with a number is a `valueQuantity`, any other text a `valueString`, none a `dataAbsentReason`. Units are text as the analyzer wrote it.
-- `loinc:` of the webhook gives codes; a code that is not there is `code.text` alone.
+- `loinc:` of the webhook gives codes, before those of the analyzer's profile; a code that has none is `code.text` alone.
 - Flags that are exactly H, L, N, HH, LL or A are interpretation codes; others are text.
 - Status F is `final`, P and R `preliminary`, C `corrected`, I `registered`, X `cancelled`, anything else `unknown`.
 - Times get the offset of `gateway.time_zone`.
@@ -78,7 +78,7 @@ The answer's MSA decides, over HTTP as well, where a status alone is no acknowle
 | PID-3 | the patient's id, where there is one and it may be sent |
 | OBR-3, SPM-2 | the sample's id; without one OBR-3 is the test's |
 | OBX-2, OBX-5 | NM where the value is a plain decimal, else ST |
-| OBX-3 | the analyzer's code (`L`); with a `loinc:` the LOINC code first (`LN`) |
+| OBX-3 | the analyzer's code (`L`); where `loinc:` of the webhook or the analyzer's profile has a LOINC code, that one first (`LN`) |
 | OBX-6, OBX-7, OBX-8 | unit, reference range, flags as the analyzer wrote them |
 | OBX-11 | its status; R where it said none |
 | OBX-14 | the time of the result with the offset of `gateway.time_zone` |

@@ -39,6 +39,11 @@ pub enum Fact {
         analyzer: AnalyzerId,
         reason: String,
     },
+    /// The driver's program has ended, or does not start.
+    ProgramDown {
+        analyzer: AnalyzerId,
+        reason: String,
+    },
     /// An event of this analyzer was stored.
     Stored {
         analyzer: AnalyzerId,
@@ -174,6 +179,10 @@ impl Health {
             Fact::LinkOpened { analyzer } => self.analyzer(&analyzer, DeviceState::Ready, "", now),
             Fact::LinkLost { analyzer, reason } => self.analyzer(&analyzer, DeviceState::Lost, &reason, now),
             Fact::LinkAbsent { analyzer, reason } => self.analyzer(&analyzer, DeviceState::Disconnected, &reason, now),
+            Fact::ProgramDown { analyzer, reason } => {
+                let reason = format!("its program {reason}; it is started again");
+                self.analyzer(&analyzer, DeviceState::Alert, &reason, now)
+            }
             Fact::Stored { analyzer, name, test_state, alarm } => {
                 let cleared = std::mem::take(&mut self.store_failed).is_some();
                 self.stored(&analyzer, name, test_state, alarm, now) || cleared

@@ -13,6 +13,8 @@ use std::fmt;
 pub struct Reading {
     /// Where the analyzer says nothing of itself: its model's name.
     pub model: Option<String>,
+    /// Where the analyzer writes its model's name. `None`: the driver's own guess.
+    pub model_at: Option<FieldPlace>,
     pub encoding: Encoding,
     /// Where the sample's id is: the first of these that holds something. Empty: the driver's own order.
     pub sample_id: Vec<FieldPlace>,
@@ -22,8 +24,15 @@ pub struct Reading {
     pub serial_number: Option<FieldPlace>,
     /// The components of the test id that hold the code, the first that holds something counts. Empty: the driver's order.
     pub code: Vec<u8>,
+    /// The components of the test id that follow the code where it comes more than once in an order. Empty: the driver's
+    /// own way.
+    pub told_apart_by: Vec<u8>,
+    /// The components of the test id that hold the test's name, the first that holds something counts. Empty: the driver's.
+    pub test_name: Vec<u8>,
     /// A test whose sample id matches is a control run.
     pub qc: Option<Pattern>,
+    /// A test of whose records one of these fields matches is a control run.
+    pub qc_fields: Vec<(FieldPlace, Pattern)>,
     /// A test whose sample id matches is a calibration.
     pub calibration: Option<Pattern>,
     /// What the analyzer's codes mean.
@@ -36,24 +45,38 @@ pub struct Meaning {
     pub name: String,
     /// The unit of values that come without one.
     pub unit: String,
+    /// Its LOINC code, whatever the unit is.
     pub loinc: String,
+    /// Its LOINC code by the value's unit: LOINC tells a mass from an amount of substance.
+    pub loinc_by_unit: BTreeMap<String, String>,
+}
+
+impl Meaning {
+    /// The LOINC code of a value in that unit, if there is one for it.
+    fn loinc_for(&self, unit: &str) -> Option<&String> {
+        let of_unit = self.loinc_by_unit.iter().find(|(known, _)| known.eq_ignore_ascii_case(unit));
+        of_unit.map(|(_, code)| code).or(Some(&self.loinc)).filter(|code| !code.is_empty())
+    }
 }
 
 /// A field of a record or segment: `O.4`, `P.3`, `PID.3.1`. Fields are counted as the protocol counts them (LIS2-A2: the
-/// record's letter is field 1; HL7: `PID.3` is PID-3).
+/// record's letter is field 1; HL7: `PID.3` is PID-3). POCT1-A has names instead: `ORD.order_id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldPlace {
-    /// `O`, `PID`
+    /// `O`, `PID`; the whole name where fields have names.
     pub record: String,
-    /// From 1.
+    /// From 1; 0 where fields have names.
     pub field: usize,
     /// From 1; `None`: the first component that holds something.
     pub component: Option<usize>,
 }
 
 impl FieldPlace {
-    /// Reads `O.4` and `PID.3.1`; `None` if it is no such place.
+    /// Reads `O.4`, `PID.3.1` and `ORD.order_id`; `None` if it is no such place.
     pub fn parse(text: &str) -> Option<FieldPlace> {
+        if let Some(named) = FieldPlace::named(text) {
+            return Some(named);
+        }
         let mut parts = text.split('.');
         let record = parts.next().filter(|record| (1..=3).contains(&record.len()))?;
         let number = |part: &str| part.parse::<usize>().ok().filter(|number| (1..=200).contains(number));
@@ -64,6 +87,20 @@ impl FieldPlace {
             && record.starts_with(|first: char| first.is_ascii_uppercase());
         let place = || FieldPlace { record: record.to_owned(), field, component: component.flatten() };
         (well && component != Some(None)).then(place)
+    }
+
+    /// Three capital letters (`PT` has two), a dot, and a name in small letters.
+    fn named(text: &str) -> Option<FieldPlace> {
+        let (object, name) = text.split_once('.')?;
+        let is_object = (2..=3).contains(&object.len()) && object.bytes().all(|byte| byte.is_ascii_uppercase());
+        let is_name =
+            (3..=32).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        (is_object && is_name).then(|| FieldPlace { record: text.to_owned(), field: 0, component: None })
+    }
+
+    /// Whether it is a name rather than a number.
+    pub fn is_named(&self) -> bool {
+        self.field == 0
     }
 }
 
@@ -196,6 +233,13 @@ impl Reading {
         event.test.iter_mut().chain(&mut event.partial).for_each(|test| self.complete_test(test));
     }
 
+    /// Whether a field of the test's records says that it is a control run. `field` reads the text at a place.
+    pub fn is_control(&self, field: impl Fn(&FieldPlace) -> Option<String>) -> bool {
+        let says =
+            |(place, pattern): &(FieldPlace, Pattern)| field(place).is_some_and(|text| pattern.regex().is_match(&text));
+        self.qc_fields.iter().any(says)
+    }
+
     fn complete_test(&self, test: &mut Test) {
         let sample = test.sample_id.as_ref().map_or("", |id| id.expose());
         let matches = |pattern: &Option<Pattern>| pattern.as_ref().is_some_and(|found| found.regex().is_match(sample));
@@ -210,8 +254,8 @@ impl Reading {
             };
             fill(&mut result.name, &meaning.name);
             fill(&mut result.unit, &meaning.unit);
-            if result.loinc.is_none() && !meaning.loinc.is_empty() {
-                result.loinc = Some(meaning.loinc.clone());
+            if result.loinc.is_none() {
+                result.loinc = meaning.loinc_for(&result.unit).cloned();
             }
         }
     }
@@ -220,6 +264,7 @@ impl Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{Id, ResultValue, TestState};
 
     #[test]
     fn places_are_written_as_people_write_them() {
@@ -227,9 +272,42 @@ mod tests {
         assert_eq!(FieldPlace::parse("O.4"), place("O", 4, None));
         assert_eq!(FieldPlace::parse("PID.3.1"), place("PID", 3, Some(1)));
         assert_eq!(FieldPlace::parse("PV1.3"), place("PV1", 3, None));
-        for wrong in ["", "O", "o.4", "O.0", "O.x", "O.4.x", "O.4.1.1", "ORDER.4", "1.2", ".4"] {
+        assert_eq!(FieldPlace::parse("ORD.order_id"), place("ORD.order_id", 0, None));
+        for wrong in [
+            "",
+            "O",
+            "o.4",
+            "PT.Patient",
+            "P.patient_id",
+            "PT.id.x",
+            "O.0",
+            "O.x",
+            "O.4.x",
+            "O.4.1.1",
+            "ORDER.4",
+            "1.2",
+            ".4",
+        ] {
             assert_eq!(FieldPlace::parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_unit_decides_which_loinc_code_a_value_has() {
+        let by_unit =
+            [("mg/dL", "2345-7"), ("mmol/L", "14749-6")].map(|(unit, code)| (unit.to_owned(), code.to_owned()));
+        let glucose = Meaning { loinc_by_unit: by_unit.into(), ..Meaning::default() };
+        let reading = Reading { codes: [("GLU".to_owned(), glucose)].into(), ..Reading::default() };
+        let loinc = |unit: &str| {
+            let result = ResultValue { code: "GLU".to_owned(), unit: unit.to_owned(), ..ResultValue::default() };
+            let mut test = Test::new(Id([0; 16]), TestState::Done);
+            test.results.push(result);
+            reading.complete_test(&mut test);
+            test.results.remove(0).loinc
+        };
+        assert_eq!(loinc("mg/dl").as_deref(), Some("2345-7"));
+        assert_eq!(loinc("mmol/L").as_deref(), Some("14749-6"));
+        assert_eq!(loinc("g/L"), None);
     }
 
     #[test]

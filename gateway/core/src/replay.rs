@@ -82,7 +82,7 @@ impl Replay {
                 }
                 Action::Ask(_) => self.session.handle(self.now, Input::Answered(&[]), &mut more),
                 Action::Send(bytes) => self.sent.extend_from_slice(&bytes),
-                Action::Tell(_) => {}
+                Action::Tell(_) | Action::Taken => {}
             }
             waiting.extend(more);
         }

@@ -14,6 +14,7 @@ use crate::error::ConfigError;
 use crate::event::{Device, EventKind, TestId};
 use crate::reading::Reading;
 use crate::scrub::{Pseudonyms, Unscrubbable};
+use crate::text_rules::TextRules;
 use crate::time::{Mono, Now};
 use crate::worklist::{Question, WorkOrder};
 use std::borrow::Cow;
@@ -69,6 +70,9 @@ pub enum Action {
     Commit(Commit),
     /// Looks up what is to be done with these samples: comes back as `Answered`.
     Ask(Question),
+    /// The analyzer has the answer to the last `Ask`: its orders count as sent, so that [`Question::All`] does not give them
+    /// again and a cancellation is told once.
+    Taken,
     /// Writes to the driver's child process.
     Tell(Vec<u8>),
 }
@@ -125,10 +129,20 @@ pub struct DriverOptions {
     pub message_bytes_max: usize,
     /// When an ACK may be sent: after each frame is stored, or for analyzers that repeat whole messages only after the last.
     pub commit: CommitPoint,
-    /// How records are framed (`astm` only).
+    /// How messages are framed (`astm` and `hl7`).
     pub framing: Framing,
+    /// Pictures of one test that its event carries, in bytes (`hl7`): those beyond are in the capture only.
+    pub picture_bytes_max: usize,
     /// How this model is read.
     pub reading: Arc<Reading>,
+    /// Whether a device's clock may be set (`poct1a` only).
+    pub set_clock: bool,
+    /// The IANA name of the time zone in which the analyzers' clocks are set.
+    pub time_zone: String,
+    /// How it writes (`text` only).
+    pub text: Option<Arc<TextRules>>,
+    /// The program that speaks with the analyzer and its arguments (`exec` only).
+    pub command: Vec<String>,
 }
 
 impl Default for DriverOptions {
@@ -138,7 +152,12 @@ impl Default for DriverOptions {
             message_bytes_max: 8 << 20,
             commit: CommitPoint::Frame,
             framing: Framing::E1381,
+            picture_bytes_max: 262_144,
             reading: Arc::default(),
+            set_clock: true,
+            time_zone: "UTC".to_owned(),
+            text: None,
+            command: Vec::new(),
         }
     }
 }
@@ -161,9 +180,12 @@ pub enum CommitPoint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Framing {
-    /// ENQ, numbered and summed frames, EOT (LIS01-A2, E1381).
+    /// What the driver's protocol says: in `astm` ENQ, numbered and summed frames, EOT (LIS01-A2, E1381); in `hl7` VT, a
+    /// message, FS, CR (MLLP).
     #[default]
     E1381,
-    /// Records one after the other, each ended by CR, without any frame.
+    /// Records or segments one after the other, each ended by CR, without any frame.
     None,
+    /// The same between SOH and EOT, answered by one ACK (Radiometer ABL9).
+    Soh,
 }

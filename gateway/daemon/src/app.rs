@@ -18,10 +18,11 @@ use gateway_core::dialects::{Dialect, dialect};
 use gateway_core::drivers::driver;
 use gateway_core::event::{AnalyzerId, EventName, Seq};
 use gateway_core::health::Fact;
+use gateway_core::identity::Identities;
 use gateway_core::session::DriverOptions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
@@ -65,6 +66,7 @@ pub async fn run(config: Config, platform: Platform, control: Control) -> Result
     let store = Store::open(&path, platform.clock.clone(), platform.disk.clone()).await?;
     let mut app = App::new(config.clone(), platform, store);
     // The last outcomes of an earlier life may not have been written down: what they were about keeps its time too.
+    app.identities = Arc::new(Mutex::new(Identities::new(app.store.identities().await?)));
     let furthest = app.store.furthest_cursor().await?;
     app.shown.raise(Seq(furthest.0.saturating_add(UNWRITTEN_EVENTS_MAX)).min(app.store.head().borrow()));
     app.apply(config).await?;
@@ -102,6 +104,7 @@ struct App {
     platform: Platform,
     store: Store,
     board: Arc<Board>,
+    identities: Arc<Mutex<Identities>>,
     shown: Shown,
     parts: BTreeMap<String, Part>,
     tasks: JoinSet<String>,
@@ -119,6 +122,7 @@ impl App {
             platform,
             store,
             board,
+            identities: Arc::default(),
             shown: Shown::default(),
             parts: BTreeMap::new(),
             tasks: JoinSet::new(),
@@ -136,6 +140,9 @@ impl App {
         let names: Vec<String> = destinations.into_iter().map(|(id, _)| id.0).collect();
         self.board.configure(&config, &names, self.platform.clock.now());
         self.config = config;
+        let pinned = self.config.analyzers.iter();
+        let pinned = pinned.filter_map(|analyzer| Some((analyzer.id.clone(), analyzer.serial_number.clone()?)));
+        self.identities.lock().unwrap_or_else(PoisonError::into_inner).pin(pinned.collect());
         for warning in self.config.warnings() {
             tracing::warn!("{warning}");
         }
@@ -197,7 +204,8 @@ impl App {
                 // The settings were checked, so the name is known; a driver that is not is simply not started.
                 let Some(driver) = driver(&analyzer.driver) else { return };
                 let (analyzer, options) = (analyzer.clone(), options.clone());
-                let link = Link { analyzer, driver, options, platform, store, board, pulse: beat };
+                let identities = self.identities.clone();
+                let link = Link { analyzer, driver, options, platform, store, board, identities, pulse: beat };
                 self.tasks.spawn(async move {
                     link.run(stop).await;
                     task

@@ -9,6 +9,7 @@ use super::scenario::{Says, Scenario};
 use super::world::{Life, Line, World};
 use gateway_daemon::app::{self, AppError, Control};
 use gateway_daemon::platform::Platform;
+use gateway_daemon::platform::programs::NoPrograms;
 use gateway_daemon::pulse::{Stopper, stop_channel};
 use gateway_daemon::simulated::astm::{Sender, Timers};
 use gateway_daemon::simulated::seeded::Seeded;
@@ -200,6 +201,7 @@ impl Stage {
             entropy: Arc::new(SimEntropy::new(self.chance.fork())),
             disk: disk.clone(),
             server: Arc::new(SimServer),
+            programs: Arc::new(NoPrograms),
         };
         let (stopper, stop) = stop_channel();
         let (orders_in, orders) = mpsc::channel(1);

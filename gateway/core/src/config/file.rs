@@ -6,10 +6,12 @@
 
 mod profile;
 mod schema;
+mod text;
 
 pub use profile::{Line, Meaning, Profile};
 pub(in crate::config) use schema::{all_audiences, all_events};
 pub use schema::{schema, schema_of};
+pub use text::{Answers, Checksum, Column, Handshake, Patterns, Table, Text};
 
 use crate::delivery::RetryReading;
 use crate::dialects::{Mode, PersonalData};
@@ -94,10 +96,18 @@ pub struct Analyzer {
     pub rts: Option<bool>,
     /// Whether each frame or only the whole message is stored before the analyzer gets its answer. Default: frame.
     pub commit: Option<CommitPoint>,
-    /// How records are framed (astm only). Default: e1381.
+    /// How messages are framed (astm and hl7): e1381 (as the protocol says), soh or none. Default: e1381.
     pub framing: Option<Framing>,
+    /// Pictures of one test that its event carries, in bytes (hl7 only). 0 leaves all out. Default: 262144.
+    #[schemars(range(min = 0, max = 67_108_864))]
+    pub picture_bytes_max: Option<usize>,
     /// How its bytes become text. Default: auto.
     pub encoding: Option<Encoding>,
+    /// Whether its clock may be set where it is wrong (poct1a only). Default: true.
+    pub set_clock: Option<bool>,
+    /// The program that speaks with the analyzer, by its whole path, and its arguments (driver exec only).
+    #[schemars(length(min = 1, max = 64))]
+    pub command: Option<Vec<String>>,
 }
 
 /// Where an analyzer is plugged in.

@@ -18,7 +18,9 @@ use crate::delivery::{RetryReading, RetrySchedule};
 pub use crate::dialects::Endpoint;
 pub use crate::dialects::Secret;
 pub use crate::error::ConfigError;
+pub use crate::line_model::Parity;
 use crate::event::AnalyzerId;
+use crate::line_model::Uart;
 use crate::session::DriverOptions;
 use crate::time::{ClockQuality, Now, Timestamp};
 use std::fmt;
@@ -143,6 +145,13 @@ impl Default for Line {
     }
 }
 
+impl Line {
+    /// Speed and format alone.
+    pub fn uart(&self) -> Uart {
+        Uart { baud: self.baud, data_bits: self.data_bits, parity: self.parity, stop_bits: self.stop_bits }
+    }
+}
+
 /// `flow_control`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -153,15 +162,6 @@ pub enum FlowControl {
     XonXoff,
     /// The lines RTS and CTS.
     RtsCts,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Parity {
-    #[default]
-    None,
-    Even,
-    Odd,
 }
 
 /// `mqtt:`

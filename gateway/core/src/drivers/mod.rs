@@ -4,8 +4,13 @@
 
 pub mod astm;
 mod completed;
+pub mod exec;
+pub mod hl7;
+mod noise;
+pub mod poct1a;
 pub mod scanner;
 pub mod test_v0;
+pub mod text;
 mod unasked;
 pub(crate) mod values;
 
@@ -16,7 +21,7 @@ use crate::session::{Driver, DriverOptions, Session};
 use crate::time::Timestamp;
 
 /// Every driver there is.
-pub const DRIVERS: &[&dyn Driver] = &[&astm::Astm, &test_v0::TestV0, &scanner::Scanner];
+pub const DRIVERS: &[&dyn Driver] = &[&astm::Astm, &hl7::Hl7, &poct1a::Poct1a, &text::Text, &test_v0::TestV0, &exec::Exec, &scanner::Scanner];
 
 /// The driver of that name.
 pub fn driver(name: &str) -> Option<&'static dyn Driver> {

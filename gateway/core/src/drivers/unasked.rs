@@ -37,6 +37,11 @@ impl Unasked {
         self.owed = self.pending.take().map(|commit| (commit, now.mono.after(RETRY)));
     }
 
+    /// The sender keeps what failed: it is not tried again.
+    pub fn give_up(&mut self) {
+        self.pending = None;
+    }
+
     /// When `settle` is due; `Some(None)`: an answer is awaited, and nothing else.
     pub fn due(&self) -> Option<Option<Mono>> {
         match (&self.pending, &self.owed) {

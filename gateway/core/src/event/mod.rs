@@ -88,8 +88,14 @@ pub struct ResultValue {
     /// The LOINC code that the analyzer's profile gives for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loinc: Option<String>,
+    /// Which of several values of one code, as sent: HL7 OBX-4, in IHE LAW the number of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// The text as sent, blanks trimmed at its ends only.
     pub value: Personal,
+    /// What was left out of `value`, which is empty then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub omitted: Option<Omitted>,
     /// Present only if the whole trimmed value is a decimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<serde_json::Number>,
@@ -102,6 +108,19 @@ pub struct ResultValue {
     /// The same as the analyzer sent it.
     pub at_text: String,
     pub comments: Vec<Personal>,
+}
+
+/// A picture that is too long for an event. It is in the capture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Omitted {
+    /// `image/bmp`
+    pub media_type: String,
+    /// `base64`; empty if the analyzer does not say.
+    pub encoding: String,
+    /// How long the value is, as sent.
+    pub bytes: usize,
+    /// The SHA-256 of the value as sent (after the message's bytes became text), in small hexadecimal digits.
+    pub sha256: String,
 }
 
 /// One run on an analyzer.

@@ -187,6 +187,16 @@ impl Scanner {
         }
     }
 
+    /// The next byte, for who has sent something himself and waits for one of ACK, NAK, EOT and ENQ.
+    pub fn next_answer(&mut self) -> Option<u8> {
+        (self.held() > 0).then(|| self.consume(1)[0])
+    }
+
+    /// Whether a frame begins here.
+    pub fn begins_frame(&self) -> bool {
+        self.buffer.get(self.start) == Some(&STX)
+    }
+
     fn consume(&mut self, count: usize) -> Vec<u8> {
         let taken = self.buffer[self.start..self.start + count].to_vec();
         self.start += count;

@@ -1,5 +1,9 @@
 //! Bytes become frames. Nothing here knows a field of a record.
 
 pub mod astm;
+pub mod bounded;
+pub mod checksum;
 pub mod keyboard;
 pub mod lines;
+pub mod mllp;
+pub mod xml;

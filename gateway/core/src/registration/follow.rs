@@ -10,6 +10,8 @@
 //! | a test of it finishes | `REGISTRATION_RESULTS_COMPLETE`, and `REGISTRATION_POSITIVE_ALERT` if it is positive |
 //! | that test is invalid | `REGISTRATION_RETEST` instead of `RESULTS_COMPLETE`, and a new registration |
 //! | a test of it finishes that was run before | `REGISTRATION_RETEST`, and a new registration that gets the results |
+//! | it is cancelled | `REGISTRATION_UPDATED` |
+//! | it is to be run again | `REGISTRATION_RETEST`, and a new registration |
 //! | a person verifies its results | `REGISTRATION_RESULT_VERIFIED` |
 //!
 //! A correction is told as complete again, so that whoever fetches results fetches these; what its earlier version has
@@ -60,6 +62,8 @@ impl Registration {
             verified_at: None,
             verified_by: None,
             retest_of: None,
+            orders_taken_at: None,
+            cancelled_at: None,
             erased_at: None,
         };
         let mut events = vec![made.event(EventName::RegistrationCreated)];
@@ -93,6 +97,9 @@ impl Registration {
         self.sample_ids = sample_ids.unwrap_or_else(|| std::mem::take(&mut self.sample_ids));
         self.tests = tests.unwrap_or_else(|| std::mem::take(&mut self.tests));
         self.partner = partner.unwrap_or(self.partner);
+        if self.tests != before.tests {
+            self.orders_taken_at = None;
+        }
         let completed = self.complete(patient, at);
         let named = Registration { patient: before.patient.clone(), completed_at: before.completed_at, ..self.clone() };
         let patient_only = completed.is_some() && named == before;
@@ -184,11 +191,11 @@ impl Registration {
         Some(self.event(EventName::RegistrationCompleted))
     }
 
-    fn event(&self, name: EventName) -> EventKind {
+    pub(super) fn event(&self, name: EventName) -> EventKind {
         EventKind::about_registration(name, self.fact())
     }
 
-    fn still_there(&self) -> Result<(), Refused> {
+    pub(super) fn still_there(&self) -> Result<(), Refused> {
         if self.erased_at.is_some() { Err(Refused::Erased) } else { Ok(()) }
     }
 }

@@ -5,6 +5,7 @@
 //! Invariant: what tells who somebody is stands in [`Personal`] values, and no fault quotes a value.
 
 mod follow;
+mod order;
 mod read;
 mod verdict;
 
@@ -158,6 +159,14 @@ pub struct Registration {
     pub verified_by: Option<String>,
     /// The id of the registration whose sample is tested again here.
     pub retest_of: Option<String>,
+    /// When an analyzer took its orders, or its cancellation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub orders_taken_at: Option<Timestamp>,
+    /// When its tests were cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub cancelled_at: Option<Timestamp>,
     /// The person's data was erased then; only ids and times are left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
@@ -177,6 +186,10 @@ pub enum Refused {
     OtherLabId,
     #[error("there are no results that could be verified")]
     NoResults,
+    #[error("its results have come: there is nothing left to cancel")]
+    HasResults,
+    #[error("it has no results yet: its order still stands, and an analyzer that asks is told of it")]
+    NotRunYet,
     #[error("this Idempotency-Key was used for another request: draw a new key for each request")]
     OtherRequest,
 }

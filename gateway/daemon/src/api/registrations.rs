@@ -68,6 +68,10 @@ pub fn routes() -> Vec<Route> {
     let received = changed("/api/registrations/{id}/sample_received", tell, about, post(sample_received));
     let about = ("assign_lab_id", "The laboratory's own id for it is known");
     let lab_id = changed("/api/registrations/{id}/lab_id", tell, about, post(lab_id)).body::<LabId>();
+    let about = ("cancel", "Its tests are not wanted any more: an analyzer that asks is told so once");
+    let cancelled = changed("/api/registrations/{id}/cancel", tell, about, post(cancel));
+    let about = ("rerun", "Run the sample again: gives the registration that waits for the results");
+    let rerun = changed("/api/registrations/{id}/rerun", tell, about, post(rerun));
     let about = ("verify", "A person has verified its newest results");
     let verified = changed("/api/registrations/{id}/verify", operate, about, post(verify)).body::<Verification>();
     vec![
@@ -83,6 +87,8 @@ pub fn routes() -> Vec<Route> {
         results,
         received.body::<SampleReceived>(),
         lab_id,
+        cancelled,
+        rerun,
         verified,
     ]
 }
@@ -115,6 +121,13 @@ struct Brief {
     results_at: Option<Timestamp>,
     #[schemars(with = "Option<String>")]
     verified_at: Option<Timestamp>,
+    /// When an analyzer took its orders, or its cancellation.
+    #[schemars(with = "Option<String>")]
+    orders_taken_at: Option<Timestamp>,
+    #[schemars(with = "Option<String>")]
+    cancelled_at: Option<Timestamp>,
+    /// The id of the registration whose sample is run again here.
+    retest_of: Option<String>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -153,6 +166,9 @@ impl Api {
             sample_received_at: registration.sample_received_at,
             results_at: registration.results_at,
             verified_at: registration.verified_at,
+            orders_taken_at: registration.orders_taken_at,
+            cancelled_at: registration.cancelled_at,
+            retest_of: registration.retest_of.clone(),
         }
     }
 
@@ -351,6 +367,28 @@ async fn lab_id(
     }
     let done = api.store.assign_lab_id(&id, &body.lab_id, api.platform.clock.now(), cause).await;
     Ok(axum_json(&api.brief(&api.changed(&client, "lab_id", &id, done).await?)))
+}
+
+async fn cancel(
+    State(api): State<Arc<Api>>,
+    client: Client,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let cause = api.asked(&format!("cancel {id}"), &client, &headers, &())?;
+    let done = api.store.cancel(&id, api.platform.clock.now(), cause).await;
+    Ok(axum_json(&api.brief(&api.changed(&client, "cancel", &id, done).await?)))
+}
+
+async fn rerun(
+    State(api): State<Arc<Api>>,
+    client: Client,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let cause = api.asked(&format!("rerun {id}"), &client, &headers, &())?;
+    let done = api.store.rerun(&id, api.platform.clock.now(), cause).await;
+    Ok(axum_json(&api.brief(&api.changed(&client, "rerun", &id, done).await?)))
 }
 
 /// Who has verified.

@@ -22,6 +22,8 @@ const USAGE: u8 = 2;
 const ENQ: u8 = 0x05;
 /// Begins a frame.
 const STX: u8 = 0x02;
+/// Begins a message of MLLP.
+const VT: u8 = 0x0b;
 /// Decode a file of received bytes and print one JSON event a line.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -31,7 +33,8 @@ pub struct Args {
     /// The profile: its name, or the file of one of your own.
     #[arg(long)]
     pub profile: Option<String>,
-    /// How records are framed (astm): `e1381` (ENQ, numbered frames, EOT) or `none` (records only).
+    /// How messages are framed (astm, hl7): `e1381` (as the protocol says), `soh` (SOH to EOT, astm) or `none` (bare
+    /// records or segments).
     #[arg(long)]
     pub framing: Option<String>,
     /// The analyzer's id in the printed events.
@@ -81,17 +84,20 @@ fn decode(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, F
     let (found, known) = named(args)?;
     let bytes = read(&args.file)?;
     let sizes = args.chunks.as_deref().map(chunk_sizes).transpose()?.unwrap_or_default();
-    let is_astm = found.name() == "astm";
+    let (is_astm, is_hl7) = (found.name() == "astm", found.name() == "hl7");
     let framing = match args.framing.as_deref() {
         Some("none") => Framing::None,
         Some("e1381") => Framing::E1381,
+        Some("soh") => Framing::Soh,
         Some(word) => {
-            return Err(Fault::Usage(format!(
-                "There is no framing \"{word}\": write --framing none or --framing e1381."
-            )));
+            return Err(Fault::Usage(format!("There is no framing \"{word}\": write --framing e1381, soh or none.")));
         }
         None if is_astm && known.framing == Framing::E1381 && looks_unframed(&bytes) => {
             note(err, "The file holds no ENQ and begins with an H record: read as records without frames.");
+            Framing::None
+        }
+        None if is_hl7 && known.framing == Framing::E1381 && !bytes.contains(&VT) => {
+            note(err, "The file holds no VT: read as messages without the frame of MLLP.");
             Framing::None
         }
         None => known.framing,
@@ -106,7 +112,7 @@ fn decode(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, F
         return Ok(UNDERSTOOD);
     }
     if args.records {
-        return print_records(&bytes, framing, out, err);
+        return print_records(&astm::records_of(&bytes, framing, known.reading.encoding), out, err);
     }
     let options = DriverOptions { framing, ..known };
     let session = converse(found, &options).map_err(|error| Fault::Usage(error.problem))?;
@@ -117,7 +123,7 @@ fn decode(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, F
     }
     let Replayed { mut events, understood, .. } = fed(replay, &bytes, sizes).finish();
     if events.is_empty() && !understood {
-        events.push(not_understood(&bytes, is_astm));
+        events.push(not_understood(&bytes, found.name()));
     }
     let analyzer = AnalyzerId(args.analyzer.clone());
     let mut rejected = false;
@@ -241,12 +247,11 @@ fn looks_unframed(bytes: &[u8]) -> bool {
     !bytes.contains(&ENQ) && bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'H')
 }
 
-fn print_records(bytes: &[u8], framing: Framing, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Fault> {
-    let records = astm::records_of(bytes, framing);
+fn print_records(records: &[Vec<String>], out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Fault> {
     if records.is_empty() {
         note(err, "No LIS2 record stands in this file. Without --records, decode says what the bytes look like.");
     }
-    for record in &records {
+    for record in records {
         let line = serde_json::to_string(record).expect("an array of strings is JSON");
         writeln!(out, "{line}")?;
     }
@@ -254,13 +259,13 @@ fn print_records(bytes: &[u8], framing: Framing, out: &mut dyn Write, err: &mut 
     Ok(if records.is_empty() { REJECTED } else { UNDERSTOOD })
 }
 
-fn not_understood(bytes: &[u8], is_astm: bool) -> EventKind {
-    match is_astm {
-        true => {
-            EventKind::rejected("not_astm", format!("no message could be read: {}", astm::guess(bytes)), bytes.len())
-        }
-        false => EventKind::rejected("not_test_v0", "no line of the file says anything", bytes.len()),
-    }
+fn not_understood(bytes: &[u8], driver: &str) -> EventKind {
+    let (code, reason) = match driver {
+        "astm" => ("not_astm", format!("no message could be read: {}", astm::guess(bytes))),
+        "hl7" => ("not_hl7", format!("no message could be read: {}", astm::guess(bytes))),
+        _ => ("no_message", "no message begins in the file".to_owned()),
+    };
+    EventKind::rejected(code, reason, bytes.len())
 }
 
 /// A file has no receive time: the epoch and an unset clock stand for that.

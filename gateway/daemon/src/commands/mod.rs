@@ -7,10 +7,12 @@ pub mod dead;
 pub mod decode;
 pub mod demo;
 pub mod destinations;
+pub mod detect;
 pub mod devices;
 pub mod erase;
 pub mod events;
 pub mod manifest;
+pub mod place;
 pub mod profiles;
 pub mod receive;
 pub mod reconcile;
@@ -19,6 +21,7 @@ pub mod redrive;
 pub mod registrations;
 pub mod run;
 pub mod schema;
+pub mod simulate;
 pub mod token;
 pub mod webhook;
 
@@ -54,6 +57,10 @@ enum Command {
     Decode(decode::Args),
     /// List the serial ports, as YAML ready to paste into the settings
     Devices(devices::Args),
+    /// Listen at a port, find out which analyzer speaks there, and print its settings
+    Detect(detect::Args),
+    /// Play an analyzer at a port: a model by its profile, or a capture as it was recorded
+    Simulate(simulate::Args),
     /// List the models of analyzers that the gateway knows, or show one
     Profiles(profiles::Args),
     /// How far each broker and endpoint has come; forget one that is no longer in the settings
@@ -97,6 +104,8 @@ impl Cli {
             Command::Schema(args) => schema::run(args, &mut out, &mut err),
             Command::Decode(args) => decode::run(args, &mut out, &mut err),
             Command::Devices(args) => devices::run(args, &mut out, &mut err),
+            Command::Detect(args) => detect::run(args, &mut out, &mut err),
+            Command::Simulate(args) => simulate::run(args, &mut out, &mut err),
             Command::Profiles(args) => profiles::run(args, &mut out, &mut err),
             Command::Destinations(args) => destinations::run(args, &mut out, &mut err),
             Command::Dead(args) => dead::run(args, &mut out, &mut err),

@@ -10,11 +10,13 @@ pub mod clock;
 pub mod devices;
 mod dial;
 pub mod disk;
+pub mod holder;
 pub mod http;
 pub mod input;
 mod mllp;
 pub mod mqtt;
 pub mod probe;
+pub mod programs;
 pub mod pty;
 pub mod serial;
 pub mod serve;
@@ -48,6 +50,7 @@ pub struct Platform {
     pub entropy: Arc<dyn Entropy>,
     pub disk: Arc<dyn Disk>,
     pub server: Arc<dyn HttpServer>,
+    pub programs: Arc<dyn Programs>,
 }
 
 impl Platform {
@@ -67,6 +70,7 @@ impl Platform {
             entropy: Arc::new(clock::SystemEntropy),
             disk: Arc::new(disk::BlockingDisk),
             server: Arc::new(serve::HyperServer),
+            programs: Arc::new(programs::SystemPrograms),
         }
     }
 }
@@ -90,10 +94,28 @@ pub trait SerialBus: Send + Sync {
     /// Opens the port, or waits for an analyzer to call if it is a listener. Dropping the stream closes it; a read of 0
     /// bytes means that it is gone.
     fn open(&self, port: &PortName, line: &Line) -> BoxFuture<'static, Result<Box<dyn Stream>, PortError>>;
+    /// Who has called a listener since this was last asked, while another one was connected, and was turned away.
+    fn turned_away(&self, port: &PortName) -> Option<std::net::IpAddr> {
+        let _ = port;
+        None
+    }
     /// This port is not used any more: whatever was kept for its next opening goes.
     fn forget(&self, port: &PortName) {
         let _ = port;
     }
+}
+
+/// Programs of somebody else's, for the driver `exec`.
+pub trait Programs: Send + Sync {
+    /// Starts one: the program's path and its arguments. The error says why not, as the end of a sentence.
+    fn start(&self, command: &[String]) -> Result<Box<dyn Program>, PortError>;
+}
+
+/// A running program: what it reads is written here, and read what it writes; a read of 0 bytes means that it says nothing
+/// more. Dropping it kills it and what it has started.
+pub trait Program: Stream {
+    /// Ends it, if it has not ended by itself, and says how it did, as the end of a sentence.
+    fn end(self: Box<Self>) -> BoxFuture<'static, String>;
 }
 
 /// An open port.

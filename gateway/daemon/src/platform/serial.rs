@@ -4,19 +4,23 @@
 //! unplugged one reads 0 bytes, and its descriptor must be dropped before it is opened again (else it comes back under
 //! another name). tokio-serial does the first; the link does the other two.
 
+mod called;
+
 use super::{BoxFuture, PortError, SerialBus, Stream, devices, input};
-use gateway_core::config::{Line, Parity, Port};
+use called::Listening;
+use gateway_core::config::{FlowControl, Line, Parity, Port};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_serial::SerialPortBuilderExt;
+use tokio::net::TcpStream;
+use tokio_serial::{SerialPort, SerialPortBuilderExt, SerialStream};
 
 /// The machine's ports.
 #[derive(Default)]
 pub struct SystemSerialBus {
     /// Listeners stay bound between two connections, so that an analyzer that calls again at once is not refused.
-    listeners: Arc<Mutex<HashMap<String, Arc<TcpListener>>>>,
+    listeners: Arc<Mutex<HashMap<String, Arc<Listening>>>>,
 }
 
 impl SerialBus for SystemSerialBus {
@@ -25,7 +29,7 @@ impl SerialBus for SystemSerialBus {
         let listeners = self.listeners.clone();
         Box::pin(async move {
             match port {
-                Port::TcpListen(address) => accept(&listeners, &address).await,
+                Port::TcpListen(address) => called::accept(&listeners, &address).await,
                 Port::TcpConnect(address) => connect(&address).await,
                 Port::Path(path) => open_serial(&path, line),
                 Port::Input(path) => input::open(&path),
@@ -35,6 +39,12 @@ impl SerialBus for SystemSerialBus {
                 }
             }
         })
+    }
+
+    fn turned_away(&self, port: &Port) -> Option<IpAddr> {
+        let Port::TcpListen(address) = port else { return None };
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.get(address).and_then(|listening| listening.turned_away())
     }
 
     fn forget(&self, port: &Port) {
@@ -58,12 +68,30 @@ fn open_serial(path: &Path, line: Line) -> Result<Box<dyn Stream>, PortError> {
         Parity::Odd => tokio_serial::Parity::Odd,
     };
     let stop_bits = if line.stop_bits == 2 { tokio_serial::StopBits::Two } else { tokio_serial::StopBits::One };
-    let stream = tokio_serial::new(name.clone(), line.baud)
+    let flow_control = match line.flow_control {
+        FlowControl::None => tokio_serial::FlowControl::None,
+        FlowControl::XonXoff => tokio_serial::FlowControl::Software,
+        FlowControl::RtsCts => tokio_serial::FlowControl::Hardware,
+    };
+    let mut stream = tokio_serial::new(name.clone(), line.baud)
         .data_bits(data_bits)
         .parity(parity)
         .stop_bits(stop_bits)
+        .flow_control(flow_control)
         .open_native_async()
         .map_err(|error| PortError(explain(&name, &error)))?;
+    // Who sets these lines needs them: a port without them is told, not ignored.
+    let lines: [(&str, Option<bool>, fn(&mut SerialStream, bool) -> tokio_serial::Result<()>); 2] = [
+        ("dtr", line.dtr, SerialStream::write_data_terminal_ready),
+        ("rts", line.rts, SerialStream::write_request_to_send),
+    ];
+    for (key, level, set) in lines {
+        if let Some(level) = level {
+            set(&mut stream, level).map_err(|error| {
+                PortError(format!("{name} cannot set the line `{key}`: {}; remove `{key}`", error.description))
+            })?;
+        }
+    }
     Ok(Box::new(stream))
 }
 
@@ -81,45 +109,23 @@ fn explain(name: &str, error: &tokio_serial::Error) -> String {
     }
 }
 
-async fn accept(
-    listeners: &Mutex<HashMap<String, Arc<TcpListener>>>,
-    address: &str,
-) -> Result<Box<dyn Stream>, PortError> {
-    let bound = listeners.lock().unwrap_or_else(PoisonError::into_inner).get(address).cloned();
-    let listener = match bound {
-        Some(listener) => listener,
-        None => {
-            let listener = TcpListener::bind(address)
-                .await
-                .map_err(|error| PortError(format!("cannot listen on {address}: {error}")))?;
-            let listener = Arc::new(listener);
-            let mut listeners = listeners.lock().unwrap_or_else(PoisonError::into_inner);
-            listeners.insert(address.to_owned(), listener.clone());
-            listener
-        }
-    };
-    let (stream, _) = listener
-        .accept()
-        .await
-        .map_err(|error| PortError(format!("cannot accept a connection on {address}: {error}")))?;
-    Ok(keep_alive(stream))
-}
-
 async fn connect(address: &str) -> Result<Box<dyn Stream>, PortError> {
     let connecting = tokio::time::timeout(std::time::Duration::from_secs(10), TcpStream::connect(address));
     match connecting.await {
-        Ok(Ok(stream)) => Ok(keep_alive(stream)),
+        Ok(Ok(stream)) => {
+            keep_alive(&stream);
+            Ok(Box::new(stream))
+        }
         Ok(Err(error)) => Err(PortError(format!("{address} does not answer: {error}"))),
         Err(_) => Err(PortError(format!("{address} does not answer within 10 s"))),
     }
 }
 
 /// Small answers (ACK) go out at once, and a peer whose cable was pulled is noticed within about a minute.
-fn keep_alive(stream: TcpStream) -> Box<dyn Stream> {
+fn keep_alive(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
-    let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
-    let _ = rustix::net::sockopt::set_tcp_keepidle(&stream, std::time::Duration::from_secs(30));
-    let _ = rustix::net::sockopt::set_tcp_keepintvl(&stream, std::time::Duration::from_secs(10));
-    let _ = rustix::net::sockopt::set_tcp_keepcnt(&stream, 3);
-    Box::new(stream)
+    let _ = rustix::net::sockopt::set_socket_keepalive(stream, true);
+    let _ = rustix::net::sockopt::set_tcp_keepidle(stream, std::time::Duration::from_secs(30));
+    let _ = rustix::net::sockopt::set_tcp_keepintvl(stream, std::time::Duration::from_secs(10));
+    let _ = rustix::net::sockopt::set_tcp_keepcnt(stream, 3);
 }

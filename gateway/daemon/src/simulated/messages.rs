@@ -13,9 +13,9 @@ pub enum Kind {
 }
 
 /// Code, unit, lowest and highest value of the reference range, decimals.
-type Assay = (&'static str, &'static str, f64, f64, usize);
+pub(super) type Assay = (&'static str, &'static str, f64, f64, usize);
 
-const BLOOD_COUNT: [Assay; 20] = [
+pub(super) const BLOOD_COUNT: [Assay; 20] = [
     ("WBC", "10*3/uL", 4.0, 10.0, 2),
     ("RBC", "10*6/uL", 3.9, 5.7, 2),
     ("HGB", "g/dL", 12.0, 17.0, 1),
@@ -38,7 +38,7 @@ const BLOOD_COUNT: [Assay; 20] = [
     ("PCT", "%", 0.17, 0.35, 2),
 ];
 
-const IMMUNOASSAY: [Assay; 8] = [
+pub(super) const IMMUNOASSAY: [Assay; 8] = [
     ("TSH", "mIU/L", 0.27, 4.2, 3),
     ("FT4", "pmol/L", 12.0, 22.0, 2),
     ("FT3", "pmol/L", 3.1, 6.8, 2),
@@ -117,7 +117,7 @@ impl Worklist {
 }
 
 /// `20261121201403`, as LIS2-A2 writes a time.
-fn compact(at: Timestamp) -> String {
+pub(super) fn compact(at: Timestamp) -> String {
     at.to_string().chars().filter(char::is_ascii_digit).take(14).collect()
 }
 

@@ -6,15 +6,21 @@
 //! own opinion is never asked. Everything is fixed by a seed.
 
 pub mod astm;
+pub mod cable;
+pub mod capture;
+pub mod hl7;
 pub mod ledger;
 pub mod messages;
+pub mod model;
 pub mod mqtt_judge;
+pub mod poct1a;
 pub mod receiver;
 pub mod seeded;
 pub mod test_v0;
 pub mod verdict;
 pub mod wire;
 
+use gateway_core::time::Mono;
 use std::time::Duration;
 
 /// What an analyzer knows at the end: which messages were promised to be kept, and what it had to do for it.
@@ -44,4 +50,34 @@ pub struct Pace {
 impl Pace {
     /// Everything in one write.
     pub const AT_ONCE: Pace = Pace { piece: usize::MAX, gap: Duration::ZERO };
+}
+
+/// An analyzer as a machine without hands: whatever protocol it speaks, `wire::converse` can put it on a stream.
+pub trait Peer {
+    /// Takes one input, gives back what should be done about it.
+    fn handle(&mut self, now: Mono, input: astm::PeerInput<'_>) -> Vec<astm::PeerAction>;
+    /// When `DeadlineReached` is due.
+    fn deadline(&self) -> Option<Mono>;
+    /// Whether every message has got its last answer.
+    fn is_done(&self) -> bool;
+    /// What was promised so far.
+    fn told(&self) -> &Told;
+}
+
+impl Peer for astm::Sender {
+    fn handle(&mut self, now: Mono, input: astm::PeerInput<'_>) -> Vec<astm::PeerAction> {
+        astm::Sender::handle(self, now, input)
+    }
+
+    fn deadline(&self) -> Option<Mono> {
+        astm::Sender::deadline(self)
+    }
+
+    fn is_done(&self) -> bool {
+        astm::Sender::is_done(self)
+    }
+
+    fn told(&self) -> &Told {
+        astm::Sender::told(self)
+    }
 }

@@ -1,8 +1,8 @@
 //! Puts the simulated analyzers on a stream: a pseudo-terminal, a TCP connection, or a pipe in memory.
 
-use super::astm::{Note, PeerAction, PeerInput, Sender};
+use super::astm::{Note, PeerAction, PeerInput};
 use super::test_v0::{Line, Run};
-use super::{Pace, Told};
+use super::{Pace, Peer, Told};
 use gateway_core::time::Mono;
 use std::io;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub fn stopwatch() -> impl Fn() -> Mono + Send + Clone {
 /// cable was pulled) the next call must be preceded by [`PeerInput::Reconnected`].
 pub async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
-    sender: &mut Sender,
+    sender: &mut impl Peer,
     now: impl Fn() -> Mono,
     first: PeerInput<'_>,
     mut watch: impl FnMut(&Note, &Told),
@@ -88,7 +88,7 @@ pub async fn write_paced<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8], pa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::astm::{Faults, Style, Timers, sample_key};
+    use crate::simulated::astm::{Faults, Sender, Style, Timers, sample_key};
     use crate::simulated::messages::{Kind, Worklist};
     use gateway_core::time::Timestamp;
 

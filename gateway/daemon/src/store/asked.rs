@@ -41,7 +41,7 @@ impl Store {
     pub async fn commit_and_ask(&self, entry: NewEntry, asked: Asked) -> Result<Committed, StoreError> {
         let boot = self.shared.clock.boot();
         let work = move |writer: &mut Writer| {
-            let committed = events::commit(writer, &entry, boot)?;
+            let committed = events::commit(writer, &entry.analyzer, &entry, boot)?;
             if committed.stored > 0 {
                 ask(&writer.connection, &asked, entry.at.wall)?;
             }

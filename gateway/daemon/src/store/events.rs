@@ -28,9 +28,15 @@ pub(super) const COLUMNS: &str = "seq, id, analyzer, received_at, clock, boot, m
 const EVICTED: &str = "data_evicted";
 const UNREADABLE: &str = "unreadable";
 
-/// Stores an entry: its capture, its events, and the end of its message.
-pub(super) fn commit(writer: &mut Writer, entry: &NewEntry, boot: Id) -> Result<Committed, StoreError> {
-    let capture = captures::append(writer, &entry.analyzer, entry.at.wall, &entry.capture, entry.complete)?;
+/// Stores an entry: its capture, its events, and the end of its message. The bytes are those of `port`, whoever has spoken
+/// there.
+pub(super) fn commit(
+    writer: &mut Writer,
+    port: &AnalyzerId,
+    entry: &NewEntry,
+    boot: Id,
+) -> Result<Committed, StoreError> {
+    let capture = captures::append(writer, port, entry.at.wall, &entry.capture, entry.complete)?;
     let mut committed = Committed::default();
     let mut stored: Option<(Seq, Seq)> = None;
     for (id, kind) in &entry.events {

@@ -36,6 +36,7 @@ mod files;
 mod graft;
 mod hand;
 mod head;
+mod identities;
 mod lanes;
 mod manifests;
 mod messages;
@@ -61,6 +62,7 @@ pub use head::HeadWatch;
 pub use messages::{Content, MessageHead, Part, Statement, Which};
 pub use read_store::{Counts, DestinationCounts, ReadStore};
 pub use redrive::RedriveWatch;
+pub use registrations::Worklist;
 pub use requests::Cause;
 pub use types::{
     AttemptNote, AuditEntry, Backlog, Committed, DeadLetter, Delivery, DestinationId, Erased, Filter, LiveMove,
@@ -157,10 +159,15 @@ impl Store {
     /// Stores a capture and its events. An error says that nothing of it is stored. Dropping the future does not take the
     /// commit back: it may still happen, and its repetition is then a known one.
     pub async fn commit(&self, entry: NewEntry) -> Result<Committed, StoreError> {
+        self.commit_heard_at(entry.analyzer.clone(), entry).await
+    }
+
+    /// The same for an analyzer that speaks at another one's port: the capture is that port's, the events are its own.
+    pub async fn commit_heard_at(&self, port: AnalyzerId, entry: NewEntry) -> Result<Committed, StoreError> {
         let boot = self.shared.clock.boot();
         let linger = self.shared.queue.linger_for(&entry.analyzer, entry.at.mono);
         let may_register = entry.events.iter().any(|(_, kind)| kind.name == EventName::TestFinished);
-        let committed = self.shared.write(linger, move |writer| events::commit(writer, &entry, boot)).await?;
+        let committed = self.shared.write(linger, move |writer| events::commit(writer, &port, &entry, boot)).await?;
         if may_register {
             self.shared.registered.step();
         }

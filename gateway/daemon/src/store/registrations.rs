@@ -4,6 +4,10 @@
 //! or a scanned sample and what follows from them. Each event's id is derived from its cause, so that a repeat of the cause
 //! stores nothing twice.
 
+mod worklist;
+
+pub use worklist::Worklist;
+
 use super::done::STEP_ROWS_MAX;
 use super::error::StoreError;
 use super::events::{self, Origin};

@@ -227,9 +227,9 @@ pub struct Erased {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
     pub at: Timestamp,
-    /// A token's id, `socket`, `mqtt`, `source:<id>` or `gateway`.
+    /// A token's id, `socket`, `mqtt`, `source:<id>`, `analyzer:<id>` or `gateway`.
     pub client: String,
-    /// `read`, `redrive`, `erase` ...
+    /// `read`, `orders`, `redrive`, `erase` ...
     pub action: String,
     /// `registration/1234-5678`, `webhook/lims` ...
     pub object: String,

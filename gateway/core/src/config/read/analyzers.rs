@@ -1,6 +1,6 @@
 //! `analyzers:`
 
-use super::{own_id, ports, profile};
+use super::{command, own_id, ports, profile};
 use crate::config::group::{Field, Group, either, nearest};
 use crate::config::{Analyzer, ConfigError, FlowControl, Limits, Line, Parity, Place, Port, file};
 use crate::drivers::{self, DRIVERS};
@@ -16,7 +16,7 @@ const BAUDS: [u32; 12] = [300, 600, 1200, 2400, 4800, 9600, 19_200, 38_400, 57_6
 /// The driver whose device may be a keyboard.
 const SCANNER: &str = "scanner";
 
-pub fn read(root: &Group<'_>, limits: &Limits) -> Vec<Analyzer> {
+pub fn read(root: &Group<'_>, limits: &Limits, time_zone: &str) -> Vec<Analyzer> {
     // The events that the gateway states about itself bear this id.
     let mut taken = BTreeMap::from([("gateway".to_owned(), Place::Whole)]);
     let mut used = ports::Used::default();
@@ -49,8 +49,14 @@ pub fn read(root: &Group<'_>, limits: &Limits) -> Vec<Analyzer> {
             message_bytes_max: limits.message_bytes_max,
             commit: profile::commit(&group, known.commit),
             framing: profile::framing(&group, known.framing),
+            picture_bytes_max: group.number("picture_bytes_max", known.picture_bytes_max),
             reading: Arc::new(Reading { encoding, ..(*known.reading).clone() }),
+            set_clock: group.flag_if_written("set_clock").unwrap_or(known.set_clock),
+            time_zone: time_zone.to_owned(),
+            text: known.text.clone(),
+            command: command::read(&group, known.command),
         };
+        command::belongs(&group, driver.map(|driver| driver.name()), &options.command);
         let serial_number = group.text("serial_number");
         let Some(driver) = driver else { continue };
         if let Err(error) = drivers::converse(driver, &options) {

@@ -1,12 +1,14 @@
 //! From the tree to the settings: all of them, or every mistake at once.
 
 mod analyzers;
+mod command;
 mod endpoint;
 mod http;
 mod mqtt;
 mod ports;
 mod profile;
 mod secrets;
+mod text;
 mod webhooks;
 
 pub use profile::profile;
@@ -40,7 +42,7 @@ fn root<'a>(context: &'a Context<'a>, tree: &'a Node) -> Config {
     let analyzers = filter_words(ports, &sources);
     let around = webhooks::Surroundings { gateway: &gateway, http: &http, analyzers };
     Config {
-        analyzers: analyzers::read(&root, &limits),
+        analyzers: analyzers::read(&root, &limits, &gateway.time_zone),
         mqtt: mqtt::read(&root),
         webhooks: webhooks::read(&root, &around),
         sources,

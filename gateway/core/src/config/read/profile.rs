@@ -1,15 +1,22 @@
 //! A profile: a model of analyzer, out of a file of its own or out of the settings.
 
+use super::text as rules_of_text;
 use crate::config::group::{Context, Field, Group, Outside, either, instead, is_id};
 use crate::config::read::analyzers::{driver, line, refused_by_driver};
-use crate::config::tree::{Mistake, Node, Place, Value};
+use crate::config::read::command;
+use crate::config::tree::{Entry, Mistake, Node, Place, Value};
 use crate::config::{Caller, Profile, Tried, file};
 use crate::drivers;
-use crate::reading::{Encoding, FieldPlace, Meaning, Reading, is_loinc};
+use crate::reading::{Encoding, FieldPlace, Meaning, Pattern, Reading, is_loinc};
 use crate::session::{CommitPoint, DriverOptions, Framing};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+const NO_PLACE: &str = "is no place in a message";
+const HOW_A_PLACE_IS_WRITTEN: &str = "write the record's letters, a dot and the field's number: `O.4`, `P.3`, `PID.3.1`; for poct1a its name, `ORD.order_id`";
+/// The driver that needs `text:`.
+const TEXT: &str = "text";
 
 /// Reads a profile's file, or tells every mistake in it.
 pub fn profile(tree: &Node, outside: &dyn Outside) -> Result<Profile, Vec<Mistake>> {
@@ -79,12 +86,26 @@ fn of_group(group: &Group<'_>) -> Option<Profile> {
         commit: commit(group, default.commit),
         framing: framing(group, default.framing),
         reading: Arc::new(reading),
+        text: rules_of_text::rules(group).map(Arc::new),
+        command: command::read(group, default.command),
         ..default
     };
+    command::belongs(group, driver.map(|driver| driver.name()), &options.command);
     let tcp = group.get("tcp").and_then(|field| field.choice(&callers));
     let tried = group.choice("tried", &tried, Tried::default());
     let (setup, sources) = (sentences(group, "setup"), sentences(group, "sources"));
     let driver = driver?;
+    refuse_other_places(group, driver.name() == drivers::poct1a::NAME, &options.reading);
+    let writes_text = driver.name() == TEXT;
+    if group.get("text").is_some() != writes_text {
+        match writes_text {
+            true => group.wrong("text", "is missing", "write under `text:` how the analyzer writes"),
+            false => group.wrong("text", "is only for `driver: text`", "remove this group, or write `driver: text`"),
+        }
+        return None;
+    } else if writes_text && options.text.is_none() {
+        return None;
+    }
     if let Err(error) = drivers::converse(driver, &options) {
         refused_by_driver(group, &error);
     }
@@ -97,7 +118,7 @@ pub(super) fn commit(group: &Group<'_>, default: CommitPoint) -> CommitPoint {
 }
 
 pub(super) fn framing(group: &Group<'_>, default: Framing) -> Framing {
-    group.choice("framing", &[("e1381", Framing::E1381), ("none", Framing::None)], default)
+    group.choice("framing", &[("e1381", Framing::E1381), ("none", Framing::None), ("soh", Framing::Soh)], default)
 }
 
 pub(super) fn encoding(group: &Group<'_>, default: Encoding) -> Encoding {
@@ -110,13 +131,13 @@ fn reading(group: &Group<'_>, model: Option<String>) -> Reading {
         encoding: encoding(group, Encoding::default()),
         sample_id: places(group, "sample_id"),
         patient_id: places(group, "patient_id"),
+        model_at: group.get("model_at").and_then(|field| place(&field)),
         serial_number: group.get("serial_number").and_then(|field| place(&field)),
-        code: group
-            .list("code")
-            .iter()
-            .filter_map(|item| item.number(1..=20).and_then(|number| u8::try_from(number).ok()))
-            .collect(),
+        code: components(group, "code"),
+        told_apart_by: components(group, "told_apart_by"),
+        test_name: components(group, "test_name"),
         qc: group.pattern("qc"),
+        qc_fields: qc_fields(group),
         calibration: group.pattern("calibration"),
         codes: codes(group),
     }
@@ -126,13 +147,45 @@ fn places(group: &Group<'_>, key: &'static str) -> Vec<FieldPlace> {
     group.list(key).iter().filter_map(place).collect()
 }
 
+/// Fields have names in POCT1-A and numbers everywhere else: the other kind would find nothing.
+fn refuse_other_places(group: &Group<'_>, named: bool, reading: &Reading) {
+    let suggestion = match named {
+        true => "write the field's name, such as `ORD.order_id`",
+        false => "write the field's number, such as `O.4` or `PID.3.1`",
+    };
+    let lists = [("sample_id", reading.sample_id.iter()), ("patient_id", reading.patient_id.iter())];
+    for (key, mut places) in lists.into_iter().chain([("serial_number", reading.serial_number.as_slice().iter())]) {
+        if places.any(|place| place.is_named() != named) {
+            group.wrong(key, "is no place in this driver's messages", suggestion);
+        }
+    }
+}
+
 fn place(field: &Field<'_>) -> Option<FieldPlace> {
     let place = FieldPlace::parse(field.text()?);
     if place.is_none() {
-        let suggestion = "write the record's letters, a dot and the field's number: `O.4`, `P.3`, `PID.3.1`";
-        field.wrong("is no place in a message", suggestion);
+        field.wrong(NO_PLACE, HOW_A_PLACE_IS_WRITTEN);
     }
     place
+}
+
+fn components(group: &Group<'_>, key: &'static str) -> Vec<u8> {
+    let number = |item: &Field<'_>| item.number(1..=20).and_then(|number| u8::try_from(number).ok());
+    group.list(key).iter().filter_map(number).collect()
+}
+
+fn qc_fields(group: &Group<'_>) -> Vec<(FieldPlace, Pattern)> {
+    let Some(field) = group.get("qc_fields") else { return Vec::new() };
+    let entry = |entry: &Entry| {
+        let of = Field { context: field.context, node: &entry.node, path: format!("{}.{}", field.path, entry.key) };
+        let place = FieldPlace::parse(&entry.key);
+        if place.is_none() {
+            let mistake = Mistake::new(entry.place.clone(), of.path.clone(), NO_PLACE, HOW_A_PLACE_IS_WRITTEN);
+            field.context.note(mistake);
+        }
+        place.zip(of.pattern())
+    };
+    field.free_entries().iter().filter_map(entry).collect()
 }
 
 fn codes(group: &Group<'_>) -> BTreeMap<String, Meaning> {
@@ -141,14 +194,28 @@ fn codes(group: &Group<'_>) -> BTreeMap<String, Meaning> {
     for entry in field.free_entries() {
         let path = format!("{}.{}", field.path, entry.key);
         let meaning = Group::open::<file::Meaning>(field.context, Some(&entry.node), &path, entry.place.clone());
-        let loinc = meaning.get("loinc").and_then(|field| loinc(&field));
+        let any_unit = meaning.get("loinc").and_then(|field| loinc(&field));
         let text = |key| meaning.text(key).unwrap_or_default();
-        let known = Meaning { name: text("name"), unit: text("unit"), loinc: loinc.unwrap_or_default() };
+        let known = Meaning {
+            name: text("name"),
+            unit: text("unit"),
+            loinc: any_unit.unwrap_or_default(),
+            loinc_by_unit: loinc_by_unit(&meaning),
+        };
         if codes.insert(entry.key.clone(), known).is_some() {
             meaning.wrong("", "this code is written twice", "remove one of the two");
         }
     }
     codes
+}
+
+fn loinc_by_unit(meaning: &Group<'_>) -> BTreeMap<String, String> {
+    let Some(field) = meaning.get("loinc_by_unit") else { return BTreeMap::new() };
+    let entry = |entry: &Entry| {
+        let of = Field { context: field.context, node: &entry.node, path: format!("{}.{}", field.path, entry.key) };
+        loinc(&of).map(|code| (entry.key.clone(), code))
+    };
+    field.free_entries().iter().filter_map(entry).collect()
 }
 
 fn loinc(field: &Field<'_>) -> Option<String> {

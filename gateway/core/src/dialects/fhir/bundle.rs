@@ -156,7 +156,7 @@ impl Report<'_> {
 
     fn observation(&self, index: usize, finding: &ResultValue, links: &Links) -> Entry {
         let (code, value) = (finding.code.as_str(), text(finding.value.expose()));
-        let loinc = self.attempt.endpoint.loinc.get(code);
+        let loinc = self.attempt.endpoint.loinc.get(code).or(finding.loinc.as_ref());
         let loinc = loinc.map(|loinc| json!([{"system": "http://loinc.org", "code": loinc}]));
         let notes: Vec<Value> = finding.comments.iter().filter_map(|note| text(note.expose())).map(note).collect();
         let mut fields = json!({

@@ -3,11 +3,11 @@
 //! The message depends on the event and the endpoint's settings alone: every attempt sends the same bytes, so MSH-7 is the
 //! time at which the event was received. Codes are the analyzer's own, with LOINC beside them only where the settings say.
 
-use super::text::{Segment, escaped};
 use crate::dialects::findings::findings;
 use crate::dialects::local::{Local, Zone};
 use crate::dialects::{Endpoint, RenderError};
 use crate::event::{Device, Event, EventId, Id, Personal, ResultValue, Test};
+use crate::hl7::{Segment, escaped};
 use jiff::Zoned;
 
 /// MSH-11 (table 0103).
@@ -120,7 +120,7 @@ fn result(number: usize, finding: &ResultValue, device: Option<&Device>, endpoin
         .raw(8, flags.join("~"))
         .raw(11, result_status(finding))
         .raw(14, time(finding.at.as_deref(), zone));
-    let segment = match endpoint.loinc.get(code) {
+    let segment = match endpoint.loinc.get(code).or(finding.loinc.as_ref()) {
         Some(loinc) => segment.components(3, &[loinc, "", "LN", code, name, "L"]),
         None => segment.components(3, &[code, name, "L"]),
     };

@@ -7,7 +7,6 @@ mod answer;
 mod message;
 #[cfg(test)]
 mod message_tests;
-mod text;
 
 use super::findings::{has_findings, loinc_faults};
 use super::local::Zone;

@@ -1,28 +1,31 @@
 //! Stored bytes are read again: the text of a message that a restart has cut off, and records for looking at.
 
 use super::records::{Record, parse_records};
+use super::soh::SOH;
 use crate::framing::astm::{ENQ, EOT, Frame, Piece, Scanner, frame};
+use crate::reading::Encoding;
 use crate::session::Framing;
 use std::borrow::Cow;
 
 /// The records of a capture as lists of fields, delimiters and escapes resolved. Frames are taken whatever their number,
 /// so that a capture may begin anywhere; bad ones and repeated ones are left out.
-pub fn records_of(capture: &[u8], framing: Framing) -> Vec<Vec<String>> {
+pub fn records_of(capture: &[u8], framing: Framing, encoding: Encoding) -> Vec<Vec<String>> {
     let text = match framing {
         Framing::None => capture.to_vec(),
+        Framing::Soh => capture.iter().copied().filter(|byte| !matches!(*byte, SOH | EOT)).collect(),
         Framing::E1381 => {
             let mut frames = frames_of(capture, usize::MAX).0;
             frames.dedup_by(|next, last| next.number == last.number && next.text == last.text);
             text_of(&frames)
         }
     };
-    parse_records(&text).iter().map(Record::plain_fields).collect()
+    parse_records(&text, encoding).iter().map(Record::plain_fields).collect()
 }
 
 /// Good frames with records, but no ENQ: what was stored of a session's later message, and what tools have saved that begin
 /// at the first frame.
 pub fn lacks_enq(capture: &[u8]) -> bool {
-    !capture.contains(&ENQ) && !records_of(capture, Framing::E1381).is_empty()
+    !capture.contains(&ENQ) && !records_of(capture, Framing::E1381, Encoding::Auto).is_empty()
 }
 
 /// A stored message as a session takes it: with the ENQ, the numbers from 1 and, if the analyzer had `ended` it, the EOT that

@@ -2,15 +2,17 @@
 
 use super::super::values::{decimal, local_time, names_a_control};
 use super::assembly::{record_type, split_records};
+use super::places::{self, Spot};
 use super::records::{Record, parse_records};
 use crate::event::*;
+use crate::reading::{FieldPlace, Reading};
 use crate::time::Now;
 use sha2::{Digest, Sha256};
 
 /// The facts of a whole message: one `TEST_FINISHED` an order, one `QUERY_RECEIVED` a query. A text without any record is
 /// one `MESSAGE_REJECTED`.
-pub(super) fn events(text: &[u8], now: Now) -> Vec<EventKind> {
-    let Some(message) = Message::read(text, now) else {
+pub(super) fn events(text: &[u8], now: Now, reading: &Reading) -> Vec<EventKind> {
+    let Some(message) = Message::read(text, now, reading) else {
         let reason =
             "the frames are good, but their text holds no LIS2 record (H, P, O, R, C, Q, L): is it another protocol?";
         return vec![EventKind::rejected("not_records", reason, text.len())];
@@ -34,8 +36,8 @@ pub(super) fn events(text: &[u8], now: Now) -> Vec<EventKind> {
 }
 
 /// The device and the tests of a message that was broken off, from its whole records.
-pub(super) fn partial(text: &[u8], now: Now) -> (Option<Device>, Vec<Test>) {
-    Message::read(text, now).map(|message| (message.device, message.tests)).unwrap_or_default()
+pub(super) fn partial(text: &[u8], now: Now, reading: &Reading) -> (Option<Device>, Vec<Test>) {
+    Message::read(text, now, reading).map(|message| (message.device, message.tests)).unwrap_or_default()
 }
 
 struct Message {
@@ -63,13 +65,13 @@ struct Draft {
 }
 
 impl Message {
-    fn read(text: &[u8], now: Now) -> Option<Message> {
-        let records = parse_records(text);
+    fn read(text: &[u8], now: Now, reading: &Reading) -> Option<Message> {
+        let records = parse_records(text, reading.encoding);
         let header = records.iter().find(|record| record.letter == b'H');
         records.first()?;
         let control_run = header.is_some_and(|header| header.text(12).eq_ignore_ascii_case("Q"));
         let repeatable = records.iter().any(tells_runs_apart);
-        let (drafts, queries) = collect(&records);
+        let (drafts, queries) = collect(&records, reading);
         let digest = digest(text);
         let with_id = |(ordinal, draft): (usize, Draft)| {
             let hash = fingerprint(&digest, ordinal);
@@ -77,10 +79,15 @@ impl Message {
                 true => Id::derived(&[&hash]),
                 false => Id::derived(&[&hash, &now.wall.0.to_be_bytes(), &now.mono.0.to_be_bytes()]),
             };
-            draft.into_test(id, control_run)
+            draft.into_test(id, control_run, header, reading)
         };
         let tests = drafts.into_iter().enumerate().map(with_id).collect();
-        Some(Message { device: header.and_then(device), tests, queries, repeatable })
+        Some(Message {
+            device: header.and_then(|header| device(header, &records, reading)),
+            tests,
+            queries,
+            repeatable,
+        })
     }
 }
 
@@ -118,7 +125,7 @@ fn fingerprint(digest: &[u8], ordinal: usize) -> [u8; 32] {
     hash.finalize().into()
 }
 
-fn collect(records: &[Record]) -> (Vec<Draft>, Vec<Query>) {
+fn collect(records: &[Record], reading: &Reading) -> (Vec<Draft>, Vec<Query>) {
     let mut drafts: Vec<Draft> = Vec::new();
     let mut queries = Vec::new();
     let mut patient: Option<Record> = None;
@@ -152,7 +159,7 @@ fn collect(records: &[Record]) -> (Vec<Draft>, Vec<Query>) {
             }
             b'C' => comment(record, &anchor, drafts.last_mut(), &mut patient_comments),
             b'Q' => {
-                queries.push(query(record));
+                queries.push(query(record, reading));
                 order_open = false;
                 anchor = Anchor::Nothing;
             }
@@ -181,28 +188,38 @@ fn comment(record: &Record, anchor: &Anchor, draft: Option<&mut Draft>, patient_
     }
 }
 
-fn query(record: &Record) -> Query {
-    let first = |repeat: &str| record.components_of(repeat).into_iter().find(|part| !part.is_empty());
-    let sample_ids = record.repeats(3).into_iter().filter_map(first).map(Personal::new).collect();
+fn query(record: &Record, reading: &Reading) -> Query {
+    let sample = |repeat: &str| {
+        let parts = record.components_of(repeat);
+        places::sample_asked_for(&parts, reading).map(|place| Personal::new(parts[place].clone()))
+    };
+    let sample_ids = record.repeats(3).into_iter().filter_map(sample).collect();
     Query { sample_ids, status: record.text(13) }
 }
 
 impl Draft {
-    fn into_test(self, id: TestId, control_run: bool) -> Test {
-        let of_order = |number| self.order.as_ref().and_then(|order| order.first_component(number));
-        let of_patient = |number| self.patient.as_ref().and_then(|patient| patient.first_component(number));
-        let instrument_sample_id = of_order(4);
-        let in_order = of_order(3).or_else(|| instrument_sample_id.clone());
-        // The field of P that serves as the sample's id says nothing about the patient.
-        let (sample_id, patient_id) = match (in_order, of_patient(3), of_patient(4)) {
-            (Some(sample), practice, laboratory) => (Some(sample), practice.or(laboratory)),
-            (None, Some(practice), laboratory) => (Some(practice), laboratory),
-            (None, None, laboratory) => (laboratory, None),
+    fn into_test(self, id: TestId, control_run: bool, header: Option<&Record>, reading: &Reading) -> Test {
+        let instrument_sample_id = self.order.as_ref().and_then(|order| order.first_component(4));
+        let spot = |spots: &[Spot], used: Option<Spot>| {
+            places::first_of(spots, used, |letter| match letter {
+                b'H' => header,
+                b'P' => self.patient.as_ref(),
+                b'O' => self.order.as_ref(),
+                b'R' => self.results.first().map(|(record, _)| record),
+                _ => None,
+            })
         };
+        let says_control = reading.is_control(|place| spot(&[Spot::of(place)], None).map(|(_, text)| text));
+        let (used, sample_id) = spot(&places::of_sample(reading), None).unzip();
+        // The field that serves as the sample's id says nothing about the patient.
+        let patient_id = spot(&places::of_patient(reading), used).map(|(_, id)| id);
         let action = self.order.as_ref().map(|order| order.text(12)).unwrap_or_default();
         let times = |number| self.results.iter().filter_map(move |(record, _)| local_time(&record.text(number)));
         let reported = || self.order.as_ref().and_then(|order| local_time(&order.text(23)));
-        let qc = control_run || action.contains(['Q', 'q']) || sample_id.as_deref().is_some_and(names_a_control);
+        let qc = control_run
+            || says_control
+            || action.contains(['Q', 'q'])
+            || sample_id.as_deref().is_some_and(names_a_control);
         Test {
             sample_id: sample_id.map(Personal::new),
             instrument_sample_id: instrument_sample_id.map(Personal::new),
@@ -210,26 +227,41 @@ impl Draft {
             qc,
             started_at: times(12).min(),
             finished_at: times(13).max().or_else(reported),
-            results: result_values(self.results),
+            results: result_values(self.results, reading),
             comments: self.comments,
             ..Test::new(id, TestState::Done)
         }
     }
 }
 
-/// CONTRACT: part 4 of R.3, else the first of parts 5, 1, 2, 3 that holds something; codes that repeat inside one order
-/// become the whole field without its trailing delimiters.
-fn result_values(records: Vec<(Record, Vec<Personal>)>) -> Vec<ResultValue> {
+/// The parts of R.3 in which the code is looked for where the profile does not say.
+const CODE_PARTS: &[u8] = &[4, 5, 1, 2, 3];
+
+/// CONTRACT: the first of the code's parts of R.3 that holds something; codes that repeat inside one order become the whole
+/// field without its trailing delimiters, or what the profile says tells them apart.
+fn result_values(records: Vec<(Record, Vec<Personal>)>, reading: &Reading) -> Vec<ResultValue> {
+    let code_parts = if reading.code.is_empty() { CODE_PARTS } else { &reading.code };
     let mut values: Vec<(ResultValue, String)> = Vec::with_capacity(records.len());
     let mut seen = std::collections::HashMap::<String, usize>::new();
     for (record, comments) in records {
         let parts = record.components(3);
         let part = |number: usize| parts.get(number - 1).map(String::as_str).filter(|part| !part.is_empty());
-        let place = [4, 5, 1, 2, 3].into_iter().find(|number| part(*number).is_some());
+        let first =
+            |parts: &[u8]| parts.iter().map(|number| usize::from(*number)).find(|number| part(*number).is_some());
+        let place = first(code_parts);
         let code = place.and_then(part).unwrap_or_default().to_owned();
-        let name = part(2).filter(|_| place != Some(2)).unwrap_or_default().to_owned();
-        let trailing = |sign: char| sign == ' ' || Some(sign) == record.delimiters.component;
-        let whole = record.delimiters.unescape(record.raw(3).trim_end_matches(trailing));
+        let name_place = first(if reading.test_name.is_empty() { &[2] } else { &reading.test_name });
+        let name = name_place.filter(|_| name_place != place).and_then(part).unwrap_or_default().to_owned();
+        let whole = match reading.told_apart_by.as_slice() {
+            [] => {
+                let trailing = |sign: char| sign == ' ' || Some(sign) == record.delimiters.component;
+                record.delimiters.unescape(record.raw(3).trim_end_matches(trailing))
+            }
+            apart => {
+                let apart = apart.iter().filter_map(|number| part(usize::from(*number)));
+                [code.as_str()].into_iter().chain(apart).collect::<Vec<_>>().join("^")
+            }
+        };
         *seen.entry(code.clone()).or_default() += 1;
         values.push((result_value(&record, code, name, comments), whole));
     }
@@ -263,33 +295,41 @@ fn result_value(record: &Record, code: String, name: String, comments: Vec<Perso
     }
 }
 
-/// Who sent the message (H.5). Where the serial number stands differs by maker: these guesses fit the analyzers we have
-/// seen, and stay silent where none does.
-fn device(header: &Record) -> Option<Device> {
-    let model = header.first_component(5);
+/// Who sent the message (H.5). Where the serial number stands differs by maker: where the profile does not say, these guesses
+/// fit the analyzers we have seen, and stay silent where none does.
+fn device(header: &Record, records: &[Record], reading: &Reading) -> Option<Device> {
+    let told = |place: &FieldPlace| {
+        let spot = Spot::of(place);
+        records.iter().find_map(|record| places::in_record(record, spot))
+    };
+    let model = reading.model_at.as_ref().map_or_else(|| header.first_component(5), told);
     let parts = header.components(5);
     let part = |number: usize| parts.get(number - 1).map_or("", String::as_str);
     let digits = |text: &str| text.bytes().filter(u8::is_ascii_digit).count();
     let version_like = part(2).bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'));
     let third_fits = version_like || (digits(part(3)) >= 4 && !part(3).contains('.'));
-    let sn = match (part(3), part(6)) {
+    let guessed = match (part(3), part(6)) {
         (third, _) if !third.is_empty() && third_fits => Some(third),
         (_, sixth) if digits(sixth) > 0 => Some(sixth),
         _ => None,
     };
-    let sn = sn.map(str::to_owned);
+    let sn = match &reading.serial_number {
+        Some(place) => told(place),
+        None => guessed.map(str::to_owned),
+    };
     (model.is_some() || sn.is_some()).then(|| Device { model, sn, details: Default::default() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reading::Encoding;
 
     #[test]
     fn serial_numbers_are_found_where_makers_put_them() {
         let sn = |sender: &str| {
-            let records = parse_records(format!("H|\\^&|||{sender}\r").as_bytes());
-            records.first().and_then(device).and_then(|device| device.sn)
+            let records = parse_records(format!("H|\\^&|||{sender}\r").as_bytes(), Encoding::Auto);
+            records.first().and_then(|header| device(header, &Reading::default())).and_then(|device| device.sn)
         };
         for (sender, expected) in [
             ("XQ-200^00-13^^^^A7001^BS600001", Some("A7001")),
@@ -307,7 +347,7 @@ mod tests {
     #[test]
     fn only_a_time_down_to_the_second_tells_a_repetition_from_a_second_run() {
         let repeatable = |records: &str| {
-            let facts = events(format!("{records}\rL|1|N\r").as_bytes(), Now::default());
+            let facts = events(format!("{records}\rL|1|N\r").as_bytes(), Now::default(), &Reading::default());
             facts.iter().all(|fact| fact.identity.is_some())
         };
         for known in [
@@ -335,7 +375,8 @@ mod tests {
 
     #[test]
     fn a_control_is_known_by_the_beginning_of_its_sample_id() {
-        let facts = events(b"H|\\^&\rO|1|QC-LOW\rR|1|^^^B|1\rO|2|S-1\rR|1|^^^B|1\rL|1\r", Now::default());
+        let facts =
+            events(b"H|\\^&\rO|1|QC-LOW\rR|1|^^^B|1\rO|2|S-1\rR|1|^^^B|1\rL|1\r", Now::default(), &Reading::default());
         let qc: Vec<bool> = facts.iter().filter_map(|fact| fact.test.as_ref()).map(|test| test.qc).collect();
         assert_eq!(qc, [true, false]);
     }

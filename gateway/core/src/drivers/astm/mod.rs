@@ -1,28 +1,34 @@
 //! ASTM: LIS01-A2 (E1381) sessions carrying LIS2-A2 (E1394) records, or such records without any frame.
 //!
-//! Receives only. A host query becomes `QUERY_RECEIVED` and gets no other answer than its ACKs: turn host query off in the
-//! analyzer's menu, or expect it to go on after its own timeout.
+//! A host query becomes `QUERY_RECEIVED`; once its session is over, the gateway sends what the registrations say, or that there
+//! is no information. Records without frames cannot be answered: turn host query off in that analyzer's menu.
 //!
 //! [`session`] holds the promise of the whole gateway: no ACK before the commit. The way of a byte:
 //! `framing::astm` (frames) -> `assembly` (messages) -> `records` (fields) -> `message` (facts).
 
+mod answer;
 mod assembly;
 mod capture;
 mod message;
-mod noise;
+mod places;
 mod plain;
 mod records;
 mod resend;
 mod scrub;
 mod session;
+mod soh;
 
+pub use super::noise::guess;
 pub use capture::{lacks_enq, records_of};
-pub use noise::guess;
 
+use super::noise::Awaited;
 use crate::error::ConfigError;
 use crate::scrub::{Pseudonyms, Unscrubbable};
 use crate::session::{Driver, DriverOptions, Framing, Session};
 use std::borrow::Cow;
+
+/// What is waited for while no session is open.
+const AWAITED: Awaited = Awaited { code: "not_astm", lacking: "the ENQ that begins a session" };
 
 /// See the module.
 pub struct Astm;
@@ -40,13 +46,14 @@ impl Driver for Astm {
         Ok(match options.framing {
             Framing::E1381 => Box::new(session::E1381::new(options.clone())),
             Framing::None => Box::new(plain::Plain::new(options.clone())),
+            Framing::Soh => Box::new(soh::Soh::new(options.clone())),
         })
     }
 
     fn from_the_start<'a>(&self, options: &DriverOptions, message: &'a [u8], ended: bool) -> Cow<'a, [u8]> {
         match options.framing {
             Framing::E1381 => capture::from_the_start(message, options.frame_bytes_max, ended),
-            Framing::None => Cow::Borrowed(message),
+            Framing::None | Framing::Soh => Cow::Borrowed(message),
         }
     }
 

@@ -2,7 +2,8 @@
 //! acknowledge to, so a message that does not end cannot be told from one that goes on: silence decides.
 
 use super::assembly::{Assembly, record_type};
-use super::{message, noise::Noise};
+use super::{AWAITED, message};
+use crate::drivers::noise::Noise;
 use crate::event::EventKind;
 use crate::framing::astm::{CR, LF};
 use crate::mutants::{Mutant, planted};
@@ -88,7 +89,7 @@ impl Session for Plain {
 impl Plain {
     pub fn new(options: DriverOptions) -> Plain {
         Plain {
-            noise: Noise::new(options.frame_bytes_max),
+            noise: Noise::new(AWAITED, options.frame_bytes_max),
             options,
             held: Vec::new(),
             start: 0,
@@ -131,7 +132,7 @@ impl Plain {
         self.skipping = true;
         let mut events = vec![crate::drivers::dropped(std::mem::take(&mut self.dropped), now.wall)];
         if self.assembly.is_open() {
-            let (device, partial) = message::partial(self.assembly.whole_records(), now);
+            let (device, partial) = message::partial(self.assembly.whole_records(), now, &self.options.reading);
             let reason = "bytes were dropped in the middle of a message, while the store took nothing";
             let rejected = EventKind::rejected("interrupted", reason, self.raw.len());
             events.insert(0, EventKind { device, partial, ..rejected });
@@ -167,7 +168,7 @@ impl Plain {
             return self.refuse(actions);
         }
         if let Some(range) = grown.messages.first() {
-            let mut events = message::events(&self.assembly.text()[range.clone()], now);
+            let mut events = message::events(&self.assembly.text()[range.clone()], now, &self.options.reading);
             if planted(Mutant::CaptureWithoutEvents) {
                 events.clear();
             }
@@ -185,7 +186,7 @@ impl Plain {
     }
 
     fn interrupt(&mut self, now: Now, reason: &str, actions: &mut Vec<Action>) {
-        let (device, partial) = message::partial(self.assembly.whole_records(), now);
+        let (device, partial) = message::partial(self.assembly.whole_records(), now, &self.options.reading);
         let rejected = EventKind::rejected("interrupted", reason, self.raw.len());
         self.commit(vec![EventKind { device, partial, ..rejected }], actions);
     }

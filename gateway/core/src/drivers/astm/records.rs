@@ -1,7 +1,7 @@
 //! LIS2-A2 (E1394) records: delimiters, fields, components, escapes. Knows no meaning of any field.
 
 use super::assembly::{record_type, split_records};
-use std::borrow::Cow;
+use crate::reading::Encoding;
 
 /// The four delimiters, as the H record declares them (LIS2-A2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,26 @@ impl Delimiters {
         plain
     }
 
+    /// The text with its delimiters escaped and what may not stand in a frame (LIS01-A2) as blanks.
+    pub fn escape(&self, text: &str) -> String {
+        let mut escaped = String::with_capacity(text.len());
+        for sign in text.chars() {
+            let word = match Some(sign) {
+                delimiter if delimiter == Some(self.field) => "F",
+                delimiter if delimiter == self.component => "S",
+                delimiter if delimiter == self.repeat => "R",
+                delimiter if delimiter == self.escape => "E",
+                _ => "",
+            };
+            match self.escape {
+                Some(escape) if !word.is_empty() => escaped.extend([escape.into(), word.to_owned(), escape.into()]),
+                _ if !word.is_empty() || sign.is_control() => escaped.push(' '),
+                _ => escaped.push(sign),
+            }
+        }
+        escaped
+    }
+
     fn meaning(&self, word: &str) -> Option<String> {
         match word {
             "F" => Some(self.field.to_string()),
@@ -108,7 +128,12 @@ impl Record {
     /// The components of one repeat.
     pub fn components_of(&self, repeat: &str) -> Vec<String> {
         let clean = |part: &str| self.delimiters.unescape(trim(part));
-        split(repeat, self.delimiters.component).into_iter().map(clean).collect()
+        self.raw_components_of(repeat).into_iter().map(clean).collect()
+    }
+
+    /// The components of one repeat, as received.
+    pub fn raw_components_of<'a>(&self, repeat: &'a str) -> Vec<&'a str> {
+        split(repeat, self.delimiters.component)
     }
 
     /// The first component of any repeat of a field that holds something. `""` alone means "delete" (LIS2-A2), so it
@@ -141,23 +166,18 @@ fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }
 
-/// UTF-8 if the whole text is that, else Latin-1, in which every byte is a letter.
-pub(super) fn decode_text(text: &[u8]) -> Cow<'_, str> {
-    match std::str::from_utf8(text) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => Cow::Owned(text.iter().map(|byte| *byte as char).collect()),
-    }
-}
-
 /// The records of a message's text. Lines that are no record are left out; they stay in the capture.
-pub(super) fn parse_records(text: &[u8]) -> Vec<Record> {
+pub(super) fn parse_records(text: &[u8], encoding: Encoding) -> Vec<Record> {
     let mut delimiters = Delimiters::default();
-    let latin = std::str::from_utf8(text).is_err();
+    // All of a message is in one encoding: what is not UTF-8 in one record is not in another.
+    let encoding = match encoding {
+        Encoding::Auto if std::str::from_utf8(text).is_err() => Encoding::Latin1,
+        told => told,
+    };
     let mut records = Vec::new();
     for bytes in split_records(text) {
         let Some(letter) = record_type(bytes) else { continue };
-        let line: String =
-            if latin { bytes.iter().map(|byte| *byte as char).collect() } else { decode_text(bytes).into() };
+        let line = encoding.decode(bytes);
         let line: String =
             line.trim_start_matches(|sign: char| sign <= ' ').chars().filter(|sign| *sign != '\n').collect();
         if letter == b'H' {
@@ -198,7 +218,7 @@ mod tests {
 
     #[test]
     fn fields_are_split_before_escapes_are_resolved() {
-        let records = parse_records(b"H|\\^&\rR|1|^^^A&S&B|x&F&y\rnothing\rL\r");
+        let records = parse_records(b"H|\\^&\rR|1|^^^A&S&B|x&F&y\rnothing\rL\r", Encoding::Auto);
         assert_eq!(records.len(), 3);
         assert_eq!(records[1].components(3), ["", "", "", "A^B"]);
         assert_eq!(records[1].text(4), "x|y");
@@ -207,9 +227,11 @@ mod tests {
 
     #[test]
     fn text_is_utf8_if_all_of_it_is_else_latin_1() {
-        let utf = parse_records("H|\\^&\rR|1|A|5|µg\r".as_bytes());
+        let utf = parse_records("H|\\^&\rR|1|A|5|µg\r".as_bytes(), Encoding::Auto);
         assert_eq!(utf[1].text(5), "µg");
-        let latin = parse_records(b"H|\\^&\rR|1|A|5|\xb5g\r");
+        let latin = parse_records(b"H|\\^&\rR|1|A|5|\xb5g\r", Encoding::Auto);
         assert_eq!(latin[1].text(5), "µg");
+        let gbk = parse_records(b"H|\\^&\rR|1|A|5|\xa6\xccg\xb5|F\r", Encoding::Gbk);
+        assert_eq!(gbk[1].text(5), "μg祙F");
     }
 }

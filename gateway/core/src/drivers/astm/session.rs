@@ -1,4 +1,4 @@
-//! A LIS01-A2 receiver as a state machine.
+//! A LIS01-A2 receiver as a state machine, and in [`sending`] its sender for what host queries are answered with.
 //!
 //! Promises:
 //! - A new frame is acknowledged only after its bytes are stored (`commit: frame`), or, for analyzers that repeat whole
@@ -12,15 +12,19 @@
 
 mod ending;
 mod frames;
+mod sending;
 
+use super::AWAITED;
+use super::answer::{Inquiry, Style};
 use super::assembly::{Assembly, Grown};
 use super::capture::acknowledged_text;
-use super::noise::Noise;
 use super::resend::Broken;
+use crate::drivers::noise::Noise;
 use crate::framing::astm::{ACK, ENQ, Frame, NAK, Piece, Scanner};
 use crate::mutants::{Mutant, planted};
 use crate::session::{Action, Commit, DriverOptions, Input, Resume, Session};
 use crate::time::{Mono, Now};
+use sending::{Heard, Sender};
 use std::time::Duration;
 
 /// LIS01-A2: a receiver discards the message after this silence.
@@ -62,6 +66,11 @@ pub(super) struct E1381 {
     pending: Option<Pending>,
     /// A conclusion whose commit has failed, and when to try again.
     owed: Option<(Commit, Mono)>,
+    /// How the open message is laid into frames.
+    style: Style,
+    /// The queries of the commit that is outstanding.
+    asked: Vec<Inquiry>,
+    sender: Sender,
 }
 
 /// What is done when the outstanding commit is answered.
@@ -99,22 +108,39 @@ impl Session for E1381 {
             Input::Committed => self.committed(now, actions),
             Input::CommitFailed => self.commit_failed(now, actions),
             Input::DeadlineReached => self.deadline_reached(now, actions),
-            // Nothing is asked here, and there is no child.
-            Input::Answered(_) | Input::Told(_) | Input::ChildEnded => {}
-            Input::Closed => self.closed(now, actions),
+            Input::Answered(orders) => self.sender.answered(orders, &self.options.reading),
+            // There is no child.
+            Input::Told(_) | Input::ChildEnded => {}
+            Input::Closed => {
+                self.sender.close();
+                self.closed(now, actions);
+            }
         }
-        while self.pending.is_none() && self.owed.is_none() {
+        while self.is_free() {
+            if self.sender.is_talking() {
+                let Some(byte) = self.scanner.next_answer() else { break };
+                if self.sender.hear(now, byte, actions) == Heard::Interrupted {
+                    self.begin(now, actions);
+                }
+                continue;
+            }
+            // In a conversation that was recorded, the ENQ that we have yielded to was the answered one.
+            if !self.in_session && self.sender.has_yielded() && self.scanner.begins_frame() {
+                self.begin_unanswered(now);
+            }
             let piece = if self.in_session { self.scanner.next_inside() } else { self.scanner.next_outside() };
             let Some(piece) = piece else { break };
             self.take(now, piece, actions);
         }
+        self.speak(now, actions);
     }
 
     fn deadline(&self) -> Option<Mono> {
         match (&self.pending, &self.owed) {
             (Some(_), _) => None,
             (None, Some((_, retry_at))) => Some(*retry_at),
-            _ if !self.in_session => self.noise.deadline(),
+            _ if self.sender.is_asking() => None,
+            _ if !self.in_session => [self.noise.deadline(), self.sender.deadline()].into_iter().flatten().min(),
             _ if self.scanner.awaits_line_end() => Some(self.heard.after(LINE_END)),
             // A long frame on a slow line takes more than 30 s: while it comes there is no silence.
             _ if self.scanner.in_frame() => Some(self.heard.max(self.moved).after(SILENCE)),
@@ -127,7 +153,7 @@ impl E1381 {
     pub fn new(options: DriverOptions) -> E1381 {
         E1381 {
             scanner: Scanner::new(options.frame_bytes_max),
-            noise: Noise::new(options.frame_bytes_max),
+            noise: Noise::new(AWAITED, options.frame_bytes_max),
             options,
             assembly: Assembly::default(),
             in_session: false,
@@ -145,6 +171,25 @@ impl E1381 {
             moved: Mono(0),
             pending: None,
             owed: None,
+            style: Style::default(),
+            asked: Vec::new(),
+            sender: Sender::default(),
+        }
+    }
+
+    /// Whether what was received may be looked at.
+    fn is_free(&self) -> bool {
+        self.pending.is_none() && self.owed.is_none() && !self.sender.is_asking()
+    }
+
+    /// Says what there is to say while the line is nobody's.
+    fn speak(&mut self, now: Now, actions: &mut Vec<Action>) {
+        if self.in_session || !self.is_free() || self.scanner.held() > 0 {
+            return;
+        }
+        match self.sender.given_up() {
+            Some(alarm) => self.conclude_with(vec![alarm], false, actions),
+            None => self.sender.advance(now, actions),
         }
     }
 
@@ -196,17 +241,22 @@ impl E1381 {
 
     /// ENQ has come and nothing is left of what was before it.
     fn begin(&mut self, now: Now, actions: &mut Vec<Action>) {
-        self.noise.forget();
-        self.reset();
-        self.in_session = true;
-        self.too_long_reported = false;
-        self.moved = now.mono;
-        self.raw.push(ENQ);
+        self.begin_unanswered(now);
         // An answer to a call that was given up would be taken for the one to the next call: the sender would be one answer
         // ahead from then on, and count its last frame as acknowledged before it is stored.
         if !self.scanner.is_given_up() {
             actions.push(Action::Send(vec![ACK]));
         }
+    }
+
+    fn begin_unanswered(&mut self, now: Now) {
+        self.noise.forget();
+        self.reset();
+        self.sender.give_way();
+        self.in_session = true;
+        self.too_long_reported = false;
+        self.moved = now.mono;
+        self.raw.push(ENQ);
     }
 
     /// Forgets the message and the session.
@@ -221,6 +271,7 @@ impl E1381 {
         self.refused = None;
         self.conflict = None;
         self.unanswered = false;
+        self.style = Style::default();
     }
 
     /// Keeps bytes that are no accepted frame for the next capture, within bounds.
@@ -236,6 +287,7 @@ impl E1381 {
     }
 
     fn committed(&mut self, now: Now, actions: &mut Vec<Action>) {
+        self.sender.note(std::mem::take(&mut self.asked), self.style);
         match self.pending.take() {
             Some(Pending::Frame { frame, grown, complete, bytes, received, .. }) => {
                 self.stored(&frame, &grown);
@@ -263,6 +315,7 @@ impl E1381 {
     }
 
     fn commit_failed(&mut self, now: Now, actions: &mut Vec<Action>) {
+        self.asked.clear();
         match self.pending.take() {
             Some(Pending::Frame { grown, before, unaccepted, .. }) => {
                 self.assembly.undo(&grown);
@@ -300,6 +353,7 @@ impl E1381 {
         if self.owed.is_some() {
             self.settle_debt(actions);
         } else if !self.in_session {
+            self.sender.deadline_reached(now, actions);
             self.report_noise(now, false, actions);
         } else if self.scanner.awaits_line_end() {
             self.scanner.close_line();

@@ -41,6 +41,10 @@ pub(super) fn copy(from: &Source, to: &Connection, losses: &mut Losses) -> Resul
             losses.tables.push(table);
         }
     }
+    // Numbers that are lost are learnt again.
+    if from.has("identities") {
+        from.copy_small(to, "identities")?;
+    }
     // A page of something else can look like a row.
     to.execute("DELETE FROM erasures WHERE length(id) <> 16 OR NOT json_valid(ifnull(subject, '{}'))", [])?;
     to.execute("DELETE FROM tokens WHERE length(hash) <> 64 OR hash GLOB '*[^0-9a-f]*'", [])?;

@@ -1,6 +1,7 @@
 //! How messages and sessions end, and what is said about those that end badly.
 
 use super::{Cause, E1381, Pending};
+use crate::drivers::astm::answer::Inquiry;
 use crate::drivers::astm::message;
 use crate::drivers::astm::resend::Broken;
 use crate::event::EventKind;
@@ -43,6 +44,7 @@ impl E1381 {
             facts.is_empty() || facts.iter().any(|fact| fact.test.as_ref().is_none_or(|test| !test.results.is_empty()));
         if self.assembly.is_open() && clean && told {
             events = facts;
+            self.asked = Inquiry::all_of(self.assembly.text(), &self.options.reading);
             if planted(Mutant::CaptureWithoutEvents) {
                 events.clear();
             }
@@ -78,7 +80,7 @@ impl E1381 {
 
     /// What a whole message states, linked to its first try if that was broken off.
     pub(super) fn facts(&self, text: &[u8], now: Now) -> Vec<EventKind> {
-        let mut facts = message::events(text, now);
+        let mut facts = message::events(text, now, &self.options.reading);
         if let Some(broken) = &self.broken {
             broken.link(text, &mut facts);
         }
@@ -87,7 +89,7 @@ impl E1381 {
 
     /// `MESSAGE_REJECTED` with the whole records of the open message.
     pub(super) fn interruption(&mut self, now: Now, reason: String) -> EventKind {
-        let (device, partial) = message::partial(self.assembly.whole_records(), now);
+        let (device, partial) = message::partial(self.assembly.whole_records(), now, &self.options.reading);
         self.broken = Broken::of(self.assembly.whole_records(), &partial);
         let rejected = EventKind::rejected("interrupted", reason, self.stored_bytes + self.raw.len());
         EventKind { device, partial, ..rejected }

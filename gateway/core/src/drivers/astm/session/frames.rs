@@ -2,6 +2,7 @@
 
 use super::ending::conflict_report;
 use super::{E1381, Pending};
+use crate::drivers::astm::answer::Inquiry;
 use crate::drivers::astm::assembly::Grown;
 use crate::event::EventKind;
 use crate::framing::astm::{ACK, Fault, FaultKind, Frame, NAK};
@@ -83,6 +84,7 @@ impl E1381 {
             let reason = format!("the message is longer than message_bytes_max ({limit} bytes)");
             return self.refuse_too_long(&frame.raw, reason, actions);
         }
+        self.style = self.style.seen(&frame.text, frame.last);
         if grown.messages.is_empty() && self.options.commit == CommitPoint::Message {
             self.raw.extend_from_slice(&frame.raw);
             self.stored(&frame, &grown);
@@ -91,7 +93,10 @@ impl E1381 {
         }
         let complete = self.assembly.settles(&grown);
         let texts = grown.messages.iter().map(|range| &self.assembly.text()[range.clone()]);
-        let mut events: Vec<EventKind> = texts.flat_map(|text| self.facts(text, now)).collect();
+        let mut events: Vec<EventKind> = texts.clone().flat_map(|text| self.facts(text, now)).collect();
+        if events.iter().any(|event| event.query.is_some()) {
+            self.asked = texts.flat_map(|text| Inquiry::all_of(text, &self.options.reading)).collect();
+        }
         // The sender went on without ever resolving it: its text would be lost without a word.
         if self.conflict.is_some() {
             events.push(conflict_report(self.raw.len()));

@@ -1,5 +1,5 @@
-//! What is heard while no session is open. The standard ignores it; so much of it that somebody must be talking another
-//! language is reported once, with a guess at the language.
+//! What is heard outside of any frame. The standards ignore it; so much of it that somebody must be talking another language
+//! is reported once, with a guess at the language.
 
 use crate::event::EventKind;
 use crate::time::{Mono, Now};
@@ -11,8 +11,18 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// How long no second report is made, unless a good session has been seen in between.
 const MUTE: Duration = Duration::from_secs(600);
 
+/// What a driver waits for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Awaited {
+    /// The report's code: `not_astm`
+    pub code: &'static str,
+    /// What the bytes lack: `the ENQ that begins a session`
+    pub lacking: &'static str,
+}
+
 #[derive(Debug)]
 pub(super) struct Noise {
+    awaited: Awaited,
     head: Vec<u8>,
     head_bytes_max: usize,
     bytes: usize,
@@ -21,8 +31,8 @@ pub(super) struct Noise {
 }
 
 impl Noise {
-    pub fn new(head_bytes_max: usize) -> Noise {
-        Noise { head: Vec::new(), head_bytes_max, bytes: 0, last: Mono(0), muted_until: None }
+    pub fn new(awaited: Awaited, head_bytes_max: usize) -> Noise {
+        Noise { awaited, head: Vec::new(), head_bytes_max, bytes: 0, last: Mono(0), muted_until: None }
     }
 
     pub fn hear(&mut self, now: Now, bytes: &[u8]) {
@@ -66,13 +76,13 @@ impl Noise {
         let capture = std::mem::take(&mut self.head);
         let bytes = std::mem::take(&mut self.bytes);
         self.mute_for(now, MUTE);
-        let reason = format!("{bytes} bytes without the ENQ that begins a session: {}", guess(&capture));
-        let event = EventKind::rejected("not_astm", reason, capture.len());
+        let reason = format!("{bytes} bytes without {}: {}", self.awaited.lacking, guess(&capture));
+        let event = EventKind::rejected(self.awaited.code, reason, capture.len());
         Some((capture, event))
     }
 }
 
-/// What bytes that are no LIS01-A2 session probably are, in words for the person who set the line up.
+/// What bytes that are no session of the driver probably are, in words for the person who set the line up.
 pub fn guess(bytes: &[u8]) -> &'static str {
     let first = bytes.iter().copied().find(|byte| !matches!(byte, 0 | 0xff | b' ' | b'\r' | b'\n' | b'\t'));
     let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
@@ -80,7 +90,8 @@ pub fn guess(bytes: &[u8]) -> &'static str {
     match first {
         None => "nothing but blanks, NUL or 0xFF: is the cable loose, or the baud rate wrong?",
         Some(0x0b) => "it starts with VT: looks like HL7 over MLLP",
-        Some(_) if holds(b"MSH|") => "it looks like HL7",
+        Some(0x05) => "it starts with ENQ: looks like ASTM (LIS01-A2)",
+        Some(_) if holds(b"MSH|") => "it looks like HL7 without its frame (VT, FS, CR): driver hl7, framing: none",
         Some(0x01) => "it starts with SOH: a maker's own envelope around records",
         Some(0x02) => {
             "STX text without ENQ: the rest of a session whose beginning was missed, or a maker's own protocol"
