@@ -9,7 +9,8 @@ use std::fmt::Write;
 const WIDTH: usize = 16;
 const HEAD_BYTES_MAX: usize = 512;
 /// What begins a record of LIS2 or a segment of HL7, and is no one's name.
-const NAMES: &[u8] = b"H P O R C Q M L S MSH MSA PID PV1 OBR OBX NTE ORC SPM SAC INV EQU ERR QRD QRF QPD RCP QAK DSP DSC TCD";
+const NAMES: &[u8] =
+    b"H P O R C Q M L S MSH MSA PID PV1 OBR OBX NTE ORC SPM SAC INV EQU ERR QRD QRF QPD RCP QAK DSP DSC TCD";
 
 /// The beginning of these bytes, a line for each sixteen.
 pub fn shown(bytes: &[u8], with_data: bool) -> Vec<String> {

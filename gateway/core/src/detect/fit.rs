@@ -59,7 +59,8 @@ pub fn fit(protocol: Protocol, bytes: &[u8], known: &[Known]) -> Option<Fit> {
         }
         let events = replayed(protocol.driver(), options, bytes).unwrap_or_default();
         let rejected = events.iter().any(|event| event.name == EventName::MessageRejected);
-        let results: Vec<_> = events.iter().filter_map(|event| event.test.as_ref()).flat_map(|test| &test.results).collect();
+        let results: Vec<_> =
+            events.iter().filter_map(|event| event.test.as_ref()).flat_map(|test| &test.results).collect();
         let codes = results.iter().filter(|result| options.reading.codes.contains_key(&result.code)).count();
         let by_codes = codes >= CODES_MIN && codes * 10 >= results.len() * 8;
         if !rejected && by_codes {

@@ -70,7 +70,8 @@ pub(super) fn tokens(bytes: &[u8]) -> Option<Finding> {
 pub(super) fn printout(bytes: &[u8]) -> Option<Finding> {
     let lines = lines(bytes)?;
     let words = |line: &&&[u8]| {
-        let words: Vec<&[u8]> = line.split(|byte| matches!(byte, b' ' | b'\t' | b':')).filter(|w| !w.is_empty()).collect();
+        let words: Vec<&[u8]> =
+            line.split(|byte| matches!(byte, b' ' | b'\t' | b':')).filter(|w| !w.is_empty()).collect();
         words.len() >= 2 && words[1..].iter().any(|word| is_number(word))
     };
     let telling = lines.iter().filter(words).count();

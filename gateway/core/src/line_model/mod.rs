@@ -196,7 +196,11 @@ mod tests {
         let odd = heard(b"HQ", &Uart::seven(9600, Parity::Odd), &exact(Uart::plain(9600)));
         assert_eq!(odd, [0xc8, 0x51]);
         let checking = Receiver { faulty: Faulty::Zero, ..exact(Uart::seven(9600, Parity::Even)) };
-        assert_eq!(heard(b"HQ", &Uart::plain(9600), &checking), [b'H', 0], "an eighth bit of 0 is the right parity of H");
+        assert_eq!(
+            heard(b"HQ", &Uart::plain(9600), &checking),
+            [b'H', 0],
+            "an eighth bit of 0 is the right parity of H"
+        );
     }
 
     #[test]

@@ -132,7 +132,8 @@ fn opening(bytes: &[u8], read_at: &Uart) -> Option<Suspicion> {
                 expected.pop();
                 let kinds: BTreeSet<u8> = expected.iter().copied().collect();
                 let told = expected.len();
-                if told < OPENING_BYTES_MIN || kinds.len() < 3 || best.as_ref().is_some_and(|(known, _)| *known >= told) {
+                if told < OPENING_BYTES_MIN || kinds.len() < 3 || best.as_ref().is_some_and(|(known, _)| *known >= told)
+                {
                     continue;
                 }
                 if bytes.windows(told).any(|window| window == expected) {
@@ -164,7 +165,8 @@ fn parity(bytes: &[u8], read_at: &Uart) -> Option<Suspicion> {
         _ => return None,
     };
     let word = if parity == Parity::Even { "even" } else { "odd" };
-    let evidence = format!("the eighth bit is the {word} parity of the other seven in {fitting} of {} bytes", told.len());
+    let evidence =
+        format!("the eighth bit is the {word} parity of the other seven in {fitting} of {} bytes", told.len());
     Some(Suspicion { settings: Uart::seven(read_at.baud, parity), is_only_speed: false, evidence })
 }
 
@@ -246,7 +248,8 @@ mod tests {
 
     #[test]
     fn what_reads_well_raises_no_suspicion() {
-        for text in [RECORDS, b"\x05\x05\x05\x05", b"Glucose   5.4 mmol/L\r\n", b"{\"version\":0}\n", b"", b"\x00\xff"] {
+        for text in [RECORDS, b"\x05\x05\x05\x05", b"Glucose   5.4 mmol/L\r\n", b"{\"version\":0}\n", b"", b"\x00\xff"]
+        {
             assert_eq!(suspicion(text, &OURS), None, "{}", text.escape_ascii());
         }
         let latin = "Größe µm³, äöü ÄÖÜ".repeat(3);

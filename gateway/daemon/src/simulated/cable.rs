@@ -37,15 +37,8 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 7] = [
-        Fault::Noise,
-        Fault::BitFlip,
-        Fault::Slow,
-        Fault::LostAck,
-        Fault::Contention,
-        Fault::Unplug,
-        Fault::NeverEot,
-    ];
+    pub const ALL: [Fault; 7] =
+        [Fault::Noise, Fault::BitFlip, Fault::Slow, Fault::LostAck, Fault::Contention, Fault::Unplug, Fault::NeverEot];
 
     /// The word of the command line.
     pub fn word(self) -> &'static str {

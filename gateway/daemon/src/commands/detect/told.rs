@@ -29,13 +29,16 @@ pub fn report(heard: &Heard, port: &Port, known: &[Known], with_data: bool) -> S
     shown(&heard.bytes, with_data).iter().for_each(|line| note(&format!("  {line}")));
     match &heard.finding {
         Some(finding) => text + &settings(finding, heard, port, known),
-        None => text + "# No settings can be proposed. Look at the analyzer's host interface menu, or try another cable.\n",
+        None => {
+            text + "# No settings can be proposed. Look at the analyzer's host interface menu, or try another cable.\n"
+        }
     }
 }
 
 /// Nothing came at all.
 pub fn nothing(port: &Port, answer: Option<Answer>) -> String {
-    let mut text = "# Not a byte was heard. Have the analyzer send a result, and see that its host interface is on".to_owned();
+    let mut text =
+        "# Not a byte was heard. Have the analyzer send a result, and see that its host interface is on".to_owned();
     if is_serial(port) {
         text.push_str("; if it stays\n# so, the cable may be straight where it must be crossed (null modem), or the other way round");
     }

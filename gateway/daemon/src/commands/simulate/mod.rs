@@ -67,7 +67,9 @@ pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         let socket = Socket::new(&args.port, args.link.clone(), part.line())?;
         let pulled = args.fault.iter().any(|(fault, rate)| *fault == Fault::Unplug && *rate > 0);
         if pulled && socket.is_nameless() {
-            return Err("A pseudo-terminal that is pulled comes back under another name: give it one with --link".to_owned());
+            return Err(
+                "A pseudo-terminal that is pulled comes back under another name: give it one with --link".to_owned()
+            );
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Ok((part, socket, runtime.map_err(|error| format!("cannot start: {error}"))?))
