@@ -27,3 +27,5 @@ mod received;
 mod samples;
 #[path = "api/schemathesis.rs"]
 mod schemathesis;
+#[path = "api/worklist.rs"]
+mod worklist;

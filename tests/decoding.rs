@@ -11,6 +11,8 @@ mod child;
 mod child_lines;
 #[path = "decoding/detection.rs"]
 mod detection;
+#[path = "decoding/conversation.rs"]
+mod conversation;
 #[path = "decoding/fixtures.rs"]
 mod fixtures;
 #[path = "decoding/hl7_captures.rs"]
@@ -25,6 +27,10 @@ mod link_rules;
 mod live_lines;
 #[path = "decoding/planted.rs"]
 mod planted;
+#[path = "decoding/poct1a.rs"]
+mod poct1a;
+#[path = "decoding/poct1a_peers.rs"]
+mod poct1a_peers;
 #[path = "decoding/profiles.rs"]
 mod profiles;
 #[path = "decoding/properties.rs"]

@@ -58,6 +58,18 @@ impl Tree {
         self.write(&format!("dev/{tty}"), "");
     }
 
+    /// Takes the device and its port away again, names and all.
+    fn unplug(&self, socket: &str, interface: u8, tty: &str) {
+        let gone = [
+            format!("sys/class/tty/{tty}"),
+            format!("sys/bus/usb/devices/{socket}"),
+            format!("dev/serial/by-path/pci-usb-0:{socket}:1.{interface}-port0"),
+            format!("dev/{tty}"),
+        ];
+        gone.iter().for_each(|path| fs::remove_file(self.root().join(path)).expect("it was there"));
+        fs::remove_dir_all(self.root().join(format!("sys/devices/usb1/{socket}"))).expect("it was there");
+    }
+
     fn listing(&self) -> String {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         assert_eq!(run(Args { root: self.root().to_owned() }, &mut out, &mut err), 0);
@@ -179,6 +191,7 @@ fn an_adapter_that_the_kernel_does_not_know_is_named_with_what_to_do() {
     let text = tree.listing();
     assert!(text.starts_with("# No serial port was found."));
     assert!(text.contains("# USB device 0403:cd18 (Piccolo Xpress) looks like a serial adapter"), "{text}");
+    assert!(text.contains("# It is known: Abaxis Piccolo Xpress"), "{text}");
     let hint = "modprobe ftdi_sio && echo 0403 cd18 > /sys/bus/usb-serial/drivers/ftdi_sio/new_id";
     assert!(text.contains(hint), "{text}");
     assert!(!text.contains("067b") && !text.contains("046d"), "{text}");
@@ -220,4 +233,65 @@ fn a_port_that_is_not_there_or_not_the_only_one_is_said_in_words() {
     );
     check(Port::ByPath("pci-usb-0:9:1.0-port0".into()), "nothing is plugged into the socket pci-usb-0:9:1.0-port0");
     check(Port::TcpListen("0.0.0.0:5600".into()), "0.0.0.0:5600 is a network address, not a device");
+}
+
+#[test]
+fn a_scanner_that_types_is_shown_switched_off() {
+    let tree = clinic();
+    tree.link("dev/input/by-id/usb-Example_Scanner_0001-event-kbd", "../event3");
+    tree.link("dev/input/by-id/usb-Example_Mouse-event-mouse", "../event4");
+    let text = tree.listing();
+    assert!(!text.contains("Mouse"), "{text}");
+    let lines = "  #- id: scanner-1\n  #  driver: scanner\n  #  port: { input: \"/dev/input/by-id/usb-Example_Scanner_0001-event-kbd\" }\n";
+    assert!(text.contains(lines), "{text}");
+    let switched_on = text.replace("  #- ", "  - ").replace("  #  ", "    ");
+    tree.write("gateway.yaml", &switched_on);
+    let source =
+        gateway_daemon::configuration::Source { file: Some(tree.root().join("gateway.yaml")), ..Default::default() };
+    let config = gateway_daemon::configuration::load(&source).unwrap_or_else(|failure| panic!("{failure}")).config;
+    assert_eq!(config.analyzers.last().map(|analyzer| analyzer.driver.as_str()), Some("scanner"));
+}
+
+#[test]
+fn an_adapter_is_found_wherever_it_is_plugged_in_again() {
+    let tree = clinic();
+    let ftdi = || usb(0x0403, 0x6001, Some("A50285BI"));
+    assert_eq!(tree.resolve(ftdi()), Ok(PathBuf::from("/dev/ttyUSB10")));
+    // Unplugged: nothing else is taken for it.
+    tree.unplug("1-1", 0, "ttyUSB10");
+    assert!(tree.resolve(ftdi()).is_err());
+    // Into another socket, under another name of the kernel's.
+    tree.usb("1-5", "0403:6001", "A50285BI", "FT232R USB UART");
+    tree.port("1-5", 0, "ttyUSB7");
+    assert_eq!(tree.resolve(ftdi()), Ok(PathBuf::from("/dev/ttyUSB7")));
+    // Two alike without serial numbers change places: the socket decides, whatever the kernel calls them.
+    let socket = |socket: &str| Port::ByPath(format!("pci-usb-0:{socket}:1.0-port0"));
+    tree.unplug("1-2", 0, "ttyUSB0");
+    tree.unplug("1-3", 0, "ttyUSB1");
+    for (place, tty) in [("1-3", "ttyUSB0"), ("1-2", "ttyUSB1")] {
+        tree.usb(place, "1a86:7523", "", "USB Serial");
+        tree.port(place, 0, tty);
+    }
+    assert_eq!(tree.resolve(socket("1-2")), Ok(PathBuf::from("/dev/ttyUSB1")));
+    assert_eq!(tree.resolve(socket("1-3")), Ok(PathBuf::from("/dev/ttyUSB0")));
+}
+
+#[test]
+fn the_udev_rule_says_what_the_table_says() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd/udev");
+    let table = fs::read_to_string(folder.join("usb-serial-ids.tsv")).expect("the table");
+    let rule = fs::read_to_string(folder.join("60-analyzer-gateway.rules")).expect("the rule");
+    let mut expected = Vec::new();
+    for row in table.lines().filter(|line| !line.starts_with('#')) {
+        let columns: Vec<&str> = row.split('\t').collect();
+        let [vendor, product, module, driver, what, source] = columns[..] else { panic!("six columns: {row}") };
+        assert!(!what.is_empty() && !source.is_empty(), "{row}");
+        expected.push(format!(
+            "ACTION==\"add\", SUBSYSTEM==\"usb\", ENV{{DEVTYPE}}==\"usb_device\", ATTR{{idVendor}}==\"{vendor}\", \
+             ATTR{{idProduct}}==\"{product}\", RUN+=\"/sbin/modprobe {module}\", RUN+=\"/bin/sh -c 'echo {vendor} {product} > \
+             /sys/bus/usb-serial/drivers/{driver}/new_id'\""
+        ));
+    }
+    assert!(!expected.is_empty());
+    assert_eq!(rule.lines().filter(|line| line.contains("new_id")).collect::<Vec<_>>(), expected);
 }

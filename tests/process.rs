@@ -23,10 +23,14 @@ mod kill;
 mod lifecycle;
 #[path = "process/mosquitto.rs"]
 mod mosquitto;
+#[path = "process/programs.rs"]
+mod programs;
 #[path = "process/redecode.rs"]
 mod redecode;
 #[path = "process/talkers.rs"]
 mod talkers;
+#[path = "process/unknown.rs"]
+mod unknown;
 #[path = "process/watcher.rs"]
 mod watcher;
 #[path = "process/webhooks.rs"]

@@ -149,7 +149,7 @@ async fn what_is_about_persons_stays_in_no_cache() {
 }
 
 /// Publishes a request and gives the answer to it.
-async fn over_mqtt(broker: &Mosquitto, id: &str, payload: &str) -> Value {
+pub async fn over_mqtt(broker: &Mosquitto, id: &str, payload: &str) -> Value {
     let mut options = MqttOptions::new(format!("caller-{id}"), ("127.0.0.1".to_owned(), broker.port));
     options.set_keep_alive(10);
     let (client, mut events) = AsyncClient::builder(options).capacity(10).build();

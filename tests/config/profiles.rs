@@ -148,7 +148,7 @@ const KEYS: &str = "
 ## What a profile may say
 
 Only `maker`, `model` and `driver` must be there. A place is the record's letter, the field's number and, if one is meant, that of
-the component: `O.4`, `P.3`, `H.5.2`, `PID.3.1`.
+the component: `O.4`, `P.3`, `H.5.2`, `PID.3.1`. For `poct1a` it is the field's own name: `ORD.order_id`.
 
 | key | meaning |
 |---|---|

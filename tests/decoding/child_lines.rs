@@ -153,7 +153,12 @@ fn a_child_that_ends_costs_nothing() {
 fn bytes_over_which_children_end_are_set_apart() {
     let mut bench = by_hand(&DriverOptions::default(), b"poi");
     bench.receive(b"son");
-    (0..3).for_each(|_| bench.give(Input::ChildEnded));
+    (0..9).for_each(|_| bench.give(Input::ChildEnded));
+    assert!(bench.stored().is_empty(), "none of the last eight was ever ready");
+    for _ in 0..2 {
+        say(&mut bench, &json!({ "ready": true }));
+        bench.give(Input::ChildEnded);
+    }
     assert_eq!(bench.names(), ["program_ended"]);
     assert_eq!(bench.stored()[0].capture, b"son");
     let last = told(&mut bench).pop().unwrap();

@@ -260,6 +260,7 @@ fn law_gets_a_response_and_then_its_orders_one_by_one() {
     assert!(second[0].iter().any(|segment| segment.starts_with("ORC|CA|")), "{second:?}");
     let id = second[0][0].split('|').nth(9).unwrap();
     assert!(bench.receive(&answer("AR", id)).is_empty());
+    assert!(!bench.steps.contains(&Step::Taken), "one of its orders was refused");
     assert_eq!(bench.names(), ["QUERY_RECEIVED", "ANALYZER_ALARM"]);
     assert_eq!(bench.events()[1].alarm.as_ref().unwrap().code, "order_refused");
 }
@@ -271,6 +272,7 @@ fn kind(step: &Step) -> &'static str {
         Step::NotStored(_) => "NotStored",
         Step::Asked(_) => "Asked",
         Step::Told(_) => "Told",
+        Step::Taken => "Taken",
     }
 }
 
@@ -315,6 +317,7 @@ fn another_query_by_parameter_has_its_orders_in_the_response() {
     assert_eq!(some.len(), 1);
     let segments: Vec<&str> = some[0].iter().map(|segment| &segment[..3]).collect();
     assert_eq!(segments, ["MSH", "MSA", "QAK", "QPD", "PID", "SPM", "SAC", "ORC", "TQ1", "OBR"]);
+    assert_eq!(bench.steps.last(), Some(&Step::Taken));
 }
 
 #[test]
@@ -351,6 +354,11 @@ fn a_display_query_is_answered_sample_by_sample() {
         .receive(&framed(&["MSH|^~\\&|Mindray|BS-9|||20260304050608||ACK^Q03|6|P|2.3.1", &format!("MSA|AA|{id}")]));
     let next = messages(&next);
     assert!(next[0].contains(&"DSP|21||S-2".to_owned()) && next[0].contains(&"DSC".to_owned()), "{next:?}");
+
+    assert!(!bench.steps.contains(&Step::Taken));
+    let id = next[0][0].split('|').nth(9).unwrap().to_owned();
+    bench.receive(&framed(&["MSH|^~\\&|Mindray|BS-9|||20260304050609||ACK^Q03|7|P|2.3.1", &format!("MSA|AA|{id}")]));
+    assert!(bench.steps.contains(&Step::Taken), "the analyzer has both");
 
     // The question is taken back.
     let back = messages(&bench.receive(&framed(&[msh, &all.replace("OTH", "CAN"), qrf])));

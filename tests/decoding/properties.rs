@@ -6,6 +6,16 @@ use gateway_core::session::{DriverOptions, Framing, Resume};
 use proptest::prelude::*;
 use std::time::Duration;
 
+/// A device that greets, has one to tell, and tells another later, between VT and FS CR.
+const POCT1A: &[u8] = b"<?xml version=\"1.0\"?><HEL.R01><HDR><HDR.control_id V=\"1\"/></HDR><DEV><DEV.serial_id V=\"B-1\"/><DSC>\
+<DSC.directives_supported_cd V=\"START_CONTINUOUS\"/></DSC></DEV></HEL.R01><!-- > --><DST.R01><HDR><HDR.control_id V='2'/></HDR>\
+<DST><DST.new_observations_qty V='1'/></DST></DST.R01>\r\n<OBS.R01><HDR><HDR.control_id V=\"3\"/></HDR><SVC>\
+<SVC.observation_dttm V=\"2026-01-02T07:58:12\"/><PT><PT.patient_id V=\"P&amp;1\"/><OBS><OBS.observation_id V=\"GLU\"/>\
+<OBS.value V=\"5.4\" U=\"mmol/L\"/></OBS></PT></SVC></OBS.R01><EOT.R01><HDR><HDR.control_id V=\"4\"/></HDR></EOT.R01>\
+<ACK.R01><ACK><ACK.type_cd V=\"AA\"/></ACK></ACK.R01>\x0b<OBS.R02><HDR><HDR.control_id V=\"5\"/></HDR><SVC><SVC.role_cd V=\"LQC\"/>\
+<SVC.observation_dttm V=\"2026-01-02T08:58:12\"/><CTC><CTC.lot_number V=\"7\"/><OBS><OBS.observation_id V=\"GLU\"/>\
+<OBS.value V=\"\"><![CDATA[5.1]]></OBS.value></OBS></CTC></SVC></OBS.R02>\x1c\r";
+
 /// A driver with its options, and a stream that it understands.
 fn conversations() -> Vec<(&'static str, DriverOptions, Vec<u8>)> {
     let message = "H|\\^&|||Model^^SN1|||||||P|1|20260102030405\rP|1||PID\rO|1|A 1||^^^GLU\rR|1|^^^GLU|5.5|mmol/L\r\
@@ -41,6 +51,7 @@ fn conversations() -> Vec<(&'static str, DriverOptions, Vec<u8>)> {
         ("test-v0", DriverOptions::default(), lines.as_bytes().to_vec()),
         ("hl7", DriverOptions::default(), hl7.as_bytes().to_vec()),
         ("scanner", DriverOptions::default(), b"S-1001\r\n]C1S-1002\r\nS-1003\n".to_vec()),
+        ("poct1a", DriverOptions::default(), POCT1A.to_vec()),
         ("exec", DriverOptions::default(), b"S-1101;GLU;5.5\nS-1102;CRE;71\n".to_vec()),
     ]
 }
@@ -68,7 +79,7 @@ fn cut(bytes: &[u8], mut places: Vec<usize>) -> Vec<&[u8]> {
 
 #[test]
 fn the_conversations_are_understood() {
-    for ((name, options, bytes), count) in conversations().into_iter().zip([4, 4, 1, 3, 0, 2]) {
+    for ((name, options, bytes), count) in conversations().into_iter().zip([4, 4, 1, 3, 0, 2, 2]) {
         let events = events_of(name, &options, &[&bytes]);
         assert_eq!(finished(&events).len(), count, "{name}");
         assert!(events.iter().all(|event| event.rejection.is_none()), "{name}: {:?}", events);

@@ -56,6 +56,22 @@ impl Cable<TcpStream> {
         Cable { stream: TcpStream::from_std(stream).expect("an open socket") }
     }
 
+    /// Calls from another address of this machine.
+    pub async fn call_from(home: &Home, from: &str, port: u16) -> Cable<TcpStream> {
+        let address = format!("{from}:0").parse().expect("an address");
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind(address).unwrap_or_else(|error| panic!("{error}: {}", home.tail()));
+        let calling = socket.connect(([127, 0, 0, 1], port).into());
+        let stream = tokio::time::timeout(DEADLINE, calling).await.expect("the listener answers");
+        Cable { stream: stream.expect("the listener is there") }
+    }
+
+    /// Whether the gateway ends the connection without a word.
+    pub async fn is_hung_up(&mut self) -> bool {
+        let read = tokio::time::timeout(DEADLINE, self.stream.read_u8()).await;
+        matches!(read, Ok(Err(_)))
+    }
+
     /// Hangs up, and calls again once the gateway has noticed.
     pub async fn call_again(home: &Home, port: u16, cable: Cable<TcpStream>) -> Cable<TcpStream> {
         let noticed = || home.lines(&["port lost"]).len();

@@ -124,10 +124,14 @@ async fn a_cable_pulled_in_the_middle_of_a_frame_loses_nothing() {
     let mut caller = Cable::call_again(&home, port, caller).await;
     caller.tell(&message("PULL-1002", 1)).await;
     stored(&home, &database, "PULL-1002").await;
-    // A second caller waits until the first has hung up.
-    let mut second = Cable::call(&home, port).await;
+    // Switched off and on again: it calls anew and never hung up. The old connection is given up at once.
     caller.tell(&message("PULL-1003", 1)).await;
-    drop(caller);
+    let mut second = Cable::call(&home, port).await;
+    home.says(&["WARN", "analyzer=caller", "port lost", "has called again"]).await;
+    // Another machine is turned away, and that is told.
+    let mut third = Cable::call_from(&home, "127.0.0.2", port).await;
+    assert!(third.is_hung_up().await);
+    home.says(&["WARN", "analyzer=caller", "turned_away", "127.0.0.2"]).await;
     second.tell(&message("PULL-1004", 1)).await;
     stored(&home, &database, "PULL-1004").await;
     let mut found = samples(&database);

@@ -12,6 +12,7 @@
 
 use crate::error::ConfigError;
 use crate::event::{Device, EventKind, TestId};
+use crate::line_model::Uart;
 use crate::reading::Reading;
 use crate::scrub::{Pseudonyms, Unscrubbable};
 use crate::text_rules::TextRules;
@@ -141,6 +142,8 @@ pub struct DriverOptions {
     pub time_zone: String,
     /// How it writes (`text` only).
     pub text: Option<Arc<TextRules>>,
+    /// How the serial line is set, for what is said of bytes that make no sense; `None`: there is none.
+    pub line: Option<Uart>,
     /// The program that speaks with the analyzer and its arguments (`exec` only).
     pub command: Vec<String>,
 }
@@ -157,6 +160,7 @@ impl Default for DriverOptions {
             set_clock: true,
             time_zone: "UTC".to_owned(),
             text: None,
+            line: None,
             command: Vec::new(),
         }
     }

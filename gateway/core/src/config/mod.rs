@@ -117,6 +117,13 @@ pub enum Port {
     Input(PathBuf),
 }
 
+impl Port {
+    /// Whether it has a speed.
+    pub fn is_serial(&self) -> bool {
+        matches!(self, Port::Path(_) | Port::Usb { .. } | Port::ByPath(_))
+    }
+}
+
 /// Serial line settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line {

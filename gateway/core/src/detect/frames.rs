@@ -93,6 +93,23 @@ pub(super) fn records(bytes: &[u8]) -> Option<Finding> {
     Some(Finding::new(Protocol::Records, score, evidence))
 }
 
+/// Records of a message whose beginning was missed.
+pub(super) fn rest(bytes: &[u8]) -> Option<Finding> {
+    let lines: Vec<&[u8]> = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).filter(|line| line.len() > 2).collect();
+    let is_record = |line: &&&[u8]| b"PORCQML".contains(&line[0]) && line[1] == b'|';
+    let records = lines.iter().filter(is_record).count();
+    if records == 0 || records * 2 < lines.len() || holds(bytes, b"MSH") {
+        return None;
+    }
+    let framed = bytes.iter().any(|byte| matches!(*byte, ETX | EOT));
+    let protocol = if framed { Protocol::E1381 } else { Protocol::Records };
+    let evidence = vec![
+        format!("{records} of {} begin with a record's letter", count(lines.len(), "line")),
+        "no H record: the beginning was missed".to_owned(),
+    ];
+    Some(Finding::new(protocol, 69, evidence))
+}
+
 pub(super) fn soh(bytes: &[u8]) -> Option<Finding> {
     let begins = bytes.iter().position(|byte| *byte == SOH)?;
     if holds(bytes, &[STX]) {

@@ -12,7 +12,7 @@ pub(super) fn hl7(bytes: &[u8]) -> Option<Finding> {
         bytes[*place..].starts_with(b"MSH") && bytes.get(place + 3).is_some_and(u8::is_ascii_punctuation)
     };
     let headers: Vec<usize> = (0..bytes.len()).filter(header).collect();
-    let first = *headers.first()?;
+    let Some(first) = headers.first().copied() else { return rest_of_hl7(bytes) };
     let begun = headers.iter().filter(|place| **place > 0 && bytes[**place - 1] == VT).count();
     let ended = bytes.iter().filter(|byte| **byte == FS).count();
     let mut evidence = vec![format!("{} (MSH)", count(headers.len(), "message"))];
@@ -34,6 +34,21 @@ pub(super) fn hl7(bytes: &[u8]) -> Option<Finding> {
     }
     let score = if begun > 0 { 97 } else { 78 };
     Some(Finding::new(Protocol::Hl7, score, evidence))
+}
+
+/// Segments of a message whose beginning was missed.
+fn rest_of_hl7(bytes: &[u8]) -> Option<Finding> {
+    let names = ["PID|", "PV1|", "OBR|", "OBX|", "NTE|", "ORC|", "SPM|", "TCD|", "MSA|"];
+    let lines: Vec<&[u8]> = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).filter(|line| line.len() > 4).collect();
+    let is_segment = |line: &&&[u8]| names.iter().any(|name| line.starts_with(name.as_bytes()));
+    let segments = lines.iter().filter(is_segment).count();
+    (segments > 0 && segments * 2 >= lines.len()).then(|| {
+        let evidence = vec![
+            format!("{segments} of {} begin with a segment's name", count(lines.len(), "line")),
+            "no MSH: the beginning was missed".to_owned(),
+        ];
+        Finding::new(Protocol::Hl7, 71, evidence)
+    })
 }
 
 pub(super) fn poct1a(bytes: &[u8]) -> Option<Finding> {

@@ -78,6 +78,7 @@ impl Protocol {
     pub fn framing(self) -> Framing {
         match self {
             Protocol::Records => Framing::None,
+            Protocol::SohEnvelope => Framing::Soh,
             _ => Framing::E1381,
         }
     }
@@ -104,9 +105,10 @@ impl Finding {
 /// Every protocol that these bytes may be, the likeliest first; empty if they are none.
 pub fn detect(bytes: &[u8]) -> Vec<Finding> {
     let bytes = &bytes[..bytes.len().min(LOOKED_BYTES_MAX)];
-    let recognisers: [fn(&[u8]) -> Option<Finding>; 12] = [
+    let recognisers: [fn(&[u8]) -> Option<Finding>; 13] = [
         frames::e1381,
         frames::records,
+        frames::rest,
         frames::soh,
         frames::stx,
         frames::fixed,

@@ -93,17 +93,18 @@ pub(super) fn printout(bytes: &[u8]) -> Option<Finding> {
 
 pub(super) fn barcodes(bytes: &[u8]) -> Option<Finding> {
     let lines = lines(bytes)?;
-    let ended = matches!(bytes.last(), Some(b'\r' | b'\n'));
+    let ended = bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n'));
     let code = |line: &&&[u8]| {
-        let text = line.strip_prefix(b"]").map_or(**line, |rest| rest.get(2..).unwrap_or_default());
+        let line = line.trim_ascii();
+        let text = line.strip_prefix(b"]").map_or(line, |rest| rest.get(2..).unwrap_or_default());
         let sign = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./^+*$%".contains(byte);
         CODE_CHARS.contains(&text.len()) && text.iter().all(sign) && text.iter().any(u8::is_ascii_digit)
     };
     let identified = lines.iter().filter(|line| line.starts_with(b"]")).count();
-    if !ended || lines.iter().filter(code).count() < lines.len() {
+    if !ended || lines.iter().filter(code).count() * 10 < lines.len() * 7 {
         return None;
     }
-    let mut evidence = vec![format!("{}, each a code without a blank", count(lines.len(), "line"))];
+    let mut evidence = vec![format!("{}, nearly each a code without a blank", count(lines.len(), "line"))];
     if identified > 0 {
         evidence.push(format!("{identified} with an AIM identifier"));
     }

@@ -5,6 +5,7 @@
 pub mod astm;
 mod completed;
 pub mod exec;
+mod flood;
 pub mod hl7;
 mod noise;
 pub mod poct1a;

@@ -1,7 +1,9 @@
 //! What is heard outside of any frame. The standards ignore it; so much of it that somebody must be talking another language
-//! is reported once, with a guess at the language.
+//! is reported once, with a guess at the language and at the line setting. A question that is asked again and again at
+//! another speed is a few bytes each time: it is reported for the asking, not for its length.
 
 use crate::event::EventKind;
+use crate::line_model::{Uart, suspicion};
 use crate::time::{Mono, Now};
 use std::time::Duration;
 
@@ -10,6 +12,10 @@ const NOISE_BYTES_MIN: usize = 64;
 const SILENCE: Duration = Duration::from_secs(5);
 /// How long no second report is made, unless a good session has been seen in between.
 const MUTE: Duration = Duration::from_secs(600);
+/// So many short cries, each after a silence, may be a question at another speed.
+const CRIES: usize = 4;
+/// What is kept of each.
+const CRY_BYTES_MAX: usize = 8;
 
 /// What a driver waits for.
 #[derive(Debug, Clone, Copy)]
@@ -28,21 +34,42 @@ pub(super) struct Noise {
     bytes: usize,
     last: Mono,
     muted_until: Option<Mono>,
+    /// How the line is set, if it is a serial one.
+    line: Option<Uart>,
+    /// Short cries since the last good session.
+    cries: Vec<Vec<u8>>,
 }
 
 impl Noise {
-    pub fn new(awaited: Awaited, head_bytes_max: usize) -> Noise {
-        Noise { awaited, head: Vec::new(), head_bytes_max, bytes: 0, last: Mono(0), muted_until: None }
+    pub fn new(awaited: Awaited, head_bytes_max: usize, line: Option<Uart>) -> Noise {
+        Noise {
+            awaited,
+            head: Vec::new(),
+            head_bytes_max,
+            bytes: 0,
+            last: Mono(0),
+            muted_until: None,
+            line,
+            cries: Vec::new(),
+        }
     }
 
     pub fn hear(&mut self, now: Now, bytes: &[u8]) {
         if now.mono.since(self.last) > SILENCE {
+            self.cried();
             self.forget();
         }
         let room = self.head_bytes_max.saturating_sub(self.head.len());
         self.head.extend_from_slice(&bytes[..room.min(bytes.len())]);
         self.bytes += bytes.len();
         self.last = now.mono;
+    }
+
+    /// What was said before a silence was short.
+    fn cried(&mut self) {
+        if self.line.is_some() && (1..=CRY_BYTES_MAX).contains(&self.bytes) && self.cries.len() < CRIES {
+            self.cries.push(self.head.clone());
+        }
     }
 
     /// A session begins: what came before was noise near it.
@@ -54,6 +81,7 @@ impl Noise {
     /// Somebody speaks our protocol after all.
     pub fn good_session(&mut self) {
         self.forget();
+        self.cries.clear();
         self.muted_until = None;
     }
 
@@ -64,7 +92,8 @@ impl Noise {
 
     pub fn deadline(&self) -> Option<Mono> {
         let due = self.last.after(SILENCE);
-        (self.bytes >= NOISE_BYTES_MIN && self.muted_until.is_none_or(|until| until <= due)).then_some(due)
+        let enough = self.bytes >= NOISE_BYTES_MIN || self.cries.len() == CRIES;
+        (enough && self.muted_until.is_none_or(|until| until <= due)).then_some(due)
     }
 
     /// The report, if there is enough to report and it is time, or if the line is `closed` and no more can come.
@@ -73,17 +102,40 @@ impl Noise {
         if now.mono < due && !closed {
             return None;
         }
+        let cries = std::mem::take(&mut self.cries);
+        if self.bytes < NOISE_BYTES_MIN {
+            return self.question(now, cries);
+        }
         let capture = std::mem::take(&mut self.head);
         let bytes = std::mem::take(&mut self.bytes);
         self.mute_for(now, MUTE);
-        let reason = format!("{bytes} bytes without {}: {}", self.awaited.lacking, guess(&capture));
+        let reason = format!("{bytes} bytes without {}: {}", self.awaited.lacking, guess(&capture, self.line));
+        let event = EventKind::rejected(self.awaited.code, reason, capture.len());
+        Some((capture, event))
+    }
+
+    /// Cries that are one question at another setting; any others are noise.
+    fn question(&mut self, now: Now, cries: Vec<Vec<u8>>) -> Option<(Vec<u8>, EventKind)> {
+        let capture = cries.concat();
+        let suspicion = suspicion(&capture, self.line.as_ref()?)?;
+        self.mute_for(now, MUTE);
+        let reason = format!("a few bytes again and again, without {}: {suspicion}", self.awaited.lacking);
         let event = EventKind::rejected(self.awaited.code, reason, capture.len());
         Some((capture, event))
     }
 }
 
+/// What bytes that are no session of the driver probably are; where another line setting explains them, which:
+/// `these look like 7E1 at 4800: ...`.
+pub fn guess(bytes: &[u8], line: Option<Uart>) -> String {
+    match line.and_then(|line| suspicion(bytes, &line)) {
+        Some(suspicion) => suspicion.to_string(),
+        None => language(bytes).to_owned(),
+    }
+}
+
 /// What bytes that are no session of the driver probably are, in words for the person who set the line up.
-pub fn guess(bytes: &[u8]) -> &'static str {
+pub fn language(bytes: &[u8]) -> &'static str {
     let first = bytes.iter().copied().find(|byte| !matches!(byte, 0 | 0xff | b' ' | b'\r' | b'\n' | b'\t'));
     let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
     let share = |test: fn(&u8) -> bool| bytes.iter().filter(|byte| test(byte)).count() * 10 / bytes.len().max(1);

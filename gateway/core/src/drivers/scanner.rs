@@ -4,6 +4,7 @@
 //! 15424) says how it was printed, not what it says, and is taken off. A code with control characters is refused: it is no
 //! id that a person could type, or the port is set wrongly.
 
+use super::flood::Flood;
 use super::unasked::Unasked;
 use crate::error::ConfigError;
 use crate::event::{EventKind, EventName, Personal, RegistrationFact};
@@ -37,6 +38,7 @@ impl Driver for Scanner {
             unasked: Unasked::default(),
             heard: Mono(0),
             dropped: 0,
+            flood: Flood::default(),
         }))
     }
 
@@ -58,6 +60,7 @@ struct Scans {
     heard: Mono,
     /// Bytes received and let go of, not yet stated.
     dropped: usize,
+    flood: Flood,
 }
 
 impl Session for Scans {
@@ -79,7 +82,7 @@ impl Session for Scans {
                 if !self.unasked.settle(actions)
                     && let Some(line) = self.lines.take_rest()
                 {
-                    self.line(line, actions);
+                    self.line(now, line, actions);
                 }
             }
             // Nothing is asked here, and there is no child.
@@ -88,7 +91,7 @@ impl Session for Scans {
         }
         while !self.unasked.is_busy() {
             match self.lines.next_line() {
-                Some(line) => self.line(line, actions),
+                Some(line) => self.line(now, line, actions),
                 None if self.dropped > 0 => {
                     // The code that was cut off there is half an id: it goes with what was dropped.
                     self.lines.take_rest();
@@ -125,17 +128,22 @@ impl Scans {
         }
         if let Some(Line::Whole(bytes) | Line::TooLong { head: bytes, .. }) = self.lines.take_rest() {
             let event = EventKind::rejected("interrupted", "a code began and never ended", bytes.len());
-            self.unasked.commit(bytes, vec![event], actions);
+            let counted = self.flood.counted();
+            self.unasked.commit(bytes, counted.into_iter().chain([event]).collect(), actions);
+        } else if let Some(counted) = self.flood.counted() {
+            self.unasked.commit(Vec::new(), vec![counted], actions);
         }
     }
 
-    fn line(&mut self, line: Line, actions: &mut Vec<Action>) {
+    fn line(&mut self, now: Now, line: Line, actions: &mut Vec<Action>) {
         let (capture, event) = match line {
             Line::Whole(bytes) => match read(&bytes) {
                 Ok(None) => return,
                 Ok(Some(code)) => {
                     let fact = RegistrationFact { sample_id: Some(Personal::new(code)), ..RegistrationFact::default() };
-                    (bytes, EventKind::about_registration(EventName::SampleScanned, fact))
+                    let scanned = EventKind::about_registration(EventName::SampleScanned, fact);
+                    let counted = self.flood.understood();
+                    return self.unasked.commit(bytes, counted.into_iter().chain([scanned]).collect(), actions);
                 }
                 Err(reason) => {
                     let event = EventKind::rejected("not_a_code", reason, bytes.len());
@@ -148,7 +156,9 @@ impl Scans {
                 (head, event)
             }
         };
-        self.unasked.commit(capture, vec![event], actions);
+        if self.flood.admits(now, capture.len()) {
+            self.unasked.commit(capture, vec![event], actions);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! `data` is cumulative in every line; each event carries only what is new, with its offsets: see [`crate::run`].
 
+use super::flood::Flood;
 use super::unasked::Unasked;
 use crate::error::ConfigError;
 use crate::event::*;
@@ -38,6 +39,7 @@ impl Driver for TestV0 {
             heard: Mono(0),
             unasked: Unasked::default(),
             dropped: 0,
+            flood: Flood::default(),
         }))
     }
 
@@ -62,6 +64,7 @@ struct Conversation {
     /// Bytes received and let go of, not yet stated. Once there are any, all goes until what is held is stored: else the
     /// line that is cut off there would go on with the end of another.
     dropped: usize,
+    flood: Flood,
 }
 
 impl Session for Conversation {
@@ -111,7 +114,7 @@ impl Conversation {
         }
         if let Some(running @ RunningTest { id, device, .. }) = resume.running {
             self.runs.resume(running);
-            let reason = "the gateway was away while a test was running".to_owned();
+            let reason = "the gateway or the line was away while a test was running".to_owned();
             let gap = Gap { reason, from: None, to: Some(now.wall) };
             let details = serde_json::json!({ "test": id });
             let device = device.clone();
@@ -132,7 +135,11 @@ impl Conversation {
             Line::Whole(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => return,
             Line::Whole(bytes) => {
                 let event = match Report::read(&bytes, "line") {
-                    Ok(report) => self.runs.state(now, &bytes, report),
+                    Ok(report) => {
+                        let counted = self.flood.understood();
+                        let event = self.runs.state(now, &bytes, report);
+                        return self.unasked.commit(bytes, counted.into_iter().chain([event]).collect(), actions);
+                    }
                     Err(fault) => EventKind::rejected(fault.code, fault.reason, bytes.len()),
                 };
                 (bytes, event)
@@ -143,7 +150,9 @@ impl Conversation {
                 (head, event)
             }
         };
-        self.unasked.commit(capture, vec![event], actions);
+        if self.flood.admits(now, capture.len()) {
+            self.unasked.commit(capture, vec![event], actions);
+        }
     }
 
     /// All that was held is stored: now comes the hole, behind the line that it has cut off.
@@ -179,6 +188,7 @@ impl Conversation {
     fn closed(&mut self, now: Now, actions: &mut Vec<Action>) {
         if !self.unasked.settle(actions) && !self.unasked.is_busy() {
             self.unterminated(now, actions);
+            self.state_counted(actions);
         }
     }
 
@@ -193,6 +203,15 @@ impl Conversation {
             }
             Some(line) => self.line(now, line, actions),
             None => {}
+        }
+    }
+
+    /// What was only counted is stated where nothing more can come.
+    fn state_counted(&mut self, actions: &mut Vec<Action>) {
+        if !self.unasked.is_busy()
+            && let Some(counted) = self.flood.counted()
+        {
+            self.unasked.commit(Vec::new(), vec![counted], actions);
         }
     }
 }

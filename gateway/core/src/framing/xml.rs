@@ -33,6 +33,16 @@ pub enum Piece {
     Noise(Vec<u8>),
 }
 
+/// What the names of roots tell.
+#[derive(Debug, Clone, Copy)]
+pub struct Roots {
+    /// Whether a document without a prolog may begin with a tag of this name. Any other is the rest of a document whose
+    /// beginning was lost.
+    pub is_possible: fn(&[u8]) -> bool,
+    /// Whether a tag of this name can only be a root's.
+    pub is_certain: fn(&[u8]) -> bool,
+}
+
 /// Where in the markup the next byte stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -69,8 +79,7 @@ pub struct Documents {
     held: Vec<u8>,
     start: usize,
     document_bytes_max: usize,
-    /// Whether a tag of this name can only be a root's.
-    is_root: fn(&[u8]) -> bool,
+    roots: Roots,
     place: Place,
     /// Within a document, its prolog included.
     open: bool,
@@ -86,12 +95,12 @@ pub struct Documents {
 
 impl Documents {
     /// Documents of at most so many bytes.
-    pub fn new(document_bytes_max: usize, is_root: fn(&[u8]) -> bool) -> Documents {
+    pub fn new(document_bytes_max: usize, roots: Roots) -> Documents {
         Documents {
             held: Vec::new(),
             start: 0,
             document_bytes_max,
-            is_root,
+            roots,
             place: Place::Text,
             open: false,
             root: None,
@@ -180,6 +189,10 @@ impl Documents {
             (self.piece, self.open, self.place, self.name) = (begun, true, place, name);
             return (Some(piece), false);
         }
+        if self.begins_with_no_root(byte) {
+            (self.open, self.place) = (false, Place::Text);
+            return (None, false);
+        }
         self.keep(byte);
         let ended = self.step(byte);
         (ended.then(|| self.ended()), true)
@@ -193,10 +206,17 @@ impl Documents {
                 beyond_its_own && self.name == b"xml" && byte.is_ascii_whitespace()
             }
             Place::Name { closing: false } if !in_name(byte) => {
-                self.root.as_ref().is_some_and(|root| *root == self.name || (self.is_root)(&self.name))
+                self.root.as_ref().is_some_and(|root| *root == self.name || (self.roots.is_certain)(&self.name))
             }
             _ => false,
         }
+    }
+
+    /// Whether the name that this byte ends, the first thing of the document, shows that there is none.
+    fn begins_with_no_root(&self, byte: u8) -> bool {
+        let is_first = self.root.is_none() && self.gone == 0 && self.piece.len() == self.name.len() + 1;
+        let named = self.place == Place::Name { closing: false } && !in_name(byte);
+        named && is_first && !(self.roots.is_possible)(&self.name)
     }
 
     /// Moves on by one byte; whether the document ends with it.

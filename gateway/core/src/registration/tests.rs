@@ -232,3 +232,44 @@ fn a_run_is_repeated_if_it_brings_what_is_known() {
     assert!(is_repeat(&[overall(1, "INVALID")], &overall(2, "NEGATIVE")));
     assert!(!is_repeat(&[overall(1, "INVALID")], &overall(1, "NEGATIVE")), "the same test");
 }
+
+#[test]
+fn an_analyzer_is_told_what_is_still_to_be_done() {
+    use crate::worklist::OrderAction::{Cancel, New, Rerun};
+    let (fresh, _) = made(json!({ "sample_ids": ["S-1"], "tests": [{ "code": "GLU" }, { "code": "CRE" }] }));
+    let told = |registration: &Registration, known: &[&str]| {
+        let (action, tests) = registration.ordered(|code| known.contains(&code))?;
+        Some((action, tests.into_iter().map(|test| test.code).collect::<Vec<_>>().join(" ")))
+    };
+    let both = |action| Some((action, "GLU CRE".to_owned()));
+    assert_eq!(told(&fresh, &[]), both(New));
+    assert!(fresh.awaits_analyzer());
+    assert_eq!(fresh.can_be_rerun(), Err(Refused::NotRunYet));
+    let mut taken = fresh.clone();
+    taken.take_orders(Timestamp(2_000));
+    assert!(!taken.awaits_analyzer());
+    assert_eq!(told(&taken, &[]), both(New), "who asks for it is told again");
+
+    let mut finished = taken.clone();
+    finished.results_at = Some(Timestamp(3_000));
+    assert_eq!(told(&finished, &["GLU"]), Some((New, "CRE".to_owned())));
+    assert_eq!(told(&finished, &["GLU", "CRE"]), None);
+    assert_eq!(told(&finished, &["WBC"]), None, "a panel under other codes");
+    assert_eq!(finished.cancel(Timestamp(4_000)), Err(Refused::HasResults));
+    let (again, _) = finished.make_retest(2, "8765-4321".to_owned(), Timestamp(5_000));
+    assert_eq!(told(&again, &[]), both(Rerun));
+
+    let mut cancelled = taken.clone();
+    let event = cancelled.cancel(Timestamp(4_000)).unwrap_or_else(|refused| panic!("{refused}"));
+    assert_eq!(words(&event.into_iter().collect::<Vec<_>>()), ["REGISTRATION_UPDATED"]);
+    assert_eq!(told(&cancelled, &[]), both(Cancel));
+    cancelled.take_orders(Timestamp(5_000));
+    assert_eq!(told(&cancelled, &[]), None);
+    assert_eq!(cancelled.cancel(Timestamp(6_000)), Ok(None));
+
+    let mut erased = fresh.clone();
+    erased.erase(Timestamp(6_000));
+    assert_eq!((told(&erased, &[]), erased.awaits_analyzer()), (None, false));
+    let (bare, _) = made(json!({ "sample_ids": ["S-1"] }));
+    assert_eq!(told(&bare, &[]), None);
+}

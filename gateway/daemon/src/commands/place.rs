@@ -33,11 +33,6 @@ pub fn yaml(port: &Port) -> String {
     }
 }
 
-/// Whether it has a speed.
-pub fn is_serial(port: &Port) -> bool {
-    !matches!(port, Port::TcpConnect(_) | Port::TcpListen(_))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

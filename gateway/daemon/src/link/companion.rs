@@ -44,6 +44,8 @@ pub(super) enum Turn {
     Said(Vec<u8>),
     /// How it has ended, and in how many seconds another one is started.
     Ended(String, u64),
+    /// It does not start, and why; what was meant for it waits.
+    Absent(String, u64),
     /// Nothing that the session should know.
     Nothing,
 }
@@ -138,7 +140,7 @@ impl Companion {
                 self.moved = now;
                 Turn::Nothing
             }
-            Err(error) => self.ended(error.0),
+            Err(error) => Turn::Absent(error.0, self.pause()),
         }
     }
 
@@ -151,10 +153,15 @@ impl Companion {
         self.outgoing.clear();
         self.taken = 0;
         self.is_deaf = false;
+        Turn::Ended(how, self.pause())
+    }
+
+    /// In how many seconds it is started again.
+    fn pause(&mut self) -> u64 {
         let pause = self.restart_seconds;
         self.restart_seconds = (pause * 2).min(RESTART_SECONDS_MAX);
         self.starts_at = self.now().mono.after(Duration::from_secs(pause));
-        Turn::Ended(how, pause)
+        pause
     }
 
     fn now(&self) -> Now {

@@ -170,16 +170,23 @@ impl<'a> Conversation<'a> {
                 self.tell(Input::Told(&bytes));
             }
             Turn::Ended(reason, seconds) => {
-                if self.gone.is_none() {
-                    tracing::warn!(%analyzer, %reason, seconds, "the analyzer's program is started again");
-                    self.program_down = true;
-                    let fact = Fact::ProgramDown { analyzer: analyzer.clone(), reason };
-                    self.link.board.tell(self.now(), fact);
-                }
+                self.program_is_down(reason, seconds);
                 self.tell(Input::ChildEnded);
             }
+            Turn::Absent(reason, seconds) => self.program_is_down(reason, seconds),
             Turn::Nothing => {}
         }
+    }
+
+    fn program_is_down(&mut self, reason: String, seconds: u64) {
+        // One that ends with its port does as it should.
+        if self.gone.is_some() {
+            return;
+        }
+        let analyzer = &self.link.analyzer.id;
+        tracing::warn!(%analyzer, %reason, seconds, "the analyzer's program is started again");
+        self.program_down = true;
+        self.link.board.tell(self.now(), Fact::ProgramDown { analyzer: analyzer.clone(), reason });
     }
 
     /// The program hears that the port is gone, may have something stored, and is ended.

@@ -43,7 +43,19 @@ pub struct Unbound {
     pub module: &'static str,
     /// The same in /sys/bus/usb-serial/drivers.
     pub driver: &'static str,
+    /// What it is, if these ids are in our table; the udev rule then tells the driver.
+    pub known_as: Option<&'static str>,
 }
+
+/// A device that types like a keyboard: a barcode scanner, or a keyboard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Typing {
+    /// `/dev/input/by-id/usb-...-event-kbd`, under the root folder.
+    pub device: PathBuf,
+}
+
+/// The ids that the kernel does not know: vendor, product, module, driver, what it is, source; tabs between them.
+const UNKNOWN_IDS: &str = include_str!("../../../../systemd/udev/usb-serial-ids.tsv");
 
 /// Makers of serial chips: USB vendor, kernel module, name in /sys/bus/usb-serial/drivers.
 const CHIP_MAKERS: [(u16, &str, &str); 4] = [
@@ -128,10 +140,34 @@ pub fn unbound(root: &Path, ports: &[SerialPort]) -> Vec<Unbound> {
         .filter(|usb| !has_driver(&usb.folder))
         .filter(|usb| !ports.iter().any(|port| port.usb.as_ref().is_some_and(|other| other.folder == usb.folder)))
         .filter_map(|usb| {
-            let (_, module, driver) = CHIP_MAKERS.into_iter().find(|(vendor, ..)| *vendor == usb.vendor)?;
-            Some(Unbound { vendor: usb.vendor, product: usb.product, name: usb.name, module, driver })
+            let known = known_ids().find(|(vendor, product, ..)| (*vendor, *product) == (usb.vendor, usb.product));
+            let (module, driver, known_as) = match known {
+                Some((_, _, module, driver, what)) => (module, driver, Some(what)),
+                None => {
+                    let (_, module, driver) = CHIP_MAKERS.into_iter().find(|(vendor, ..)| *vendor == usb.vendor)?;
+                    (module, driver, None)
+                }
+            };
+            Some(Unbound { vendor: usb.vendor, product: usb.product, name: usb.name, module, driver, known_as })
         })
         .collect()
+}
+
+/// Vendor, product, module, driver and what it is.
+fn known_ids() -> impl Iterator<Item = (u16, u16, &'static str, &'static str, &'static str)> {
+    UNKNOWN_IDS.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+        let mut columns = line.split('\t');
+        let mut id = || u16::from_str_radix(columns.next()?, 16).ok();
+        let ids = (id()?, id()?);
+        Some((ids.0, ids.1, columns.next()?, columns.next()?, columns.next()?))
+    })
+}
+
+/// What types like a keyboard and has a name that survives a reboot.
+pub fn typing(root: &Path) -> Vec<Typing> {
+    let folder = root.join("dev/input/by-id");
+    let names = names(&folder).into_iter().filter(|name| name.ends_with("-event-kbd"));
+    names.map(|name| Typing { device: folder.join(name) }).collect()
 }
 
 /// Whether a driver has taken one of the device's interfaces (the folders such as `1-1:1.0`).

@@ -202,6 +202,16 @@ impl Sender {
         self.queue.is_empty()
     }
 
+    /// Whether it waits for an answer to something it has said.
+    pub fn is_talking(&self) -> bool {
+        matches!(self.state, State::Asked(_) | State::Waiting(_))
+    }
+
+    /// Whether that was ENQ.
+    pub fn is_calling(&self) -> bool {
+        matches!(self.state, State::Asked(_))
+    }
+
     /// When `DeadlineReached` is due.
     pub fn deadline(&self) -> Option<Mono> {
         match self.state {

@@ -5,6 +5,7 @@
 //! in [`Told`], what a destination has heard in [`ledger::Ledger`], and [`verdict::judge`] compares the two; the gateway's
 //! own opinion is never asked. Everything is fixed by a seed.
 
+pub mod asking;
 pub mod astm;
 pub mod cable;
 pub mod capture;
@@ -14,6 +15,7 @@ pub mod messages;
 pub mod model;
 pub mod mqtt_judge;
 pub mod poct1a;
+pub mod printout;
 pub mod receiver;
 pub mod seeded;
 pub mod test_v0;

@@ -6,6 +6,7 @@ use super::messages::{BLOOD_COUNT, IMMUNOASSAY, compact};
 use super::seeded::Seeded;
 use gateway_core::config::Profile;
 use gateway_core::reading::FieldPlace;
+use gateway_core::text_rules::{ColumnIs, Layout};
 use gateway_core::time::Timestamp;
 
 /// Results in one message, at most.
@@ -56,6 +57,13 @@ impl Model {
         let serial = format!("SIM{:05}", chance.below(100_000));
         let mut assays: Vec<Assay> =
             reading.codes.iter().map(|(code, meaning)| assay(code, &meaning.name, &meaning.unit)).collect();
+        if let Some(Layout::Columns(columns)) = profile.options.text.as_ref().map(|rules| &rules.layout) {
+            let codes = columns.iter().filter_map(|column| match &column.is {
+                ColumnIs::Result(code) => Some(code),
+                ColumnIs::Part(_) => None,
+            });
+            assays = codes.map(|code| assay(code, "", "")).collect();
+        }
         if assays.is_empty() {
             assays = BLOOD_COUNT.iter().map(|known| assay(known.0, "", known.1)).collect();
         }
@@ -84,6 +92,11 @@ impl Model {
             0 => format!("SIM-{number:04}"),
             many => self.samples[((number - 1) % many) as usize].clone(),
         }
+    }
+
+    /// Some patient's id.
+    pub fn patient(&mut self) -> String {
+        format!("P{:05}", self.chance.below(100_000))
     }
 
     /// What is measured of one sample.
@@ -126,7 +139,7 @@ impl Model {
         order.set(8, None, &time);
         order.set(26, None, "F");
         let place = |letter: &str, field| FieldPlace { record: letter.to_owned(), field, component: None };
-        let patient_id = format!("P{:05}", self.chance.below(100_000));
+        let patient_id = self.patient();
         let places = [
             (self.serial_number.clone(), self.serial.as_str()),
             (Some(self.patient_id.clone().unwrap_or_else(|| place("P", 4))), patient_id.as_str()),
@@ -177,7 +190,7 @@ impl Model {
         if let Some(serial_number) = &self.serial_number {
             place(serial_number, &self.serial);
         }
-        let patient_id = format!("P{:05}", self.chance.below(100_000));
+        let patient_id = self.patient();
         place(&self.patient_id.clone().unwrap_or_else(|| usual("PID", 3)), &patient_id);
         place(&self.sample_id.clone().unwrap_or_else(|| usual("OBR", 3)), &id);
         let mut segments = vec![header.text('|'), patient.text('|')];

@@ -43,6 +43,8 @@ pub struct Device {
     control_id: u64,
     /// The root's name and the body of the message that waits for its answer.
     outstanding: Option<(&'static str, String)>,
+    /// Its control id.
+    outstanding_id: u64,
     /// Sending what it holds, because it was asked to.
     asked: bool,
     continuous: bool,
@@ -69,6 +71,7 @@ impl Device {
             due: None,
             control_id: 1000,
             outstanding: None,
+            outstanding_id: 0,
             asked: false,
             continuous: false,
             again: false,
@@ -102,6 +105,7 @@ impl Device {
     fn send_outstanding(&mut self, now: Mono, actions: &mut Vec<PeerAction>) {
         let Some((root, body)) = self.outstanding.clone() else { return };
         self.send(root, &body, actions);
+        self.outstanding_id = self.control_id;
         self.due = Some(now.after(self.timeout));
     }
 
@@ -192,7 +196,7 @@ impl Device {
     }
 
     fn answered(&mut self, now: Mono, document: &str, actions: &mut Vec<PeerAction>) {
-        let names_it = value_of(document, "ACK.ack_control_id") == Some(self.control_id.to_string().as_str());
+        let names_it = value_of(document, "ACK.ack_control_id") == Some(self.outstanding_id.to_string().as_str());
         if !names_it || self.outstanding.is_none() {
             return;
         }

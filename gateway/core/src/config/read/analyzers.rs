@@ -54,6 +54,7 @@ pub fn read(root: &Group<'_>, limits: &Limits, time_zone: &str) -> Vec<Analyzer>
             set_clock: group.flag_if_written("set_clock").unwrap_or(known.set_clock),
             time_zone: time_zone.to_owned(),
             text: known.text.clone(),
+            line: port.as_ref().is_some_and(Port::is_serial).then(|| line.uart()),
             command: command::read(&group, known.command),
         };
         command::belongs(&group, driver.map(|driver| driver.name()), &options.command);

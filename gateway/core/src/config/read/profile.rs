@@ -153,11 +153,19 @@ fn refuse_other_places(group: &Group<'_>, named: bool, reading: &Reading) {
         true => "write the field's name, such as `ORD.order_id`",
         false => "write the field's number, such as `O.4` or `PID.3.1`",
     };
-    let lists = [("sample_id", reading.sample_id.iter()), ("patient_id", reading.patient_id.iter())];
-    for (key, mut places) in lists.into_iter().chain([("serial_number", reading.serial_number.as_slice().iter())]) {
-        if places.any(|place| place.is_named() != named) {
+    let lists = [
+        ("sample_id", reading.sample_id.as_slice()),
+        ("patient_id", reading.patient_id.as_slice()),
+        ("serial_number", reading.serial_number.as_slice()),
+        ("model_at", reading.model_at.as_slice()),
+    ];
+    for (key, places) in lists {
+        if places.iter().any(|place| place.is_named() != named) {
             group.wrong(key, "is no place in this driver's messages", suggestion);
         }
+    }
+    if reading.qc_fields.iter().any(|(place, _)| place.is_named() != named) {
+        group.wrong("qc_fields", "has a place that is not in this driver's messages", suggestion);
     }
 }
 

@@ -135,6 +135,7 @@ fn flags(group: &Group<'_>) -> BTreeMap<String, String> {
     let Some(field) = group.get("flags") else { return BTreeMap::new() };
     let text = |entry: &crate::config::tree::Entry| match &entry.node.value {
         Value::Nothing => Some(String::new()),
+        Value::Text(text) if text.is_empty() => Some(String::new()),
         _ => {
             let value =
                 Field { context: field.context, node: &entry.node, path: format!("{}.{}", field.path, entry.key) };

@@ -18,7 +18,7 @@ mod scrub;
 mod session;
 mod soh;
 
-pub use super::noise::guess;
+pub use super::noise::language as guess;
 pub use capture::{lacks_enq, records_of};
 
 use super::noise::Awaited;

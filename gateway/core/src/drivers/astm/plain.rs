@@ -89,7 +89,7 @@ impl Session for Plain {
 impl Plain {
     pub fn new(options: DriverOptions) -> Plain {
         Plain {
-            noise: Noise::new(AWAITED, options.frame_bytes_max),
+            noise: Noise::new(AWAITED, options.frame_bytes_max, options.line),
             options,
             held: Vec::new(),
             start: 0,

@@ -153,7 +153,7 @@ impl E1381 {
     pub fn new(options: DriverOptions) -> E1381 {
         E1381 {
             scanner: Scanner::new(options.frame_bytes_max),
-            noise: Noise::new(AWAITED, options.frame_bytes_max),
+            noise: Noise::new(AWAITED, options.frame_bytes_max, options.line),
             options,
             assembly: Assembly::default(),
             in_session: false,

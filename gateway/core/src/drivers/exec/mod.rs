@@ -356,13 +356,17 @@ impl Conversation {
 
     fn child_ended(&mut self, now: Now, actions: &mut Vec<Action>) {
         self.lines.take_rest();
+        let was_ready = self.is_ready();
         self.unready = 0;
         if self.closing {
             return self.conclude(now, actions);
         }
-        let bytes = self.stored.len() + self.held.len();
-        self.deaths = if bytes == 0 { 0 } else { self.deaths + 1 };
-        let poison = self.deaths >= DEATHS_MAX && self.pending.is_none() && self.owed.is_none();
+        // One that was never ready ended over something else, and what is kept is kept for one that is mended.
+        if was_ready {
+            let bytes = self.stored.len() + self.held.len();
+            self.deaths = if bytes == 0 { 0 } else { self.deaths + 1 };
+        }
+        let poison = was_ready && self.deaths >= DEATHS_MAX && self.pending.is_none() && self.owed.is_none();
         if !poison {
             return self.open(now, None, actions);
         }

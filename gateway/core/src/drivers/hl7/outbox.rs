@@ -20,6 +20,8 @@ pub(super) struct Order {
     pub tries_left: u32,
     /// Whether somebody waits for it to be done: if it is refused or never answered, a person is told.
     pub is_order: bool,
+    /// Whether the question counts as answered only with it.
+    pub is_counted: bool,
 }
 
 #[derive(Debug, Default)]
@@ -27,11 +29,27 @@ pub(super) struct Outbox {
     waiting: VecDeque<Order>,
     /// The one that was sent, and until when its answer is waited for.
     sent: Option<(Order, Mono)>,
+    /// How many of the orders that answer the latest question are not accepted yet. `None`: there were none, or one of them
+    /// was refused.
+    missing: Option<usize>,
+}
+
+/// What an answer to an order comes to.
+#[derive(Debug, Default)]
+pub(super) struct Answered {
+    pub alarm: Option<EventKind>,
+    /// Whether the analyzer has all that it asked for last.
+    pub is_last: bool,
 }
 
 impl Outbox {
+    /// The orders that answer a question. Those of an earlier one stay, but what becomes of them is not counted any more.
     pub fn add(&mut self, orders: Vec<Order>) {
+        let earlier = self.waiting.iter_mut().chain(self.sent.iter_mut().map(|(order, _)| order));
+        earlier.for_each(|order| order.is_counted = false);
+        let counted = orders.iter().filter(|order| order.is_counted).count();
         let room = ORDERS_MAX.saturating_sub(self.waiting.len());
+        self.missing = (counted > 0 && orders.len() <= room).then_some(counted);
         self.waiting.extend(orders.into_iter().take(room));
     }
 
@@ -48,15 +66,22 @@ impl Outbox {
     }
 
     /// The analyzer has answered `code` (MSA-1) to the message with this id. An acceptance (CA) is not the answer yet.
-    pub fn answered(&mut self, code: &str, control_id: &str) -> Option<EventKind> {
-        let is_ours = |(order, _): &(Order, Mono)| control_id.is_empty() || order.control_id == control_id;
-        if code == "CA" || !self.sent.as_ref().is_some_and(is_ours) {
-            return None;
+    pub fn answered(&mut self, code: &str, control_id: &str) -> Answered {
+        let is_ours = |(order, _): &mut (Order, Mono)| control_id.is_empty() || order.control_id == control_id;
+        let answer = Answered::default();
+        if code == "CA" {
+            return answer;
         }
-        let (order, _) = self.sent.take()?;
-        let reason = "the analyzer refused an order that it had asked for (its MSA-1 is not AA): are the codes of the ordered tests \
-                      those that it knows?";
-        (order.is_order && code != "AA").then(|| EventKind::alarm("order_refused", reason))
+        let Some((order, _)) = self.sent.take_if(is_ours) else { return answer };
+        let accepted = code == "AA";
+        if order.is_counted {
+            self.missing = self.missing.filter(|_| accepted).map(|missing| missing - 1);
+        }
+        let reason = "the analyzer refused an order that it had asked for (its MSA-1 is not AA): are the codes of the ordered \
+                      tests those that it knows?";
+        let is_last = order.is_counted && self.missing.take_if(|missing| *missing == 0).is_some();
+        let alarm = (order.is_order && !accepted).then(|| EventKind::alarm("order_refused", reason));
+        Answered { alarm, is_last }
     }
 
     pub fn due(&self) -> Option<Mono> {
@@ -70,13 +95,15 @@ impl Outbox {
             self.waiting.push_front(order);
             return None;
         }
+        if order.is_counted {
+            self.missing = None;
+        }
         let reason = "the analyzer asked for orders and never acknowledged one that it was sent";
         order.is_order.then(|| EventKind::alarm("order_unanswered", reason))
     }
 
     /// The line is gone: whoever asked asks again.
     pub fn clear(&mut self) {
-        self.waiting.clear();
-        self.sent = None;
+        *self = Outbox::default();
     }
 }

@@ -60,6 +60,8 @@ struct Pending {
     received: Mono,
     /// Whether each message in the block has an id that its predecessor has not.
     tells_apart: bool,
+    /// Whether the analyzer says with it that it has all the orders that it asked for.
+    is_taken: bool,
 }
 
 impl Session for Conversation {
@@ -79,6 +81,7 @@ impl Session for Conversation {
                 if let Some((header, inquiry)) = self.asked.take() {
                     let reply = reply(&inquiry, &header, Heard::Stored, orders, &mut self.writer, now);
                     actions.push(Action::Send(reply.at_once));
+                    actions.extend(reply.has_orders.then_some(Action::Taken));
                     self.outbox.add(reply.orders);
                 }
             }
@@ -122,10 +125,10 @@ impl Session for Conversation {
 impl Conversation {
     pub fn new(options: DriverOptions) -> Conversation {
         let (most, head) = (options.message_bytes_max, options.frame_bytes_max);
-        let framed = options.framing == Framing::E1381;
+        let framed = options.framing != Framing::None;
         Conversation {
             scanner: if framed { Scanner::new(most, head) } else { Scanner::unframed(MARK, most, head) },
-            noise: Noise::new(AWAITED, head),
+            noise: Noise::new(AWAITED, head, options.line),
             writer: Writer::new(framed),
             options,
             outbox: Outbox::default(),
@@ -205,7 +208,7 @@ impl Conversation {
             return;
         }
         self.noise.good_session();
-        let mut pending = Pending { answers: Vec::new(), inquiry: None, received: self.heard, tells_apart: true };
+        let mut pending = self.pending(true);
         let mut events = Vec::new();
         for Said { header, content } in said {
             pending.tells_apart &= self.tells_apart(header.as_ref());
@@ -230,7 +233,9 @@ impl Conversation {
                     }
                 }
                 Content::Answer { code, control_id } => {
-                    events.extend(self.outbox.answered(&code, &control_id));
+                    let answered = self.outbox.answered(&code, &control_id);
+                    events.extend(answered.alarm);
+                    pending.is_taken |= answered.is_last;
                     continue;
                 }
                 Content::Refused(refusal) => {
@@ -242,6 +247,10 @@ impl Conversation {
             pending.answers.push((header, verdict));
         }
         self.commit(now, pending, capture, events, actions);
+    }
+
+    fn pending(&self, tells_apart: bool) -> Pending {
+        Pending { answers: Vec::new(), inquiry: None, received: self.heard, tells_apart, is_taken: false }
     }
 
     fn tells_apart(&mut self, header: Option<&Header>) -> bool {
@@ -280,6 +289,7 @@ impl Conversation {
         if !late && !planted(Mutant::AckBeforeCommit) {
             self.answer(now, &pending.answers, actions);
         }
+        actions.extend(pending.is_taken.then_some(Action::Taken));
         let Some((header, inquiry)) = pending.inquiry else { return };
         actions.extend(self.writer.acceptance(&header, now).map(Action::Send));
         match &inquiry.question {
@@ -324,7 +334,7 @@ impl Conversation {
         let header = said(&head, &self.options, now).into_iter().next().and_then(|said| said.header);
         let tells_apart = self.tells_apart(header.as_ref());
         let answers = vec![(header, Verdict::Refused(Error::Internal))];
-        let pending = Pending { answers, inquiry: None, received: self.heard, tells_apart };
+        let pending = Pending { answers, ..self.pending(tells_apart) };
         let events = vec![EventKind::rejected("too_long", reason, head.len())];
         self.commit(now, pending, head, events, actions);
     }

@@ -21,6 +21,8 @@ const DISPLAY_LINES: usize = 28;
 pub(super) struct Reply {
     pub at_once: Vec<u8>,
     pub orders: Vec<Order>,
+    /// Whether orders are in `at_once`: nothing acknowledges that.
+    pub has_orders: bool,
 }
 
 /// How a question fared before it could be looked up.
@@ -102,7 +104,7 @@ impl Out<'_> {
             let negative: Vec<Order> = without.map(|id| self.nothing_for(id)).collect();
             sent.extend(negative);
         }
-        Reply { at_once, orders: sent }
+        Reply { at_once, orders: sent, has_orders: false }
     }
 
     fn response(&mut self, status: &str) -> String {
@@ -122,7 +124,13 @@ impl Out<'_> {
         draft.patient(order.patient.as_ref(), ["F", "M", "O", "U"]);
         draft.specimen(&order.sample_id, ["P", "Patient", "HL70369"]);
         draft.tests(order, &moment);
-        Order { bytes: self.bytes(&draft.text), control_id: id, tries_left: TRIES_MAX, is_order: true }
+        Order {
+            bytes: self.bytes(&draft.text),
+            control_id: id,
+            tries_left: TRIES_MAX,
+            is_order: true,
+            is_counted: true,
+        }
     }
 
     fn nothing_for(&mut self, sample: &Personal) -> Order {
@@ -132,7 +140,13 @@ impl Out<'_> {
         let mut draft = Draft { header: self.header, text };
         draft.specimen(sample, ["U", "Unknown", "HL70369"]);
         draft.add("ORC", |orc| orc.raw(1, "DC").raw(9, moment));
-        Order { bytes: self.bytes(&draft.text), control_id: id, tries_left: TRIES_MAX, is_order: false }
+        Order {
+            bytes: self.bytes(&draft.text),
+            control_id: id,
+            tries_left: TRIES_MAX,
+            is_order: false,
+            is_counted: false,
+        }
     }
 
     fn embedded(&mut self, orders: &[&WorkOrder]) -> Reply {
@@ -144,7 +158,7 @@ impl Out<'_> {
             draft.specimen(&order.sample_id, ["P", "Patient", "HL70369"]);
             draft.tests(order, &moment);
         }
-        Reply { at_once: self.bytes(&draft.text), orders: Vec::new() }
+        Reply { at_once: self.bytes(&draft.text), orders: Vec::new(), has_orders: !orders.is_empty() }
     }
 
     /// Mindray, BS-200 and BS-400 host interface manuals: QCK^Q02 says whether there is something, then a DSR^Q03 for each
@@ -168,7 +182,7 @@ impl Out<'_> {
             let more = if place + 1 < orders.len() { (place + 1).to_string() } else { String::new() };
             sent.push(self.display_of(order, more));
         }
-        Reply { at_once, orders: sent }
+        Reply { at_once, orders: sent, has_orders: false }
     }
 
     fn display_of(&mut self, order: &WorkOrder, more: String) -> Order {
@@ -199,7 +213,7 @@ impl Out<'_> {
             draft.add("DSP", |dsp| dsp.raw(1, number).raw(3, format!("{code}{separator}{separator}{separator}")));
         }
         draft.add("DSC", |dsc| dsc.raw(1, more));
-        Order { bytes: self.bytes(&draft.text), control_id: id, tries_left: 1, is_order: false }
+        Order { bytes: self.bytes(&draft.text), control_id: id, tries_left: 1, is_order: false, is_counted: true }
     }
 
     /// Mindray, BC-5380 operator's manual, appendix C: ORR^O02 with ORC-1 AF; what is to be counted stands in an OBX. Where
@@ -212,7 +226,7 @@ impl Out<'_> {
             let code = if self.error == Error::Internal { "AE" } else { "AR" };
             let mut text = head;
             msa.raw(1, code).raw(2, &self.header.control_id).write(&mut text);
-            return Reply { at_once: self.bytes(&text), orders: Vec::new() };
+            return Reply { at_once: self.bytes(&text), orders: Vec::new(), has_orders: false };
         };
         let mut draft = Draft { header: self.header, text: head + &self.header.msa("AA", Error::Accepted) };
         draft.patient(order.patient.as_ref(), ["Female", "Male", "Other", "Unknown"]);
@@ -222,13 +236,13 @@ impl Out<'_> {
             let obr = obr.raw(1, "1").text(2, order.sample_id.expose());
             obr.components(4, &["00001", "Automated Count", "99MRC"]).raw(24, "HM")
         });
-        for (place, test) in order.tests.iter().enumerate() {
+        for (place, test) in orders.iter().flat_map(|order| &order.tests).enumerate() {
             draft.add("OBX", |obx| {
                 let obx = obx.raw(1, (place + 1).to_string()).raw(2, "IS");
                 obx.components(3, &["08003", "Test Mode", "99MRC"]).text(5, &test.code).raw(11, "F")
             });
         }
-        Reply { at_once: self.bytes(&draft.text), orders: Vec::new() }
+        Reply { at_once: self.bytes(&draft.text), orders: Vec::new(), has_orders: true }
     }
 }
 

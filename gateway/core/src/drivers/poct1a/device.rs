@@ -71,6 +71,7 @@ pub(super) fn device(root: &Element, reading: &Reading) -> Option<Device> {
     let device_id = text("DEV.device_id");
     let last_part = || device_id.as_deref().and_then(|id| id.rsplit('^').next()).map(str::to_owned);
     let known_place = reading.serial_number.as_ref().and_then(|place| dev.find(&place.record)).map(str::to_owned);
+    let known_model = reading.model_at.as_ref().and_then(|place| dev.find(&place.record)).map(str::to_owned);
     let mut details = Map::new();
     for (key, name) in [
         ("vendor", "DEV.vendor_id"),
@@ -82,7 +83,7 @@ pub(super) fn device(root: &Element, reading: &Reading) -> Option<Device> {
         details.extend(text(name).map(|said| (key.to_owned(), Value::String(said))));
     }
     Some(Device {
-        model: text("DEV.model_id").or_else(|| text("DEV.device_name")),
+        model: known_model.or_else(|| text("DEV.model_id")).or_else(|| text("DEV.device_name")),
         sn: known_place.or_else(|| text("DEV.serial_id")).or_else(last_part).filter(|sn| !sn.is_empty()),
         details,
     })

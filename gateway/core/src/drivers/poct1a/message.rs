@@ -132,7 +132,8 @@ fn test(id: TestId, service: &Element, is_patient: bool, reading: &Reading) -> T
     Test {
         sample_id,
         patient_id: patient_id.filter(|_| control.is_none()).map(Personal::new),
-        qc: !calibration && (!is_patient || matches!(service.says("SVC.role_cd"), "LQC" | "EQC")),
+        qc: marked_as_control(service, reading)
+            || !calibration && (!is_patient || matches!(service.says("SVC.role_cd"), "LQC" | "EQC")),
         calibration,
         // The device says only that it was edited, not how often.
         version: if service.says("SVC.reason_cd") == "EDT" { 2 } else { 1 },
@@ -148,6 +149,12 @@ const SAMPLE_ID: [&str; 2] = ["ORD.order_id", "SPC.specimen_id"];
 
 fn placed<'a>(service: &'a Element, places: &[FieldPlace]) -> Option<&'a str> {
     places.iter().find_map(|place| service.find(&place.record))
+}
+
+/// Whether one of the fields that a profile names says so.
+fn marked_as_control(service: &Element, reading: &Reading) -> bool {
+    let says = |place: &FieldPlace| service.find(&place.record).unwrap_or_default();
+    reading.qc_fields.iter().any(|(place, pattern)| pattern.regex().is_match(says(place)))
 }
 
 fn first_of<'a>(service: &'a Element, names: &[&str]) -> Option<&'a str> {

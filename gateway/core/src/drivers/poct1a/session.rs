@@ -127,7 +127,7 @@ impl Session for Conversation {
             return Some(*retry_at);
         }
         let silence = if self.documents.in_document() { SILENCE } else { STRAY_SILENCE };
-        let rest = (self.documents.held() > 0).then(|| self.heard.after(silence));
+        let rest = self.has_rest().then(|| self.heard.after(silence));
         rest.into_iter().chain(self.outstanding.as_ref().map(|outstanding| outstanding.due)).min()
     }
 }
@@ -144,7 +144,7 @@ impl Conversation {
             name => TimeZone::get(name).map_err(unknown)?,
         };
         Ok(Conversation {
-            documents: Documents::new(options.message_bytes_max, documents::is_message),
+            documents: Documents::new(options.message_bytes_max, documents::ROOTS),
             stray: Stray::new(options.frame_bytes_max),
             options,
             zone,
@@ -161,6 +161,11 @@ impl Conversation {
             owed: None,
             heard: Mono(0),
         })
+    }
+
+    /// Whether something was begun that may go on.
+    fn has_rest(&self) -> bool {
+        self.documents.held() > 0 || self.stray.is_any()
     }
 
     fn is_busy(&self) -> bool {
@@ -240,7 +245,7 @@ impl Conversation {
             self.give_up(now, actions);
         }
         let silence = if self.documents.in_document() { SILENCE } else { STRAY_SILENCE };
-        if self.documents.held() > 0 && self.heard.after(silence) <= now.mono {
+        if self.has_rest() && self.heard.after(silence) <= now.mono {
             self.let_go(now, true, actions);
         }
     }
@@ -271,7 +276,9 @@ impl Conversation {
                 }
             }
             Some(piece) => self.take(now, piece, actions),
-            None => {}
+            None => {
+                self.report_stray(now, actions);
+            }
         }
     }
 

@@ -35,6 +35,16 @@ impl Stray {
         self.bytes += bytes.len();
     }
 
+    /// Whether something waits to be reported or forgotten.
+    pub fn is_any(&self) -> bool {
+        self.bytes > 0
+    }
+
+    /// Whether more would only be counted.
+    pub fn is_full(&self) -> bool {
+        self.head.len() >= self.head_bytes_max
+    }
+
     /// A document has come that could be read: the next stray bytes are news again.
     pub fn good_document(&mut self) {
         self.muted_until = None;

@@ -94,7 +94,7 @@ impl Conversation {
             encoding: options.reading.encoding,
             message_bytes_max: options.message_bytes_max,
             messages,
-            stray: Stray::new(options.frame_bytes_max),
+            stray: Stray::new(options.frame_bytes_max, options.line),
             unasked: Unasked::default(),
             answer: None,
             heard: Mono(0),

@@ -2,6 +2,7 @@
 //! writes in another way than the profile expects, and that is stated with its bytes.
 
 use crate::event::EventKind;
+use crate::line_model::{Uart, suspicion};
 use crate::time::{Mono, Now};
 use std::time::Duration;
 
@@ -18,11 +19,12 @@ pub(super) struct Stray {
     heard: Mono,
     /// The head was full and is stated: what follows is the same, until silence.
     stated: bool,
+    line: Option<Uart>,
 }
 
 impl Stray {
-    pub fn new(head_bytes_max: usize) -> Stray {
-        Stray { head: Vec::new(), head_bytes_max, bytes: 0, legible: 0, heard: Mono(0), stated: false }
+    pub fn new(head_bytes_max: usize, line: Option<Uart>) -> Stray {
+        Stray { head: Vec::new(), head_bytes_max, bytes: 0, legible: 0, heard: Mono(0), stated: false, line }
     }
 
     pub fn hear(&mut self, now: Now, bytes: &[u8]) {
@@ -48,10 +50,15 @@ impl Stray {
         let (bytes, capture) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.head));
         self.legible = 0;
         self.stated = full;
-        let reason = format!(
-            "{bytes} bytes came in which no message begins as the profile says under `text:`: the analyzer is set to another \
-             format, or it is another model"
-        );
-        worth.then(|| (capture.clone(), EventKind::rejected("no_message", reason, capture.len())))
+        if !worth {
+            return None;
+        }
+        let why = match self.line.and_then(|line| suspicion(&capture, &line)) {
+            Some(suspicion) => suspicion.to_string(),
+            None => "the analyzer is set to another format, or it is another model".to_owned(),
+        };
+        let reason = format!("{bytes} bytes came in which no message begins as the profile says under `text:`: {why}");
+        let event = EventKind::rejected("no_message", reason, capture.len());
+        Some((capture, event))
     }
 }

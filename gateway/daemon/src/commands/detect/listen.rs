@@ -2,7 +2,6 @@
 //! may name the right one, which is then tried next.
 
 use super::Answer;
-use crate::commands::place::is_serial;
 use crate::platform::{Platform, PortError, Stream};
 use gateway_core::config::{Line, Port};
 use gateway_core::detect::{Finding, LOOKED_BYTES_MAX, RECOGNISED, detect};
@@ -45,7 +44,7 @@ pub struct Heard {
 
 /// The likely settings of a port, the likeliest first.
 pub fn settings(port: &Port, bauds: &[u32]) -> Vec<Option<Uart>> {
-    if !is_serial(port) {
+    if !port.is_serial() {
         return vec![None];
     }
     if !bauds.is_empty() {
@@ -115,7 +114,10 @@ impl Listener {
             let open = match &mut stream {
                 Some(open) => open,
                 None => match tokio::time::timeout(left, self.open(uart)).await {
-                    Ok(opened) => stream.insert(opened?),
+                    Ok(Ok(opened)) => stream.insert(opened),
+                    // What was heard before it went counts.
+                    Ok(Err(_)) | Err(_) if !bytes.is_empty() => return Ok(bytes),
+                    Ok(Err(error)) => return Err(error),
                     Err(_) => return Ok(bytes),
                 },
             };

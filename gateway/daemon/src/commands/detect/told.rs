@@ -2,7 +2,7 @@
 
 use super::Answer;
 use super::listen::Heard;
-use crate::commands::place::{is_serial, yaml};
+use crate::commands::place::yaml;
 use crate::commands::plain;
 use gateway_core::config::{Line, Parity, Port};
 use gateway_core::detect::{Finding, Known, Protocol, fit, shown};
@@ -39,7 +39,7 @@ pub fn report(heard: &Heard, port: &Port, known: &[Known], with_data: bool) -> S
 pub fn nothing(port: &Port, answer: Option<Answer>) -> String {
     let mut text =
         "# Not a byte was heard. Have the analyzer send a result, and see that its host interface is on".to_owned();
-    if is_serial(port) {
+    if port.is_serial() {
         text.push_str("; if it stays\n# so, the cable may be straight where it must be crossed (null modem), or the other way round");
     }
     if answer.is_none() {

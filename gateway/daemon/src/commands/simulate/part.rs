@@ -4,20 +4,23 @@ use super::Args;
 use crate::commands::profiles::named_profile;
 use crate::platform::Clock;
 use crate::platform::clock::SystemClock;
-use crate::simulated::astm::{Faults, Note, PeerInput, Sender, Style, Timers};
-use crate::simulated::capture::{self, Turn};
+use crate::simulated::astm::{Faults, Message, Note, PeerInput, Sender, Style, Timers};
+use crate::simulated::capture::{self, Answer, Turn};
 use crate::simulated::model::Model;
+use crate::simulated::poct1a::{Device, glucose};
+use crate::simulated::printout::printout;
 use crate::simulated::test_v0::{ROUNDS, Run};
 use crate::simulated::wire::{converse, stopwatch, tell_run};
-use crate::simulated::{Told, hl7};
+use crate::simulated::{Peer, Told, hl7};
 use gateway_core::config::{Line, Profile, Tried};
 use gateway_core::drivers::driver;
 use gateway_core::session::{DriverOptions, Framing};
+use gateway_core::text_rules::TextRules;
 use gateway_core::time::Timestamp;
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt, DuplexStream};
 
@@ -40,8 +43,10 @@ enum Role {
     /// Without frames, and so without answers.
     Records(Box<Model>),
     Hl7(Box<Model>),
+    Poct1a(Box<Model>),
     TestV0,
     Scanner(Box<Model>),
+    Text(Box<Model>, Arc<TextRules>),
 }
 
 /// What came of it.
@@ -96,9 +101,15 @@ impl Part {
         let role = match (profile.driver.as_str(), profile.options.framing) {
             ("astm", Framing::E1381) => Role::Astm(model()),
             ("astm", Framing::None) => Role::Records(model()),
+            ("poct1a", _) => Role::Poct1a(model()),
             ("hl7", _) => Role::Hl7(model()),
             ("test-v0", _) => Role::TestV0,
             ("scanner", _) => Role::Scanner(model()),
+            ("text", _) => {
+                let rules = profile.options.text.clone().ok_or("Text is written as a profile says: name one.")?;
+                printout(&rules, &mut model(), Timestamp(0))?;
+                Role::Text(model(), rules)
+            }
             (other, _) => {
                 return Err(format!(
                     "No analyzer of the driver {other} can be made up. Play a capture of one: simulate FILE --port ..."
@@ -133,7 +144,14 @@ impl Part {
     pub async fn play(self, stream: &mut DuplexStream, args: &Args, tally: &Tally<'_>) -> io::Result<()> {
         let mut turn = Speaker { stream, args, tally, clock: SystemClock::new() };
         match self.role {
-            Role::Astm(mut model) => turn.sessions(&mut model).await,
+            Role::Astm(mut model) => {
+                let sender = Sender::new(Style::RecordPerFrame, Timers::STANDARD, Faults::default(), args.seed);
+                turn.sessions(sender, |_, at| model.records(at)).await
+            }
+            Role::Poct1a(mut model) => {
+                let device = Device::new("SIM-POC-1", PATIENCE, Faults::default(), args.seed);
+                turn.sessions(device, |number, at| glucose(&model.sample(), &model.patient(), number as u32, at)).await
+            }
             role => turn.messages(role).await,
         }
     }
@@ -177,16 +195,19 @@ impl Speaker<'_> {
         true
     }
 
-    /// E1381: a message is said until its last frame is acknowledged.
-    async fn sessions(&mut self, model: &mut Model) -> io::Result<()> {
-        let mut sender = Sender::new(Style::RecordPerFrame, Timers::STANDARD, Faults::default(), self.args.seed);
+    /// E1381 and POCT1-A: a message is said until all of it is acknowledged.
+    async fn sessions(
+        &mut self,
+        mut sender: impl Peer,
+        mut next: impl FnMut(u64, Timestamp) -> Message,
+    ) -> io::Result<()> {
         let now = stopwatch();
         let mut number = 0;
         while self.is_due(number).await {
             number += 1;
             self.tally.change(|score| score.said = number);
             let tally = self.tally;
-            let submit = PeerInput::Submit(model.records(self.wall()));
+            let submit = PeerInput::Submit(next(number, self.wall()));
             let watch = |_: &Note, told: &Told| {
                 tally.change(|score| {
                     score.acknowledged = told.acknowledged.len() as u64;
@@ -214,10 +235,15 @@ impl Speaker<'_> {
                     });
                 }
                 Role::TestV0 => self.run(number).await?,
-                Role::Records(model) | Role::Astm(model) => {
+                Role::Records(model) | Role::Astm(model) | Role::Poct1a(model) => {
                     let records = model.records(self.wall()).records;
                     let text: Vec<u8> = records.iter().flat_map(|record| [record.as_slice(), b"\r"].concat()).collect();
                     self.write(&text).await?;
+                }
+                Role::Text(model, rules) => {
+                    let printed = printout(rules, model, self.wall()).map_err(io::Error::other)?;
+                    let answer = if rules.answers.accepted.is_some() { Answer::Any } else { Answer::None };
+                    self.capture(&[Turn { bytes: printed, answer }]).await?;
                 }
                 Role::Scanner(model) => {
                     let code = format!("{}\r", model.sample());

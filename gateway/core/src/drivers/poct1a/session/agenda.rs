@@ -110,9 +110,9 @@ impl Conversation {
         self.hello.as_ref().map_or(Duration::from_secs(60), |hello| hello.timeout)
     }
 
-    /// The device works on what we asked for: its time runs anew.
+    /// The device works on what we asked for: its time runs anew, long enough for it to miss an answer of ours and repeat.
     pub(super) fn heard_of(&mut self, now: Now) {
-        let due = now.mono.after(self.timeout());
+        let due = now.mono.after(2 * self.timeout());
         if let Some(outstanding) = self.outstanding.as_mut().filter(|outstanding| outstanding.is_request()) {
             (outstanding.due, outstanding.heard) = (due, true);
         }
@@ -157,14 +157,15 @@ impl Conversation {
         }
     }
 
-    /// The device has not answered in the time that it set itself, or was too busy and is asked again.
+    /// The device has not answered in the time that it set itself, or was too busy and is asked again. Who does not even
+    /// answer when asked for results is asked for nothing else.
     pub(super) fn give_up(&mut self, now: Now, actions: &mut Vec<Action>) {
         let Some(Outstanding { step, heard, refusals, again, .. }) = self.outstanding.take() else { return };
         if again {
             return self.send_step(now, step, refusals, actions);
         }
-        self.agenda.clear();
         if step == Step::Observations && !heard {
+            self.agenda.clear();
             let reason = "the analyzer holds results and did not answer when it was asked for them";
             let device = self.hello.as_ref().map(|hello| hello.device.clone());
             let alarm = EventKind { device, ..EventKind::alarm("no_answer", reason) };

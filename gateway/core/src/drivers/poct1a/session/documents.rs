@@ -5,15 +5,23 @@ use super::super::tree::{self, Element, Refused};
 use super::super::{device, device::Hello};
 use super::{After, Conversation};
 use crate::event::{Device, EventKind, EventName, Personal, Query};
-use crate::framing::xml::Piece;
+use crate::framing::xml::{Piece, Roots};
 use crate::session::Action;
 use crate::time::Now;
 
 /// What an answer says to a document that cannot be read.
 const UNREADABLE: &str = "could not be read";
 
-/// Whether a tag of this name is a message's root: three capital letters, `.R` and two digits.
-pub(super) fn is_message(name: &[u8]) -> bool {
+/// Messages' roots are three capital letters, `.R` and two digits; a maker's own have capitals and a dot (`NOVA.REAG`).
+/// Everything within them has small letters behind its dot, or no dot.
+pub(super) const ROOTS: Roots = Roots { is_possible: is_makers_message, is_certain: is_message };
+
+fn is_makers_message(name: &[u8]) -> bool {
+    let is_good = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_');
+    name.contains(&b'.') && name.iter().all(is_good)
+}
+
+fn is_message(name: &[u8]) -> bool {
     let [a, b, c, b'.', b'R', d, e] = name else { return false };
     [a, b, c].iter().all(|letter| letter.is_ascii_uppercase()) && d.is_ascii_digit() && e.is_ascii_digit()
 }
@@ -21,7 +29,12 @@ pub(super) fn is_message(name: &[u8]) -> bool {
 impl Conversation {
     pub(super) fn take(&mut self, now: Now, piece: Piece, actions: &mut Vec<Action>) {
         if let Piece::Noise(bytes) = piece {
-            return self.stray.hear(&bytes);
+            self.stray.hear(&bytes);
+            // Who never falls silent is told about all the same.
+            if self.stray.is_full() {
+                self.report_stray(now, actions);
+            }
+            return;
         }
         // What came before it is stored before it.
         if self.report_stray(now, actions) {
