@@ -21,6 +21,8 @@ mod log;
 #[allow(dead_code, reason = "the other file of truth uses the rest of it")]
 #[path = "process/mosquitto.rs"]
 mod mosquitto;
+#[path = "api/received.rs"]
+mod received;
 #[path = "api/samples.rs"]
 mod samples;
 #[path = "api/schemathesis.rs"]

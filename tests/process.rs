@@ -25,6 +25,8 @@ mod lifecycle;
 mod mosquitto;
 #[path = "process/programs.rs"]
 mod programs;
+#[path = "process/redecode.rs"]
+mod redecode;
 #[path = "process/talkers.rs"]
 mod talkers;
 #[path = "process/unknown.rs"]

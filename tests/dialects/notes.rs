@@ -31,8 +31,8 @@ than one is due, they are a JSON array, `application/cloudevents-batch+json`; th
 and each envelope carries its own id. `mode: binary` sends the attributes as `ce-` headers and `data` alone as the body, one event a request.
 
 `type` is `analyzer-gateway.` and the event's name. A correction is the same `TEST_FINISHED` with the earlier test's id, the next
-`version` (absent: 1) and the codes that it changed in `corrected`; it carries every result. Events that other programs posted for another dialect come only with `posted: true`, under
-their own name, with all of it in `data.posted`.
+`version` (absent: 1) and the codes that it changed in `corrected`; it carries every result. Events that other programs posted for another
+dialect come only with `posted: true`, under their own name, with all of it in `data.posted`.
 ";
 
 const FHIR: &str = "

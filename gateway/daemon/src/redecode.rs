@@ -169,6 +169,8 @@ impl Redecoder<'_> {
             whole = Some(match (whole, part) {
                 (_, None) => stored.clone(),
                 (Some(earlier), Some(part)) if is_correction(&part) => laid_over(&earlier, &part),
+                // What it corrects is gone by age: alone it would lose what it carries of it.
+                (None, Some(part)) if is_correction(&part) && stored.version > 1 => stored.clone(),
                 (_, Some(part)) => part,
             });
         }

@@ -133,7 +133,7 @@ pub struct Test {
     pub patient_id: Option<Personal>,
     pub qc: bool,
     /// Whether it is a calibration: no result of anybody.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub calibration: bool,
     /// 1 when it is first stated; one more with each correction of the same test, by the analyzer or by a newer decoder.
     #[serde(default = "first_version", skip_serializing_if = "is_first_version")]
@@ -176,10 +176,6 @@ impl Test {
             result: None,
         }
     }
-}
-
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 fn first_version() -> u32 {

@@ -85,7 +85,7 @@ mod tests {
         let message = "\x0bMSH|^~\\&|XN|LAB|||20260304050607||ORU^R01|17|P|2.3.1\r\
                        PID|1||P-4711^^^HOSP||Invented^Ann^B||19800229|F|||Long Road 5\r\
                        OBR|1|ORD-77|S-1001|^^^CBC|||20260304050000|||nurse|||flu?|||Who^Doctor\r\
-                       OBX|1|NM|WBC^White^L||5.50|10*3/uL|4-9|N|||F||||||tech7\r\
+                       OBX|1|NM|WBC^White^L||5.50|10*3/uL|4-9|N|||F|||||tech7\r\
                        OBX|2|ST|FILE^^L||S-1001_Ann.png||||||F\rNTE|1||call Ann\rZPS|1|Ann|12\r\x1c\r";
         let clean = hl7(message.as_bytes(), &Reading::default(), &Pseudonyms::new([7; 32]));
         assert_eq!(clean.len(), message.len());

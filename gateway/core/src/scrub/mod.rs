@@ -22,9 +22,9 @@ use sha2::Sha256;
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// Nothing is known of the bytes that could be taken out.
+/// Too little is known of the bytes to say who stands in them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("captures of this driver cannot be scrubbed: nothing of them is understood")]
+#[error("captures of this analyzer cannot be scrubbed: too little of them is understood")]
 pub struct Unscrubbable;
 
 /// Shorter words are not looked for in places where they need not be names: they stand everywhere.

@@ -28,9 +28,12 @@ pub fn lacks_enq(capture: &[u8]) -> bool {
     !capture.contains(&ENQ) && !records_of(capture, Framing::E1381, Encoding::Auto).is_empty()
 }
 
-/// A stored message as a session takes it: with the ENQ, the numbers from 1 and, if the analyzer had `ended` it, the EOT that
-/// its own session has had.
+/// A stored message as a session takes it: with the ENQ, the numbers from 1 and the EOT that its own session has had. One
+/// that the analyzer had not `ended` stays as it is: nothing may make it whole.
 pub(super) fn from_the_start(message: &[u8], frame_bytes_max: usize, ended: bool) -> Cow<'_, [u8]> {
+    if !ended {
+        return Cow::Borrowed(message);
+    }
     let mut bytes = match lacks_enq(message) {
         true => {
             let frames = acknowledged_frames(message, frame_bytes_max);
@@ -40,7 +43,7 @@ pub(super) fn from_the_start(message: &[u8], frame_bytes_max: usize, ended: bool
         }
         false => message.to_vec(),
     };
-    if ended && bytes.contains(&ENQ) {
+    if bytes.contains(&ENQ) {
         bytes.push(EOT);
     }
     Cow::Owned(bytes)
@@ -107,6 +110,7 @@ mod tests {
         assert_eq!(from_the_start(&session.concat(), 100, true), whole);
         assert_eq!(from_the_start(&whole[..whole.len() - 1], 100, true), whole);
         assert_eq!(from_the_start(b"no frame", 100, true), &b"no frame"[..]);
+        assert_eq!(from_the_start(&session.concat(), 100, false), session.concat());
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod worklist;
 
 use super::noise::Awaited;
 use crate::error::ConfigError;
+use crate::scrub::{self, Pseudonyms, Unscrubbable};
 use crate::session::{Driver, DriverOptions, Session};
 
 const AWAITED: Awaited = Awaited { code: "not_hl7", lacking: "the VT that begins a message of MLLP" };
@@ -35,5 +36,9 @@ impl Driver for Hl7 {
 
     fn open(&self, options: &DriverOptions) -> Result<Box<dyn Session>, ConfigError> {
         Ok(Box::new(session::Conversation::new(options.clone())))
+    }
+
+    fn scrub(&self, options: &DriverOptions, bytes: &[u8], names: &Pseudonyms) -> Result<Vec<u8>, Unscrubbable> {
+        Ok(scrub::hl7(bytes, &options.reading, names))
     }
 }

@@ -14,6 +14,7 @@ mod stray;
 mod tree;
 
 use crate::error::ConfigError;
+use crate::scrub::{self, Pseudonyms, Unscrubbable};
 use crate::session::{Driver, DriverOptions, Session};
 
 /// The word in the YAML.
@@ -33,5 +34,9 @@ impl Driver for Poct1a {
 
     fn open(&self, options: &DriverOptions) -> Result<Box<dyn Session>, ConfigError> {
         Ok(Box::new(session::Conversation::new(options.clone())?))
+    }
+
+    fn scrub(&self, _: &DriverOptions, bytes: &[u8], names: &Pseudonyms) -> Result<Vec<u8>, Unscrubbable> {
+        Ok(scrub::poct1a(bytes, names))
     }
 }

@@ -12,7 +12,10 @@ mod stray;
 mod table;
 
 use crate::error::ConfigError;
+use crate::reading::Pattern;
+use crate::scrub::{self, Pseudonyms, Unscrubbable};
 use crate::session::{Driver, DriverOptions, Session};
+use crate::text_rules::{Layout, Patterns};
 
 /// See the module.
 pub struct Text;
@@ -37,5 +40,16 @@ impl Driver for Text {
             });
         };
         Ok(Box::new(session::Conversation::new(rules.clone(), options)))
+    }
+
+    /// Where patterns tell what stands where. Columns and tables, and sums over the text, are not made anew.
+    fn scrub(&self, options: &DriverOptions, bytes: &[u8], names: &Pseudonyms) -> Result<Vec<u8>, Unscrubbable> {
+        let rules = options.text.as_ref().filter(|rules| rules.checksum.is_none()).ok_or(Unscrubbable)?;
+        let Layout::Patterns(patterns) = &rules.layout else { return Err(Unscrubbable) };
+        let Patterns { test_begins, details, results, references } = patterns;
+        let bounds = [&rules.bounds.begin_line, &rules.bounds.end_line, &rules.qc, &rules.calibration, &rules.ignore];
+        let framed = bounds.into_iter().chain([test_begins]).flatten();
+        let known: Vec<&Pattern> = framed.chain(&rules.skip).chain(details).chain(results).chain(references).collect();
+        Ok(scrub::text(bytes, &known, names))
     }
 }
