@@ -9,10 +9,10 @@ mod captures;
 mod child;
 #[path = "decoding/child_lines.rs"]
 mod child_lines;
-#[path = "decoding/detection.rs"]
-mod detection;
 #[path = "decoding/conversation.rs"]
 mod conversation;
+#[path = "decoding/detection.rs"]
+mod detection;
 #[path = "decoding/fixtures.rs"]
 mod fixtures;
 #[path = "decoding/guide.rs"]

@@ -23,7 +23,8 @@ use crate::time::Timestamp;
 pub use flood::against_noise;
 
 /// Every driver there is.
-pub const DRIVERS: &[&dyn Driver] = &[&astm::Astm, &hl7::Hl7, &poct1a::Poct1a, &text::Text, &test_v0::TestV0, &exec::Exec, &scanner::Scanner];
+pub const DRIVERS: &[&dyn Driver] =
+    &[&astm::Astm, &hl7::Hl7, &poct1a::Poct1a, &text::Text, &test_v0::TestV0, &exec::Exec, &scanner::Scanner];
 
 /// The driver of that name.
 pub fn driver(name: &str) -> Option<&'static dyn Driver> {
