@@ -329,7 +329,10 @@ mod tests {
     fn serial_numbers_are_found_where_makers_put_them() {
         let sn = |sender: &str| {
             let records = parse_records(format!("H|\\^&|||{sender}\r").as_bytes(), Encoding::Auto);
-            records.first().and_then(|header| device(header, &records, &Reading::default())).and_then(|device| device.sn)
+            records
+                .first()
+                .and_then(|header| device(header, &records, &Reading::default()))
+                .and_then(|device| device.sn)
         };
         for (sender, expected) in [
             ("XQ-200^00-13^^^^A7001^BS600001", Some("A7001")),
