@@ -6,8 +6,6 @@
 use gateway_core::drivers::{DRIVERS, against_noise, converse, driver};
 use gateway_core::session::{Action, DriverOptions, Framing, Input, Resume, Session};
 use gateway_core::time::{Mono, Now, Timestamp};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
 
 /// 115,200 baud, 8N1.
@@ -25,39 +23,6 @@ const EVENTS_MAX: usize = 200;
 const HELD_BYTES_MAX: usize = 20 << 20;
 /// With limits of a quarter of a megabyte nothing may hold more than this.
 const HELD_SMALL_BYTES_MAX: usize = 2 << 20;
-
-/// The system's allocator, counting what the thread holds.
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
-}
-
-fn count(bytes: isize) {
-    let _ = HELD.try_with(|held| {
-        let (now, peak) = held.get();
-        held.set((now + bytes, peak.max(now + bytes)));
-    });
-}
-
-#[allow(unsafe_code)]
-// SAFETY: every call goes to the system's allocator as it came; the count beside it allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// What came of the hour.
 #[derive(Debug, Default)]
@@ -137,19 +102,18 @@ fn hour(session: Box<dyn Session>, noise: Noise) -> Hour {
     let now = Now { mono: Mono(1_000_000_000), wall: Timestamp(1_700_000_000_000), ..Now::default() };
     let mut line = Line { session: against_noise(session), now, hour: Hour::default() };
     line.give(Input::Opened(Resume::default()));
-    let (before, _) = HELD.get();
-    HELD.set((before, before));
     let cpu = cpu_time();
     let (mut state, mut read) = (0x9e37_79b9_7f4a_7c15, [0; READ_BYTES]);
     let span = Duration::from_secs_f64(READ_BYTES as f64 / BYTES_A_SECOND as f64);
-    for _ in 0..BYTES_A_SECOND * SECONDS / READ_BYTES {
-        noise(&mut state, &mut read);
-        line.give(Input::Received(&read));
-        line.wait(span);
-    }
+    let taken = allocation_counter::measure(|| {
+        for _ in 0..BYTES_A_SECOND * SECONDS / READ_BYTES {
+            noise(&mut state, &mut read);
+            line.give(Input::Received(&read));
+            line.wait(span);
+        }
+    });
     let core_share = (cpu_time() - cpu).as_secs_f64() / SECONDS as f64;
-    let (_, peak) = HELD.get();
-    Hour { held_bytes_max: (peak - before).max(0) as usize, core_share, ..line.hour }
+    Hour { held_bytes_max: usize::try_from(taken.bytes_max).unwrap_or(usize::MAX), core_share, ..line.hour }
 }
 
 fn cpu_time() -> Duration {

@@ -1,10 +1,13 @@
-//! The testkit. `binary`: which program the tests of processes run. `cases`: the fixtures of the dialects. `judge`:
+//! The testkit. `binary`: which program the tests of processes run. `cases`: the fixtures of the dialects. `conversations`: one
+//! that each driver understands; `fuzz`: the same, damaged. `judge`:
 //! where programs are that judge from outside. `ports`: the
 //! smallest ones that a store can run on. `simulation`: the whole gateway in one thread, between simulated peers, and the
 //! checkers that judge it.
 
 mod binary;
 pub mod cases;
+pub mod conversations;
+pub mod fuzz;
 pub mod judge;
 pub mod ports;
 pub mod simulation;
