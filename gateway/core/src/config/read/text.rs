@@ -300,7 +300,7 @@ fn spoken(field: &Field<'_>) -> Option<Vec<u8>> {
     let mut rest = field.text()?;
     let mut bytes = Vec::new();
     while let Some(open) = rest.find('<') {
-        bytes.extend_from_slice(rest[..open].as_bytes());
+        bytes.extend_from_slice(&rest.as_bytes()[..open]);
         let Some((byte, length)) =
             rest[open..].find('>').and_then(|end| Some((control(&rest[open + 1..open + end])?, end + 1)))
         else {

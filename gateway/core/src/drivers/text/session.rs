@@ -27,8 +27,8 @@ pub(super) struct Conversation {
     messages: Messages,
     stray: Stray,
     unasked: Unasked,
-    /// What the outstanding commit is answered with: when it is stored, when it is not.
-    answer: Option<Answer>,
+    /// What is said when the outstanding commit is stored. `None`: the analyzer listens to no answer and repeats nothing.
+    answer: Option<Vec<u8>>,
     heard: Mono,
     /// Bytes received and let go of, not yet stated.
     dropped: usize,
@@ -40,13 +40,6 @@ pub(super) struct Conversation {
     serial: u64,
 }
 
-#[derive(Default)]
-struct Answer {
-    stored: Option<Vec<u8>>,
-    /// Whether the analyzer keeps what is not accepted, so that a failed commit need not be tried again.
-    repeats: bool,
-}
-
 impl Session for Conversation {
     fn handle(&mut self, now: Now, input: Input<'_>, actions: &mut Vec<Action>) {
         match input {
@@ -54,16 +47,16 @@ impl Session for Conversation {
             Input::Received(bytes) => self.received(now, bytes, actions),
             Input::Committed => {
                 self.unasked.committed();
-                if let Some(answer) = self.answer.take().and_then(|answer| answer.stored) {
+                if let Some(answer) = self.answer.take() {
                     actions.push(Action::Send(answer));
                 }
             }
             Input::CommitFailed => match self.answer.take() {
-                Some(Answer { repeats: true, .. }) => {
+                Some(_) => {
                     self.unasked.give_up();
                     actions.extend(self.rules.answers.rejected.clone().map(Action::Send));
                 }
-                _ => self.unasked.failed(now),
+                None => self.unasked.failed(now),
             },
             Input::DeadlineReached if self.deadline().is_none_or(|due| now.mono < due) => {}
             Input::DeadlineReached => {
@@ -219,16 +212,13 @@ impl Conversation {
             return self.refuse(bytes, event, actions);
         }
         let events = message::events(&bytes, &self.rules, self.encoding, now, &mut self.serial);
-        let stored = self.rules.answers.accepted.clone();
-        // An analyzer that is never told that its message was accepted does not wait for it either.
-        self.answer = stored.is_some().then(|| Answer { stored, repeats: true });
+        self.answer = self.rules.answers.accepted.clone();
         self.unasked.commit(bytes, events, actions);
     }
 
     /// Damaged on its way: the analyzer is told so when that is stored, and where it is not.
     fn refuse(&mut self, bytes: Vec<u8>, event: EventKind, actions: &mut Vec<Action>) {
-        let stored = self.rules.answers.rejected.clone();
-        self.answer = stored.is_some().then(|| Answer { stored, repeats: true });
+        self.answer = self.rules.answers.rejected.clone();
         self.unasked.commit(bytes, vec![event], actions);
     }
 
