@@ -267,7 +267,7 @@ mod tests {
     const AT: Timestamp = Timestamp(1_795_291_200_000);
 
     fn profile(sample_id: &str) -> Profile {
-        let meaning = Meaning { name: "Potassium".to_owned(), unit: "mmol/L".to_owned(), loinc: String::new() };
+        let meaning = Meaning { name: "Potassium".to_owned(), unit: "mmol/L".to_owned(), ..Meaning::default() };
         let reading = Reading {
             sample_id: vec![FieldPlace::parse(sample_id).expect("a place")],
             code: vec![5],
