@@ -7,7 +7,7 @@
 use gateway_core::session::DriverOptions;
 use gateway_daemon::simulated::seeded::Seeded;
 use gateway_tests::conversations::{Conversation, conversations};
-use gateway_tests::fuzz::{damaged, feed};
+use gateway_tests::fuzz::{FRAMINGS, Framing, damaged, feed};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,29 @@ fn no_bytes_make_a_driver_panic_or_take_memory_without_bound() {
             });
         }
     });
+}
+
+#[test]
+fn no_bytes_make_a_framing_panic_or_make_bytes_up() {
+    let seeds: Vec<Vec<u8>> = conversations().iter().flat_map(Conversation::seeds).collect();
+    std::thread::scope(|scope| {
+        for (name, framing) in FRAMINGS {
+            scope.spawn(|| attack_framing(name, *framing, &seeds));
+        }
+    });
+}
+
+fn attack_framing(name: &str, framing: Framing, seeds: &[Vec<u8>]) {
+    let until = Instant::now() + span();
+    let mut seed = 0_u64;
+    while Instant::now() < until {
+        let mut draw = Seeded::new(seed);
+        let bytes = damaged(seeds, &mut draw, INPUT_BYTES_MAX);
+        let cut = catch_unwind(AssertUnwindSafe(|| framing(&bytes, &mut draw)));
+        assert!(cut.is_ok(), "framing {name} breaks at seed {seed}");
+        seed += 1;
+    }
+    println!("framing {name}: {seed} streams");
 }
 
 fn attack(subject: &Conversation) {

@@ -3,6 +3,11 @@
 //!
 //! Everything is drawn from a seed, which a failure names.
 
+mod framings;
+
+pub use framings::{FRAMINGS, Framing};
+
+use crate::conversations::conversations;
 use gateway_core::drivers::{converse, driver};
 use gateway_core::session::{Action, DriverOptions, Input, Resume, Session};
 use gateway_core::time::{ClockQuality, Mono, Now, Timestamp};
@@ -82,6 +87,25 @@ pub fn feed(name: &str, options: &DriverOptions, bytes: &[u8], draw: &mut Seeded
     again.give(Input::Opened(Resume { unfinished: &unfinished, running: None }));
     again.wait(Duration::from_secs(60));
     again.give(Input::Closed);
+}
+
+/// For libFuzzer: the bytes as they are, for each conversation of the driver, cut by what they hash to.
+pub fn any_bytes_for_driver(name: &str, bytes: &[u8]) {
+    for subject in conversations().iter().filter(|subject| subject.driver == name) {
+        feed(name, &subject.options, bytes, &mut Seeded::new(hash(bytes)));
+    }
+}
+
+/// The same for a framing.
+pub fn any_bytes_for_framing(name: &str, bytes: &[u8]) {
+    for (_, framing) in FRAMINGS.iter().filter(|(known, _)| *known == name) {
+        framing(bytes, &mut Seeded::new(hash(bytes)));
+    }
+}
+
+/// FNV-1a
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// A link without a port.

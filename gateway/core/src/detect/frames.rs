@@ -52,7 +52,7 @@ pub(super) fn e1381(bytes: &[u8]) -> Option<Finding> {
             75
         }
         (0, 1) if only_controls && bytes.len() <= 4 => 55,
-        (0, 1..) if wrong > 0 && unnumbered == 0 && share(bytes, is_printable) >= 60 => 45,
+        (0, 1..) if wrong > 0 && unnumbered == 0 && share(bytes, is_printable) >= 60 => 70,
         _ => return None,
     };
     Some(Finding::new(Protocol::E1381, score as u8, evidence))

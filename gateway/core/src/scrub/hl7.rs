@@ -11,6 +11,7 @@ pub fn hl7(bytes: &[u8], reading: &Reading, names: &Pseudonyms) -> Vec<u8> {
     let mut clean = bytes.to_vec();
     let mut fields = Fields::new(reading, names, declared(b"MSH|^~\\&").unwrap_or_default());
     for learning in [true, false] {
+        let mut is_control = false;
         for range in parts(bytes, |byte| matches!(byte, b'\r' | b'\n' | 0x0b | 0x1c)) {
             let segment = &mut clean[range];
             if segment.is_empty() {
@@ -21,6 +22,7 @@ pub fn hl7(bytes: &[u8], reading: &Reading, names: &Pseudonyms) -> Vec<u8> {
                 continue;
             };
             if let Some(delimiters) = declared(segment) {
+                is_control = segment.split(|byte| *byte == delimiters.field).nth(15) == Some(b"2");
                 fields.delimiters = delimiters;
             }
             // MSH-1 is the delimiter itself.
@@ -28,6 +30,8 @@ pub fn hl7(bytes: &[u8], reading: &Reading, names: &Pseudonyms) -> Vec<u8> {
             let places: Vec<bool> = (0..FIELDS_MAX).map(|number| fields.is_id(&name, number)).collect();
             let fate = |number: usize| match number > 0 && places.get(number) == Some(&true) {
                 true => Fate::Ids,
+                // Mindray's control runs (MSH-16 is 2) have the item's number and name where others have ids.
+                false if is_control && &name == b"OBR" && matches!(number, 2 | 3) => Fate::Stays,
                 false => fate(&name, number),
             };
             if learning { fields.clean(segment, first, fate) } else { fields.search(segment, first, fate) }

@@ -8,15 +8,12 @@ mod worklist;
 
 pub use worklist::Worklist;
 
-use super::done::STEP_ROWS_MAX;
 use super::error::StoreError;
 use super::events::{self, Origin};
 use super::hand::Writer;
 use super::requests::{self, Cause, Known};
-use super::{HeadWatch, Store, versions};
-use gateway_core::event::{
-    AnalyzerId, Event, EventId, EventKind, EventName, Id, Personal, RegistrationFact, Seq, Test,
-};
+use super::{HeadWatch, Store, done::STEP_ROWS_MAX, versions};
+use gateway_core::event::*;
 use gateway_core::registration::{Amendment, Finished, NewRegistration, Refused, Registration, is_repeat, made_id};
 use gateway_core::time::{Now, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};

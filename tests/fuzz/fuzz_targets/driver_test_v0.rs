@@ -1,0 +1,4 @@
+//! Any bytes for the driver `test-v0`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| gateway_tests::fuzz::any_bytes_for_driver("test-v0", bytes));
