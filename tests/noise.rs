@@ -19,8 +19,8 @@ const CAPTURES_MAX: usize = 1_100;
 const CAPTURED_BYTES_MAX: usize = 80 << 20;
 /// Events without a capture: counts and alarms.
 const EVENTS_MAX: usize = 200;
-/// The longest message a session may hold, twice: while it grows, both are there.
-const HELD_BYTES_MAX: usize = 20 << 20;
+/// The longest message a session may hold, three times: while it grows, the old and the doubled one are there.
+const HELD_BYTES_MAX: usize = 26 << 20;
 /// With limits of a quarter of a megabyte nothing may hold more than this.
 const HELD_SMALL_BYTES_MAX: usize = 2 << 20;
 
@@ -85,7 +85,8 @@ fn draw(state: &mut u64) -> u64 {
     state.wrapping_mul(0x2545_f491_4f6c_dd1d)
 }
 
-const LETTERS: &[u8] = b"\r\n|^HL\"{}<>=; ABCxyz0123456789";
+/// No H: to a driver of bare records a line that begins with it is the beginning of a message, and what is one is kept.
+const LETTERS: &[u8] = b"\r\n|^L\"{}<>=; ABCxyz0123456789";
 
 const NOISES: [(&str, Noise); 4] = [
     ("any bytes", |state, read| {

@@ -1,12 +1,13 @@
 //! Which analyzer has spoken: the serial number that it reports itself decides, the port is a hint.
 //!
 //! Two analyzers whose cables were swapped keep their names, because each says who it is. A number that two of them report at
-//! once says nothing about either: then the port decides. Invariant: results go to another name than their port's only where
-//! the settings say whose number it is, or where both analyzers were known by numbers of their own before.
+//! once says nothing about either: then the port decides. Behind a port that reports several numbers in turn stands another
+//! computer, and the port decides too. Invariant: results go to another name than their port's only where the settings say
+//! whose number it is, or where both analyzers were known by one number of their own before.
 //! An alarm is raised once for as long as nothing changes.
 
 use crate::event::{Alarm, AnalyzerId, EventKind};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of every analyzer's number, and who speaks at which port now.
 #[derive(Debug, Default)]
@@ -15,11 +16,16 @@ pub struct Identities {
     pinned: BTreeMap<AnalyzerId, String>,
     /// Heard at its port before.
     learnt: BTreeMap<AnalyzerId, String>,
+    /// Every number that was taken for the port's own.
+    own: BTreeMap<AnalyzerId, BTreeSet<String>>,
     /// What has been heard since the port was opened.
     speaking: BTreeMap<AnalyzerId, String>,
     /// What an alarm has been raised about.
-    told: BTreeMap<AnalyzerId, (&'static str, String)>,
+    told: BTreeSet<(AnalyzerId, &'static str, String)>,
 }
+
+/// Numbers of one port that are remembered.
+const NUMBERS_MAX: usize = 256;
 
 /// Who has spoken.
 #[derive(Debug, PartialEq)]
@@ -34,7 +40,8 @@ pub struct Heard {
 impl Identities {
     /// `learnt`: what earlier lives of the gateway have heard.
     pub fn new(learnt: BTreeMap<AnalyzerId, String>) -> Identities {
-        Identities { learnt, ..Identities::default() }
+        let own = learnt.iter().map(|(name, number)| (name.clone(), BTreeSet::from([number.clone()]))).collect();
+        Identities { learnt, own, ..Identities::default() }
     }
 
     /// The numbers in the settings.
@@ -59,7 +66,10 @@ impl Identities {
             // Here all is well; another port may report the same number all the same.
             let alarm = match self.twin(port, serial_number) {
                 Some(twin) => self.cloned(port, &twin, serial_number),
-                None => self.told.remove(port).and(None),
+                None => {
+                    self.told.retain(|(told, ..)| told != port);
+                    None
+                }
             };
             return own(port, alarm, false);
         }
@@ -67,8 +77,12 @@ impl Identities {
             let alarm = self.cloned(port, &twin, serial_number);
             return own(port, alarm, false);
         }
+        if self.own.get(port).is_some_and(|numbers| numbers.contains(serial_number)) {
+            return own(port, None, false);
+        }
         let owner = self.owner(port, serial_number);
-        let proven = |owner: &AnalyzerId| self.pinned.contains_key(owner) || expected.is_some();
+        let single = |name: &AnalyzerId| self.own.get(name).is_some_and(|numbers| numbers.len() == 1);
+        let proven = |owner: &AnalyzerId| self.pinned.contains_key(owner) || (single(owner) && single(port));
         match owner {
             Some(owner) if proven(&owner) => {
                 let reason = format!(
@@ -102,6 +116,10 @@ impl Identities {
                     EventKind::alarm("replaced", reason)
                 });
                 self.learnt.insert(port.clone(), serial_number.to_owned());
+                let numbers = self.own.entry(port.clone()).or_default();
+                if numbers.len() < NUMBERS_MAX {
+                    numbers.insert(serial_number.to_owned());
+                }
                 own(port, alarm.and_then(|kind| kind.alarm), true)
             }
         }
@@ -140,12 +158,8 @@ impl Identities {
     }
 
     fn tell(&mut self, port: &AnalyzerId, code: &'static str, serial_number: &str, reason: String) -> Option<Alarm> {
-        let finding = (code, serial_number.to_owned());
-        if self.told.get(port) == Some(&finding) {
-            return None;
-        }
-        self.told.insert(port.clone(), finding);
-        EventKind::alarm(code, reason).alarm
+        let is_new = self.told.insert((port.clone(), code, serial_number.to_owned()));
+        is_new.then(|| EventKind::alarm(code, reason).alarm).flatten()
     }
 }
 
@@ -213,6 +227,12 @@ mod tests {
     fn another_analyzer_at_the_port_is_told_once() {
         check("a:1 -a a:3 a:3 -a a:3", &["a!", "a! replaced", "a", "a"]);
         check_pinned("a:3 a:3 -a a:3 a:1 a:3", &["a other_serial_number", "a", "a", "a", "a other_serial_number"]);
+    }
+
+    #[test]
+    fn a_port_with_several_numbers_in_turn_keeps_its_own_name() {
+        check("a:1 a:2 a:1 a:2 b:2 b:3 b:1", &["a!", "a! replaced", "a", "a", "b cloned", "b!", "b! replaced"]);
+        check("a:1 b:9 b:8 -a b:1", &["a!", "b!", "b! replaced", "b known_elsewhere"]);
     }
 
     #[test]

@@ -76,8 +76,10 @@ fn is_rejected(commit: &Commit) -> bool {
 }
 
 /// How much room there is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Flood {
+    room_max: u32,
+    refill: Duration,
     used: u32,
     /// When the next of them is free again.
     refill_at: Mono,
@@ -85,20 +87,31 @@ pub(super) struct Flood {
     counted_bytes: usize,
 }
 
+impl Default for Flood {
+    fn default() -> Self {
+        Flood::new(ROOM_MAX, REFILL)
+    }
+}
+
 impl Flood {
+    /// Room for so many at any pace, and for one more after each `refill`.
+    pub fn new(room_max: u32, refill: Duration) -> Flood {
+        Flood { room_max, refill, used: 0, refill_at: Mono(0), counted: 0, counted_bytes: 0 }
+    }
+
     /// Whether a rejected message of so many bytes is stored. If not, it is counted.
     pub fn admits(&mut self, now: Now, bytes: usize) -> bool {
         while self.used > 0 && self.refill_at <= now.mono {
             self.used -= 1;
-            self.refill_at = self.refill_at.after(REFILL);
+            self.refill_at = self.refill_at.after(self.refill);
         }
-        if self.used >= ROOM_MAX {
+        if self.used >= self.room_max {
             self.counted += 1;
             self.counted_bytes += bytes;
             return false;
         }
         if self.used == 0 {
-            self.refill_at = now.mono.after(REFILL);
+            self.refill_at = now.mono.after(self.refill);
         }
         self.used += 1;
         true

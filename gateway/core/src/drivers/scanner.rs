@@ -2,8 +2,10 @@
 //!
 //! A code ends with CR, LF or both, or where nothing follows it for 200 ms. An AIM identifier in front of it (`]C1`, ISO/IEC
 //! 15424) says how it was printed, not what it says, and is taken off. A code with control characters is refused: it is no
-//! id that a person could type, or the port is set wrongly.
+//! id that a person could type, or the port is set wrongly. So are codes that come faster than anybody can scan, beyond what a
+//! scanner may have collected: something else is plugged in.
 
+use super::flood::Flood;
 use super::unasked::Unasked;
 use crate::error::ConfigError;
 use crate::event::{EventKind, EventName, Personal, RegistrationFact};
@@ -18,6 +20,10 @@ const CODE_BYTES_MAX: usize = 512;
 /// What may wait while the store takes nothing.
 const HELD_BYTES_MAX: usize = 65_536;
 const IDLE: Duration = Duration::from_millis(200);
+/// Codes that a scanner with a memory may hand over at once.
+const COLLECTED_MAX: u32 = 1_000;
+/// Nobody scans faster for long.
+const SCAN: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub struct Scanner;
@@ -37,6 +43,7 @@ impl Driver for Scanner {
             unasked: Unasked::default(),
             heard: Mono(0),
             dropped: 0,
+            pace: Flood::new(COLLECTED_MAX, SCAN),
         }))
     }
 
@@ -58,6 +65,7 @@ struct Scans {
     heard: Mono,
     /// Bytes received and let go of, not yet stated.
     dropped: usize,
+    pace: Flood,
 }
 
 impl Session for Scans {
@@ -79,7 +87,7 @@ impl Session for Scans {
                 if !self.unasked.settle(actions)
                     && let Some(line) = self.lines.take_rest()
                 {
-                    self.line(line, actions);
+                    self.line(now, line, actions);
                 }
             }
             // Nothing is asked here, and there is no child.
@@ -88,7 +96,7 @@ impl Session for Scans {
         }
         while !self.unasked.is_busy() {
             match self.lines.next_line() {
-                Some(line) => self.line(line, actions),
+                Some(line) => self.line(now, line, actions),
                 None if self.dropped > 0 => {
                     // The code that was cut off there is half an id: it goes with what was dropped.
                     self.lines.take_rest();
@@ -129,10 +137,15 @@ impl Scans {
         }
     }
 
-    fn line(&mut self, line: Line, actions: &mut Vec<Action>) {
+    fn line(&mut self, now: Now, line: Line, actions: &mut Vec<Action>) {
         let (capture, event) = match line {
             Line::Whole(bytes) => match read(&bytes) {
                 Ok(None) => return,
+                Ok(Some(_)) if !self.pace.admits(now, bytes.len()) => {
+                    let reason = "codes come faster than anybody scans: is another device plugged in here?";
+                    let event = EventKind::rejected("not_a_scanner", reason, bytes.len());
+                    (bytes, event)
+                }
                 Ok(Some(code)) => {
                     let fact = RegistrationFact { sample_id: Some(Personal::new(code)), ..RegistrationFact::default() };
                     (bytes, EventKind::about_registration(EventName::SampleScanned, fact))
