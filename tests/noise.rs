@@ -13,12 +13,13 @@ const BYTES_A_SECOND: usize = 11_520;
 const SECONDS: usize = 3600;
 /// What a serial adapter hands over at once, about.
 const READ_BYTES: usize = 512;
-/// Captures in the hour: a day of results under a wrong profile is kept, and noise is not told from it at once.
-const CAPTURES_MAX: usize = 1_100;
+/// Captures in the hour: a day of results under a wrong profile is kept, and so are a thousand codes of a scanner and one more
+/// every 10 s; noise is not told from those at once.
+const CAPTURES_MAX: usize = 2_500;
 /// All of them together.
 const CAPTURED_BYTES_MAX: usize = 80 << 20;
 /// Events without a capture: counts and alarms.
-const EVENTS_MAX: usize = 200;
+const EVENTS_MAX: usize = 1_500;
 /// The longest message a session may hold, three times: while it grows, the old and the doubled one are there.
 const HELD_BYTES_MAX: usize = 26 << 20;
 /// With limits of a quarter of a megabyte nothing may hold more than this.

@@ -22,8 +22,8 @@ const HELD_BYTES_MAX: usize = 65_536;
 const IDLE: Duration = Duration::from_millis(200);
 /// Codes that a scanner with a memory may hand over at once.
 const COLLECTED_MAX: u32 = 1_000;
-/// Nobody scans faster for long.
-const SCAN: Duration = Duration::from_secs(1);
+/// Beyond these, nobody scans more than one each so often for long.
+const SCAN: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub struct Scanner;
