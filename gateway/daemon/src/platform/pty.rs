@@ -16,6 +16,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -25,6 +26,7 @@ pub struct Pty {
     master: AsyncFd<OwnedFd>,
     slave: Option<OwnedFd>,
     path: PathBuf,
+    links: Mutex<Vec<PathBuf>>,
 }
 
 impl Pty {
@@ -41,7 +43,7 @@ impl Pty {
         settings.make_raw();
         tcsetattr(&slave, OptionalActions::Now, &settings)?;
         ioctl_fionbio(&master, true)?;
-        Ok(Pty { master: register(master)?, slave: Some(slave), path })
+        Ok(Pty { master: register(master)?, slave: Some(slave), path, links: Mutex::default() })
     }
 
     /// The device to be opened by the gateway: `/dev/pts/7`.
@@ -57,7 +59,9 @@ impl Pty {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => std::os::unix::fs::symlink(&self.path, &fresh)?,
         }
-        std::fs::rename(&fresh, link)
+        std::fs::rename(&fresh, link)?;
+        self.links.lock().unwrap_or_else(PoisonError::into_inner).push(link.to_owned());
+        Ok(())
     }
 
     /// Lets go of the held slave descriptor: from now on a read fails (0 bytes) while the gateway has the port closed.
@@ -70,6 +74,17 @@ impl Pty {
         match &self.slave {
             Some(slave) => Ok(ioctl_tiocnxcl(slave)?),
             None => Ok(()),
+        }
+    }
+}
+
+/// The system gives the number to the next terminal that anybody opens: a link that stayed would lead to a stranger's.
+impl Drop for Pty {
+    fn drop(&mut self) {
+        for link in self.links.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            if std::fs::read_link(&*link).is_ok_and(|target| target == self.path) {
+                let _ = std::fs::remove_file(link);
+            }
         }
     }
 }
