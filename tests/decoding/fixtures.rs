@@ -100,6 +100,10 @@ const EXPECTED: &[(&str, &str)] = &[
     ("hl7/calibrations", "CAL-1:1 K-1:1"),
     ("hl7/law", "S-1018:1 S-1018:2 S-1019:1"),
     ("hl7/a_specimen_behind_its_results", "S-1020:1 PLACER-2:1"),
+    (
+        "hl7/specimens_and_controls_elsewhere",
+        "S-1041:1 S-1042:1 S-1043:1 S-1043:1 S-1044:1 E-1:1:qc V-1:1 S-1045:1 S-1046:1",
+    ),
     ("hl7/latin_1", "S-1021:1 S-1022:1 S-1023:1"),
     ("hl7/pictures", "S-1024:3"),
     ("hl7/queries", "QUERY:S-1025:O QUERY:S-1026:O QUERY:S-1027:O QUERY::A"),

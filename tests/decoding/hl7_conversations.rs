@@ -2,6 +2,7 @@
 
 use super::support::*;
 use gateway_core::event::{EventName, Personal};
+use gateway_core::reading::Reading;
 use gateway_core::registration::{OrderedTest, Patient};
 use gateway_core::session::{DriverOptions, Framing, Resume};
 use gateway_core::worklist::{OrderAction, Question, WorkOrder};
@@ -84,6 +85,20 @@ fn what_is_not_stored_is_answered_so_that_it_comes_again() {
     assert_eq!(codes(&bench.receive(&result("1", "AL|AL", "S-1"))), ["CA", "AA"]);
     assert!(bench.receive(&result("2", "NE|NE", "S-2")).is_empty());
     assert_eq!(bench.names(), ["TEST_FINISHED", "TEST_FINISHED"]);
+}
+
+#[test]
+fn what_is_not_stored_is_tried_again_where_nobody_hears_of_it() {
+    for modes in ["NE|NE", "SU|SU"] {
+        let mut bench = bench(&DriverOptions::default());
+        bench.disk = Disk::Fails;
+        assert!(bench.receive(&result("1", modes, "S-1")).is_empty());
+        bench.wait(Duration::from_secs(3));
+        assert!(bench.events().is_empty());
+        bench.disk = Disk::Good;
+        bench.wait(Duration::from_secs(2));
+        assert_eq!(bench.names(), ["TEST_FINISHED"], "{modes}");
+    }
 }
 
 #[test]
@@ -263,6 +278,42 @@ fn law_gets_a_response_and_then_its_orders_one_by_one() {
     assert!(!bench.steps.contains(&Step::Taken), "one of its orders was refused");
     assert_eq!(bench.names(), ["QUERY_RECEIVED", "ANALYZER_ALARM"]);
     assert_eq!(bench.events()[1].alarm.as_ref().unwrap().code, "order_refused");
+}
+
+#[test]
+fn law_may_refuse_an_order_in_an_answer_that_accepts() {
+    let mut bench = bench(&DriverOptions::default());
+    bench.orders = vec![order("S-1", &["K"], OrderAction::New)];
+    let sent = messages(&bench.receive(&framed(&[LAW, "QPD|WOS^Work Order Step^IHE_LABTF|TAG-1|S-1"])));
+    let id = sent[1][0].split('|').nth(9).unwrap();
+    let msh = "MSH|^~\\&|LX1|LAB|LIS|LAB|20260304050608+0100||ORL^O34^ORL_O42|L-3|P|2.5.1|||NE|NE";
+    bench.receive(&framed(&[msh, &format!("MSA|AA|{id}"), "SPM|1|S-1", "ORC|UA|STEP", "OBR|1|STEP"]));
+    assert!(!bench.steps.contains(&Step::Taken));
+    assert_eq!(bench.names(), ["QUERY_RECEIVED", "ANALYZER_ALARM"]);
+}
+
+#[test]
+fn the_profile_tells_codes_apart_that_repeat_in_an_order() {
+    let reading = Reading { told_apart_by: vec![4], ..Reading::default() };
+    let mut bench = bench(&DriverOptions { reading: reading.into(), ..DriverOptions::default() });
+    let results = ["OBX|1|NM|HCV^a^L^F||1", "OBX|2|ST|HCV^a^L^I||NEG", "OBX|3|NM|TSH^b^L^F||2"];
+    bench.receive(&framed(&[&["MSH|^~\\&|HX||||||ORU^R01|1|P|2.4", "OBR|1||S-1"][..], &results[..]].concat()));
+    let codes: Vec<&str> =
+        bench.events()[0].test.iter().flat_map(|test| &test.results).map(|r| r.code.as_str()).collect();
+    assert_eq!(codes, ["HCV^F", "HCV^I", "TSH"]);
+}
+
+#[test]
+fn a_long_patient_before_many_orders_is_held_once() {
+    let mut bench = bench(&DriverOptions::default());
+    let (long, orders) = ("x".repeat(4_000_000), vec!["OBR|1||S"; 2000].join("\r"));
+    let head =
+        ["MSH|^~\\&|HX||||||ORU^R01|1|P|2.4", &format!("PID|||P-1||{long}"), &format!("NTE|||{long}")].join("\r");
+    assert_eq!(codes(&bench.receive(&framed(&[&head, &orders]))), ["AA"]);
+    let events = bench.events();
+    assert_eq!(events.len(), 2000);
+    let comments: Vec<usize> = events.iter().flat_map(|event| &event.test).map(|test| test.comments.len()).collect();
+    assert_eq!((comments[0], comments[1..].iter().sum::<usize>()), (1, 0));
 }
 
 fn kind(step: &Step) -> &'static str {

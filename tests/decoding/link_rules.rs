@@ -32,6 +32,18 @@ fn after_frames(count: usize) -> Bench {
 }
 
 #[test]
+fn a_time_with_an_offset_tells_a_repeat_from_a_second_run() {
+    let mut bench = Bench::astm();
+    for _ in 0..2 {
+        let result = "R|1|^^^GLU|5.5|mmol/L|||||||20260304050607+0100";
+        bench.receive(&transmission(&["H|\\^&", "P|1", "O|1|S-1", result, "L|1"]));
+    }
+    let events = bench.events();
+    assert!(events[0].identity.is_some() && events[0].identity == events[1].identity);
+    assert_eq!(events[0].test.as_ref().unwrap().started_at.as_deref(), Some("2026-03-04T05:06:07"));
+}
+
+#[test]
 fn each_frame_is_stored_before_its_ack_and_the_last_carries_the_result() {
     let mut bench = after_frames(5);
     assert_eq!(bench.receive(&[EOT]), NOTHING);

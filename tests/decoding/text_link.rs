@@ -2,7 +2,9 @@
 //! where nobody listens. The same for records between SOH and EOT.
 
 use super::support::*;
+use gateway_core::reading::Pattern;
 use gateway_core::session::{DriverOptions, Framing, Input, Resume};
+use gateway_core::text_rules::{Layout, Patterns, TextRules};
 use gateway_daemon::configuration::profile;
 use std::path::Path;
 use std::time::Duration;
@@ -42,6 +44,25 @@ fn a_message_is_accepted_when_it_is_stored_and_an_unstored_one_is_left_to_the_an
     assert_eq!(bench.names(), ["TEST_FINISHED"], "what was refused comes from the analyzer again");
     assert_eq!(bench.receive(&message), [ACK]);
     assert_eq!(bench.names(), ["TEST_FINISHED", "TEST_FINISHED"]);
+}
+
+#[test]
+fn equal_results_of_another_sample_are_news_and_the_same_message_is_a_repeat() {
+    let mut options = options("several_tests_in_a_message");
+    let rules = options.text.as_deref().unwrap().clone();
+    // The sample stands in the header that the message's tests share.
+    let details = [r"^sample (?<sample>\S+)", r"^at (?<date>\d{8}) (?<time>\d\d:\d\d:\d\d)"];
+    let details = details.map(|detail| Pattern::new(&format!("(?m){detail}")).unwrap()).to_vec();
+    let Layout::Patterns(patterns) = rules.layout.clone() else { panic!("patterns") };
+    let layout = Layout::Patterns(Patterns { details, ..patterns });
+    options.text = Some(TextRules { layout, ..rules }.into());
+    let mut bench = opened(&options);
+    for sample in ["S-1", "S-2", "S-2"] {
+        bench.receive(&checked(&format!("sample {sample}\rat 20260304 05:06:07\r#1\rglu=5.5 mmol/L\r")));
+    }
+    let identities: Vec<_> = bench.events().iter().map(|event| event.identity.expect("a time to the second")).collect();
+    assert_ne!(identities[0], identities[1]);
+    assert_eq!(identities[1], identities[2]);
 }
 
 #[test]

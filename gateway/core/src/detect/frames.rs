@@ -20,8 +20,8 @@ pub(super) fn e1381(bytes: &[u8]) -> Option<Finding> {
                 header |= is_header(&frame.text);
             }
             Some(Piece::Fault(fault)) => match fault.kind {
-                FaultKind::Checksum => wrong += 1,
-                FaultKind::Unnumbered => unnumbered += 1,
+                FaultKind::Checksum if is_numbered(&fault.raw) => wrong += 1,
+                FaultKind::Checksum | FaultKind::Unnumbered => unnumbered += 1,
                 FaultKind::TooLong | FaultKind::Cut => {}
             },
             Some(_) => {}
@@ -56,6 +56,12 @@ pub(super) fn e1381(bytes: &[u8]) -> Option<Finding> {
         _ => return None,
     };
     Some(Finding::new(Protocol::E1381, score as u8, evidence))
+}
+
+/// Whether a frame's number stands behind its STX; else it is a maker's own text between STX and ETX.
+fn is_numbered(frame: &[u8]) -> bool {
+    let text = frame.iter().position(|byte| *byte == STX).map_or(frame, |begins| &frame[begins + 1..]);
+    matches!(text.first(), Some(b'0'..=b'7'))
 }
 
 /// `H` and its delimiters.

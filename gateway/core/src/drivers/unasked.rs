@@ -37,6 +37,11 @@ impl Unasked {
         self.owed = self.pending.take().map(|commit| (commit, now.mono.after(RETRY)));
     }
 
+    /// What failed elsewhere, and whose sender does not hear of it.
+    pub fn owe(&mut self, commit: Commit, now: Now) {
+        self.owed = Some((commit, now.mono.after(RETRY)));
+    }
+
     /// The sender keeps what failed: it is not tried again.
     pub fn give_up(&mut self) {
         self.pending = None;

@@ -23,10 +23,11 @@ pub(crate) fn decimal(text: &str) -> Option<Number> {
     format!("{sign}{whole}{fraction}").parse().ok()
 }
 
-/// `20240723172452`, `202407231724` or `20240723` as RFC 3339 without offset. A date alone becomes its midnight, so that
-/// every reader finds one shape; the text beside it shows what was sent.
+/// `20240723172452`, `202407231724` or `20240723` as RFC 3339 without offset; a fraction of a second and an offset behind it
+/// (`.25+0100`, which LIS2-A2 and HL7 allow) are left off. A date alone becomes its midnight, so that every reader finds one
+/// shape; the text beside it shows what was sent.
 pub(super) fn local_time(text: &str) -> Option<String> {
-    let digits: String = text.chars().filter(|sign| *sign != ' ').collect();
+    let digits = without_offset(text)?;
     if !matches!(digits.len(), 8 | 12 | 14) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -35,6 +36,27 @@ pub(super) fn local_time(text: &str) -> Option<String> {
     let (month, day) = (part(4, 6)?, part(6, 8)?);
     let moment = jiff::civil::DateTime::new(year, month, day, part(8, 10)?, part(10, 12)?, part(12, 14)?, 0).ok()?;
     Some(moment.to_string())
+}
+
+/// The digits of a time, without the fraction and the offset; `None` where something else stands behind them.
+fn without_offset(text: &str) -> Option<String> {
+    let text: String = text.chars().filter(|sign| *sign != ' ').collect();
+    let digits = text.split(['.', '+', '-', 'Z']).next().unwrap_or_default();
+    let rest = &text[digits.len()..];
+    let rest = match rest.strip_prefix('.') {
+        Some(fraction) => fraction.trim_start_matches(|sign: char| sign.is_ascii_digit()),
+        None => rest,
+    };
+    let is_hours = |offset: &str| offset.len() == 4 && offset.parse::<u16>().is_ok_and(|offset| offset <= 1400);
+    let is_offset = matches!(rest, "" | "Z") || rest.strip_prefix(['+', '-']).is_some_and(is_hours);
+    is_offset.then(|| digits.to_owned())
+}
+
+/// Whether no other run of this analyzer has this time: one down to the second. Midnight is what a clock shows that was
+/// never set.
+pub(super) fn tells_runs_apart(text: &str) -> bool {
+    let digits = without_offset(text).unwrap_or_default();
+    digits.len() == 14 && !digits.ends_with("000000") && local_time(&digits).is_some()
 }
 
 /// Whether a sample's id says by itself that this is control material. Only beginnings that no patient's sample has.
@@ -53,8 +75,24 @@ mod tests {
         assert_eq!(local_time("202405271030").as_deref(), Some("2024-05-27T10:30:00"));
         assert_eq!(local_time("20240527").as_deref(), Some("2024-05-27T00:00:00"));
         assert_eq!(local_time("20240527 1030").as_deref(), Some("2024-05-27T10:30:00"));
+        for text in ["20240723172452.25+0100", "20240723172452-0500", "20240723172452Z", "20240723 172452.1234"] {
+            assert_eq!(local_time(text).as_deref(), Some("2024-07-23T17:24:52"), "{text}");
+        }
+        for text in ["20240723-172452", "20240723172452+01", "20240723172452x", "20240723172452.5x"] {
+            assert_eq!(local_time(text), None, "{text}");
+        }
         for text in ["", "20241327", "20240527250000", "2024-05-27", "00000000", "2024052710", "\u{e4}2345678"] {
             assert_eq!(local_time(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_time_down_to_the_second_tells_runs_apart() {
+        for text in ["20260131101500", "20260131101500+0100", "20260131101500.25-0500", "20260131 101500"] {
+            assert!(tells_runs_apart(text), "{text}");
+        }
+        for text in ["", "202601311015", "20260131000000", "20260131000000+0100", "20261331101500", "20260131", "now"] {
+            assert!(!tells_runs_apart(text), "{text}");
         }
     }
 

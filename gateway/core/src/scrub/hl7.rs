@@ -42,6 +42,8 @@ pub fn hl7(bytes: &[u8], reading: &Reading, names: &Pseudonyms) -> Vec<u8> {
 
 fn segment_name(segment: &[u8]) -> Option<[u8; 3]> {
     let name: [u8; 3] = segment.get(..3)?.try_into().ok()?;
+    // The driver takes names in any case.
+    let name = name.map(|letter| letter.to_ascii_uppercase());
     let is_name = name.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
     let ends = segment.get(3).is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte > b' ');
     (is_name && ends).then_some(name)
@@ -49,7 +51,7 @@ fn segment_name(segment: &[u8]) -> Option<[u8; 3]> {
 
 /// HL7 2.5.1, chapter 2.5.4: the four behind the field's.
 fn declared(segment: &[u8]) -> Option<Delimiters> {
-    let [b'M', b'S', b'H', field, component, repeat, ..] = *segment else { return None };
+    let [b'M' | b'm', b'S' | b's', b'H' | b'h', field, component, repeat, ..] = *segment else { return None };
     Some(Delimiters { field, component: Some(component), repeat: Some(repeat), sub: segment.get(7).copied() })
 }
 

@@ -10,36 +10,37 @@ pub fn poct1a(bytes: &[u8], names: &Pseudonyms) -> Vec<u8> {
     let mut clean = bytes.to_vec();
     let mut words = Words::default();
     let mut others: Vec<Range<usize>> = Vec::new();
-    // The outermost open element that is about somebody, and how many elements are open inside of it.
-    let mut about: Option<(Fate, usize)> = None;
+    // What becomes of the text in each open element.
+    let mut open_elements: Vec<Option<Fate>> = Vec::new();
     let mut place = 0;
     while place < bytes.len() {
+        let around = open_elements.last().copied().flatten();
         let Some(open) = bytes[place..].iter().position(|byte| *byte == b'<').map(|at| place + at) else {
-            settle(&mut clean, place..bytes.len(), about.map(|(fate, _)| fate), &mut words, &mut others, names);
+            settle(&mut clean, place..bytes.len(), around, &mut words, &mut others, names);
             break;
         };
-        settle(&mut clean, place..open, about.map(|(fate, _)| fate), &mut words, &mut others, names);
+        settle(&mut clean, place..open, around, &mut words, &mut others, names);
         let end = tag_end(bytes, open);
         let tag = &bytes[open..end];
         let name = tag_name(tag);
         let (closes, alone) = (tag.starts_with(b"</"), tag.ends_with(b"/>"));
         let is_element = name.first().is_some_and(u8::is_ascii_alphabetic);
         if closes {
-            about = about.and_then(|(fate, depth)| depth.checked_sub(1).map(|depth| (fate, depth)));
+            open_elements.pop();
         } else if is_element {
-            let fate = match about {
-                Some((Fate::Invented, _)) if fate(name) == Some(Fate::Stays) => Some(Fate::Stays),
-                Some((fate, _)) => Some(fate),
-                None => fate(name),
+            let fate = match (around, fate(name)) {
+                // Observations stand in PT (POCT1-A2), and are about what was measured.
+                (Some(Fate::Invented), _) if is_measured(name) => None,
+                (Some(Fate::Invented), Some(Fate::Stays)) => Some(Fate::Stays),
+                (Some(outer), _) => Some(outer),
+                (None, own) => own,
             };
             for value in attribute_values(bytes, open + 1 + name.len()..end) {
                 settle(&mut clean, value, fate, &mut words, &mut others, names);
             }
-            about = match about {
-                Some((outer, depth)) if !alone => Some((outer, depth + 1)),
-                None if !alone => fate.map(|fate| (fate, 0)),
-                about => about,
-            };
+            if !alone {
+                open_elements.push(fate);
+            }
         }
         place = end;
     }
@@ -54,6 +55,10 @@ enum Fate {
     Stays,
     Invented,
     Blotted,
+}
+
+fn is_measured(name: &[u8]) -> bool {
+    matches!(name, b"OBS" | b"CTC" | b"RGT")
 }
 
 /// `None`: the element is about nobody.
@@ -191,6 +196,17 @@ mod tests {
         ] {
             assert!(clean.contains(kept), "{kept} not in {clean}");
         }
+    }
+
+    #[test]
+    fn observations_within_their_patient_stay() {
+        let document = r#"<PT><PT.patient_id V="P-4711"/><OBS><OBS.observation_id V="GLU"/><OBS.value V="5.5" U="mmol/L"/>
+<NTE><NTE.text V="call Hara"/></NTE><OBS.note>P-4711</OBS.note></OBS><PT.name><FAM V="Hara"/></PT.name></PT><SVC.x V="y"/>"#;
+        let clean = poct1a(document.as_bytes(), &Pseudonyms::new([7; 32]));
+        let clean = String::from_utf8(clean).expect("ASCII");
+        assert!(!clean.contains("4711") && !clean.contains("Hara") && !clean.contains("call"), "{clean}");
+        assert!(clean.contains(r#"<OBS.observation_id V="GLU"/><OBS.value V="5.5" U="mmol/L"/>"#), "{clean}");
+        assert!(clean.contains(r#"<SVC.x V="y"/>"#), "{clean}");
     }
 
     #[test]

@@ -263,6 +263,7 @@ fn not_understood(bytes: &[u8], driver: &str) -> EventKind {
     let (code, reason) = match driver {
         "astm" => ("not_astm", format!("no message could be read: {}", astm::guess(bytes))),
         "hl7" => ("not_hl7", format!("no message could be read: {}", astm::guess(bytes))),
+        "poct1a" => ("not_poct1a", "no document of POCT1-A begins in the file".to_owned()),
         "text" => ("no_message", "no message begins in the file as the profile says".to_owned()),
         _ => ("no_message", "no message begins in the file".to_owned()),
     };

@@ -1,6 +1,6 @@
 //! What a LIS2-A2 message states: tests with their results, and queries. CONTRACT's rules for ids, codes and values.
 
-use super::super::values::{decimal, local_time, names_a_control};
+use super::super::values::{self, decimal, local_time, names_a_control};
 use super::assembly::{record_type, split_records};
 use super::places::{self, Spot};
 use super::records::{Record, parse_records};
@@ -8,6 +8,7 @@ use crate::event::*;
 use crate::reading::{FieldPlace, Reading};
 use crate::time::Now;
 use sha2::{Digest, Sha256};
+use std::rc::Rc;
 
 /// The facts of a whole message: one `TEST_FINISHED` an order, one `QUERY_RECEIVED` a query. A text without any record is
 /// one `MESSAGE_REJECTED`.
@@ -59,7 +60,7 @@ enum Anchor {
 /// An order while its results are being collected.
 struct Draft {
     order: Option<Record>,
-    patient: Option<Record>,
+    patient: Option<Rc<Record>>,
     results: Vec<(Record, Vec<Personal>)>,
     comments: Vec<Personal>,
 }
@@ -101,10 +102,7 @@ fn tells_runs_apart(record: &Record) -> bool {
         b'R' => &[12, 13],
         _ => &[],
     };
-    places.iter().map(|place| record.text(*place)).any(|text| {
-        let to_the_second = text.bytes().filter(u8::is_ascii_digit).count() == 14;
-        to_the_second && !text.ends_with("000000") && local_time(&text).is_some()
-    })
+    places.iter().any(|place| values::tells_runs_apart(&record.text(*place)))
 }
 
 /// The message's records without their framing. Not its L: a repetition may have one where the first try had lost it.
@@ -128,14 +126,14 @@ fn fingerprint(digest: &[u8], ordinal: usize) -> [u8; 32] {
 fn collect(records: &[Record], reading: &Reading) -> (Vec<Draft>, Vec<Query>) {
     let mut drafts: Vec<Draft> = Vec::new();
     let mut queries = Vec::new();
-    let mut patient: Option<Record> = None;
+    let mut patient: Option<Rc<Record>> = None;
     let mut patient_comments: Vec<Personal> = Vec::new();
     let mut order_open = false;
     let mut anchor = Anchor::Nothing;
     for record in records {
         match record.letter {
             b'P' => {
-                patient = Some(record.clone());
+                patient = Some(Rc::new(record.clone()));
                 patient_comments.clear();
                 order_open = false;
                 anchor = Anchor::Patient;
@@ -203,7 +201,7 @@ impl Draft {
         let spot = |spots: &[Spot], used: Option<Spot>| {
             places::first_of(spots, used, |letter| match letter {
                 b'H' => header,
-                b'P' => self.patient.as_ref(),
+                b'P' => self.patient.as_deref(),
                 b'O' => self.order.as_ref(),
                 b'R' => self.results.first().map(|(record, _)| record),
                 _ => None,

@@ -1,14 +1,20 @@
 //! The tests of a message: each OBR group with its results, comments and whom it is of.
 //!
-//! Set ids are not trusted: a group is what follows its OBR. OBX without OBR make a test of their own. A specimen stands before
-//! its orders in OUL^R21 to R23 and behind them in ORU^R01 and OUL^R24 (2.5.1 chapter 7).
+//! Set ids are not trusted: a group is what follows its OBR. OBX without OBR make a test of their own. By the standard a
+//! specimen stands before its orders in OUL^R21 to R23 and behind them in ORU^R01 and OUL^R24 (2.5.1 chapter 7); analyzers do
+//! it the other way too, so what a message begins with counts: an SPM taken for the wrong order is another patient's.
 
-use super::super::values::names_a_control;
+use super::super::values::{local_time, names_a_control, tells_runs_apart};
 use super::header::Header;
 use super::syntax::{Message, Segment};
-use super::values::{PictureRoom, control, result, tells_runs_apart, time};
+use super::values::{PictureRoom, control, result};
 use crate::event::{Device, Personal, ResultValue, Test, TestId, TestState};
 use crate::reading::{FieldPlace, Reading};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// Comments of a message, a patient or a specimen are repeated in each of its orders as far as so many bytes in all.
+const INHERITED_BYTES_MAX: usize = 1 << 20;
 
 /// What a comment would belong to.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
@@ -24,8 +30,10 @@ enum Level {
 #[derive(Default)]
 pub(super) struct Draft {
     /// What surrounds the results: MSH, PID, PV1, SPM, SAC, ORC, OBR.
-    context: Vec<Segment>,
+    context: Vec<Rc<Segment>>,
     results: Vec<ResultValue>,
+    /// What the profile says tells equal codes apart, for each result.
+    apart: Vec<String>,
     comments: Vec<Personal>,
     /// The whole of OBX-14, OBX-19 and so on are not kept, only what they say together.
     tells_runs_apart: bool,
@@ -38,10 +46,14 @@ struct Walk<'a> {
     room: PictureRoom,
     /// Whether a specimen stands before its orders.
     specimen_first: bool,
+    /// Whether ORC stands behind its OBR.
+    order_control_last: bool,
     drafts: Vec<Draft>,
     /// What the next order inherits, each with its level.
-    around: Vec<(Level, Segment)>,
+    around: Vec<(Level, Rc<Segment>)>,
     outer_comments: Vec<(Level, Personal)>,
+    /// How much of these may still be repeated.
+    inheritable_bytes: usize,
     order_open: bool,
     level: Level,
 }
@@ -52,10 +64,12 @@ pub(super) fn drafts(message: &Message, header: &Header, reading: &Reading, pict
         reading,
         picture_bytes_max,
         room: PictureRoom(picture_bytes_max),
-        specimen_first: header.code == "OUL" && header.trigger != "R24",
+        specimen_first: specimen_first(message),
+        order_control_last: header.code == "OUL",
         drafts: Vec::new(),
         around: Vec::new(),
         outer_comments: Vec::new(),
+        inheritable_bytes: INHERITED_BYTES_MAX,
         order_open: false,
         level: Level::Message,
     };
@@ -69,20 +83,24 @@ pub(super) fn drafts(message: &Message, header: &Header, reading: &Reading, pict
     walk.drafts
 }
 
+fn specimen_first(message: &Message) -> bool {
+    let names = message.segments.iter().map(|segment| segment.name.as_str());
+    names.into_iter().find(|name| matches!(*name, "SPM" | "SAC" | "OBR")).is_some_and(|name| name != "OBR")
+}
+
 impl Walk<'_> {
     fn take(&mut self, segment: &Segment) {
         match segment.name.as_str() {
             "MSH" => self.surround(Level::Message, segment),
             "PID" => self.surround(Level::Patient, segment),
             // Of the patient whose PID came before.
-            "PV1" | "PD1" => self.around.push((Level::Patient, segment.clone())),
+            "PV1" | "PD1" => self.inherit(Level::Patient, segment),
             "SPM" | "SAC" if self.order_open && !self.specimen_first => self.join(segment),
             "SPM" => self.surround(Level::Specimen, segment),
-            "SAC" => self.around.push((Level::Specimen, segment.clone())),
-            "ORC" if self.order_open && self.specimen_first => self.join(segment),
+            "SAC" => self.inherit(Level::Specimen, segment),
+            "ORC" if self.order_control_last && self.lacks_order_control() => self.join(segment),
             "ORC" => {
-                self.around.retain(|(level, _)| *level < Level::Order);
-                self.around.push((Level::Order, segment.clone()));
+                self.inherit(Level::Order, segment);
                 self.order_open = false;
             }
             "OBR" => {
@@ -100,14 +118,30 @@ impl Walk<'_> {
     fn surround(&mut self, level: Level, segment: &Segment) {
         self.around.retain(|(known, _)| *known < level);
         self.outer_comments.retain(|(known, _)| *known < level);
-        self.around.push((level, segment.clone()));
+        self.inherit(level, segment);
         self.level = level;
         self.order_open = false;
     }
 
+    /// Holds for what follows, in place of one of the same name.
+    fn inherit(&mut self, level: Level, segment: &Segment) {
+        self.around.retain(|(known, before)| *known < level || (*known == level && before.name != segment.name));
+        self.around.push((level, Rc::new(segment.clone())));
+    }
+
+    /// Whether the last order may still get its ORC: without results, and without an ORC of its own.
+    fn lacks_order_control(&self) -> bool {
+        let order = self.drafts.last().filter(|_| self.order_open);
+        order.is_some_and(|order| order.results.is_empty() && order.find("ORC").is_none())
+    }
+
     fn begin(&mut self) {
-        let context = self.around.iter().map(|(_, segment)| segment.clone()).collect();
-        let comments = self.outer_comments.iter().map(|(_, comment)| comment.clone()).collect();
+        let context = self.around.iter().map(|(_, segment)| Rc::clone(segment)).collect();
+        let bytes: usize = self.outer_comments.iter().map(|(_, comment)| comment.expose().len() + 1).sum();
+        let left = self.inheritable_bytes.checked_sub(bytes);
+        self.inheritable_bytes = left.unwrap_or_default();
+        let comments = self.outer_comments.iter().filter(|_| left.is_some() || self.drafts.is_empty());
+        let comments = comments.map(|(_, comment)| comment.clone()).collect();
         self.drafts.push(Draft { context, comments, ..Draft::default() });
         self.room = PictureRoom(self.picture_bytes_max);
         self.order_open = true;
@@ -117,7 +151,7 @@ impl Walk<'_> {
     fn join(&mut self, segment: &Segment) {
         if let Some(draft) = self.drafts.last_mut() {
             draft.tells_runs_apart |= segment.name == "OBR" && tells_runs_apart(segment.raw(22));
-            draft.context.push(segment.clone());
+            draft.context.push(Rc::new(segment.clone()));
         }
     }
 
@@ -126,8 +160,11 @@ impl Walk<'_> {
             self.begin();
         }
         let result = result(obx, self.reading, &mut self.room);
+        let apart = self.reading.told_apart_by.iter().filter_map(|number| obx.component(3, usize::from(*number)));
+        let apart = apart.map(|part| format!("^{part}")).collect();
         if let Some(draft) = self.drafts.last_mut() {
             draft.tells_runs_apart |= tells_runs_apart(obx.raw(19));
+            draft.apart.push(apart);
             draft.results.push(result);
             self.level = Level::Result;
         }
@@ -160,7 +197,7 @@ impl Draft {
 
     /// The innermost segment of that name.
     fn find(&self, name: &str) -> Option<&Segment> {
-        self.context.iter().rfind(|segment| segment.name == name)
+        self.context.iter().rfind(|segment| segment.name == name).map(Rc::as_ref)
     }
 
     fn first(&self, places: &[FieldPlace]) -> Option<String> {
@@ -171,9 +208,21 @@ impl Draft {
         self.find(name)?.component(field, 1)
     }
 
-    pub fn into_test(self, id: TestId, header: &Header, reading: &Reading) -> Test {
+    /// A code that comes more than once in an order is followed by what tells it apart.
+    fn tell_codes_apart(&mut self) {
+        let mut times = HashMap::<String, usize>::new();
+        self.results.iter().for_each(|result| *times.entry(result.code.clone()).or_default() += 1);
+        for (result, apart) in self.results.iter_mut().zip(&self.apart) {
+            if times.get(&result.code).is_some_and(|times| *times > 1) {
+                result.code.push_str(apart);
+            }
+        }
+    }
+
+    pub fn into_test(mut self, id: TestId, header: &Header, reading: &Reading) -> Test {
+        self.tell_codes_apart();
         let is_bare_control = header.kind == "2" && self.find("OBR").is_some_and(|obr| !obr.raw(20).is_empty());
-        let order = [("OBR", 3), ("SPM", 2), ("OBR", 2), ("PID", 2)];
+        let order = [("OBR", 3), ("SPM", 2), ("SAC", 3), ("OBR", 2), ("PID", 2)];
         let mut found = order.into_iter().map(|(name, field)| (name, self.identifier(name, field)));
         let (place, usual) = found.find(|(_, id)| id.is_some()).unwrap_or_default();
         let written = self.first(&reading.sample_id);
@@ -187,7 +236,7 @@ impl Draft {
         let (control_role, calibrator_role) = self.roles();
         let by_field = reading.is_control(|place| self.find(&place.record)?.at(place));
         let qc = header.is_control() || control_role || by_field || sample_id.as_deref().is_some_and(names_a_control);
-        let order_time = |field| self.find("OBR").and_then(|obr| time(obr.raw(field)));
+        let order_time = |field| self.find("OBR").and_then(|obr| local_time(obr.raw(field)));
         let measured = self.results.iter().filter_map(|result| result.at.clone()).max();
         let finished = measured.or_else(|| order_time(22)).or_else(|| order_time(8));
         // Where nothing else is said, OBR-7 is all there is to know about the run.
@@ -206,11 +255,12 @@ impl Draft {
         }
     }
 
-    /// Whether the specimen is a control's, or a calibrator's: SPM-11 or OBR-15.7 (table 0369).
+    /// Whether the specimen is a control's (also an electronic one), or a calibrator's (also one that verifies): SPM-11 or
+    /// OBR-15.7 (table 0369).
     fn roles(&self) -> (bool, bool) {
         let role = [self.identifier("SPM", 11), self.find("OBR").and_then(|obr| obr.component(15, 7))];
         let is = |word: &str| role.iter().flatten().any(|role| role.eq_ignore_ascii_case(word));
-        (is("Q"), is("C"))
+        (is("Q") || is("E"), is("C") || is("V"))
     }
 }
 

@@ -111,6 +111,14 @@ impl Header {
         })
     }
 
+    /// Whether the sender wants to hear that its message was not stored; who does not cannot repeat it.
+    pub fn hears_failures(&self) -> bool {
+        match self.acknowledgment {
+            Acknowledgment::Original => true,
+            Acknowledgment::Enhanced { accept, application } => accept.wants(false) || application.wants(false),
+        }
+    }
+
     /// Whether its version is 2 or older, so that errors stand in MSA-6 and ERR-1; from 2.5 on they stand in ERR-3.
     pub fn is_before_2_5(&self) -> bool {
         let minor = self.version.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());

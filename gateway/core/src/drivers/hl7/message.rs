@@ -1,10 +1,10 @@
 //! What a message states, or why it is refused.
 
+use super::super::values::tells_runs_apart;
 use super::groups::{device, drafts};
 use super::header::Header;
 use super::inquiry::Inquiry;
 use super::syntax::{Message, messages};
-use super::values::tells_runs_apart;
 use crate::event::{Device, EventKind, EventName, Id, Identity, Test};
 use crate::session::DriverOptions;
 use crate::time::Now;
@@ -132,7 +132,10 @@ fn content(message: &Message, header: &Header, options: &DriverOptions) -> Conte
     }
     if is_answer(header) {
         let field = |number| message.segment("MSA").map_or("", |msa| msa.raw(number)).to_owned();
-        return Content::Answer { code: field(1).to_ascii_uppercase(), control_id: field(2) };
+        // ORL says AA, and in ORC-1 of an order that it is not accepted all the same (IHE LAW, LAB-28; table 0119).
+        let refused = message.segments.iter().any(|segment| segment.name == "ORC" && segment.raw(1) == "UA");
+        let code = if refused { "UA".to_owned() } else { field(1).to_ascii_uppercase() };
+        return Content::Answer { code, control_id: field(2) };
     }
     if let Some(inquiry) = Inquiry::read(message, header) {
         return Content::Inquiry { inquiry: Box::new(inquiry), device: device(message, &options.reading) };

@@ -77,7 +77,7 @@ impl Outbox {
         if order.is_counted {
             self.missing = self.missing.filter(|_| accepted).map(|missing| missing - 1);
         }
-        let reason = "the analyzer refused an order that it had asked for (its MSA-1 is not AA): are the codes of the ordered \
+        let reason = "the analyzer refused an order that it had asked for (its MSA-1 is not AA, or its ORC-1 is UA): are the codes of the ordered \
                       tests those that it knows?";
         let is_last = order.is_counted && self.missing.take_if(|missing| *missing == 0).is_some();
         let alarm = (order.is_order && !accepted).then(|| EventKind::alarm("order_refused", reason));

@@ -2,7 +2,8 @@
 //!
 //! Promises:
 //! - A message is answered AA (CA) only after it is stored with all that it states. A commit that fails is answered AE (CE),
-//!   so that the analyzer keeps its results. What cannot be understood is stored too, and answered AR.
+//!   so that the analyzer keeps its results; of one that wants no such answer it is tried again until it is stored. What
+//!   cannot be understood is stored too, and answered AR.
 //! - An answer that comes more than 10 s late is sent only where ids (MSH-10) tell messages apart: else it could be taken for
 //!   the answer to the next one.
 //! - A message that is too long is refused with AR at its end, and told once; one that is broken off is told with the whole
@@ -62,6 +63,8 @@ struct Pending {
     tells_apart: bool,
     /// Whether the analyzer says with it that it has all the orders that it asked for.
     is_taken: bool,
+    /// What was committed, where nobody hears that it failed.
+    unheard: Option<Commit>,
 }
 
 impl Session for Conversation {
@@ -250,7 +253,14 @@ impl Conversation {
     }
 
     fn pending(&self, tells_apart: bool) -> Pending {
-        Pending { answers: Vec::new(), inquiry: None, received: self.heard, tells_apart, is_taken: false }
+        Pending {
+            answers: Vec::new(),
+            inquiry: None,
+            received: self.heard,
+            tells_apart,
+            is_taken: false,
+            unheard: None,
+        }
     }
 
     fn tells_apart(&mut self, header: Option<&Header>) -> bool {
@@ -262,7 +272,7 @@ impl Conversation {
     fn commit(
         &mut self,
         now: Now,
-        pending: Pending,
+        mut pending: Pending,
         capture: Vec<u8>,
         mut events: Vec<EventKind>,
         actions: &mut Vec<Action>,
@@ -273,7 +283,12 @@ impl Conversation {
         if planted(Mutant::AckBeforeCommit) {
             self.answer(now, &pending.answers, actions);
         }
-        actions.push(Action::Commit(Commit { capture, events, complete: true }));
+        let commit = Commit { capture, events, complete: true };
+        let hears = |header: &Option<Header>| header.as_ref().is_none_or(Header::hears_failures);
+        if pending.inquiry.is_none() && !pending.answers.iter().any(|(header, _)| hears(header)) {
+            pending.unheard = Some(commit.clone());
+        }
+        actions.push(Action::Commit(commit));
         self.pending = Some(pending);
     }
 
@@ -305,6 +320,9 @@ impl Conversation {
     }
 
     fn not_stored(&mut self, now: Now, pending: Pending, actions: &mut Vec<Action>) {
+        if let Some(commit) = pending.unheard {
+            return self.unasked.owe(commit, now);
+        }
         let failed = |verdict: Verdict| match verdict {
             Verdict::Accepted if planted(Mutant::AckAfterFailedCommit) => Verdict::Accepted,
             _ => Verdict::Failed,

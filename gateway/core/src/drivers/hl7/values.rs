@@ -37,7 +37,7 @@ pub(super) fn result(obx: &Segment, reading: &Reading, room: &mut PictureRoom) -
         reference: obx.text(7),
         flags: obx.repeats(8).map(|repeat| first(obx, repeat)).filter(|flag| !flag.is_empty()).collect(),
         status: obx.text(11),
-        at: time(&at_text),
+        at: local_time(&at_text),
         at_text,
         run: Some(sub_id).filter(|sub_id| !sub_id.is_empty() && !is_name),
         code,
@@ -107,18 +107,6 @@ fn word(text: &str) -> String {
     if text.len() <= 40 && text.chars().all(usual) { text.to_ascii_lowercase() } else { "unknown".to_owned() }
 }
 
-/// TS (2.5.1 section 2.A.77): the analyzer's local time, its fraction and its offset left off.
-pub(super) fn time(text: &str) -> Option<String> {
-    local_time(text.split(['.', '+', '-']).next().unwrap_or_default())
-}
-
-/// Whether no other run of this analyzer has this time: one down to the second. Midnight is what a clock shows that was
-/// never set.
-pub(super) fn tells_runs_apart(text: &str) -> bool {
-    let digits = text.split(['.', '+', '-']).next().unwrap_or_default();
-    digits.len() == 14 && !digits.ends_with("000000") && local_time(digits).is_some()
-}
-
 /// A control run without any OBX (Mindray BS-200 and BS-400 host interface manuals): OBR-2 is the test's number, 3 its name,
 /// 13 the control's name, 14 its lot, 15 when that expires, 17 its level, 18 the mean, 19 the standard deviation, 20 the
 /// value, 21 the unit.
@@ -136,7 +124,7 @@ pub(super) fn control(obr: &Segment) -> Option<ResultValue> {
         number: decimal(&value),
         value: Personal::new(value),
         unit: obr.text(21),
-        at: time(&at_text),
+        at: local_time(&at_text),
         at_text,
         comments: named.into_iter().filter_map(comment).collect(),
         ..ResultValue::default()
@@ -227,15 +215,5 @@ mod tests {
         assert_eq!((omitted.media_type.as_str(), omitted.encoding.as_str()), ("image/bmp", "base64"));
         let unnamed = read("OBX|1|ED|A||^^^^x", &Reading::default(), 0).omitted.expect("left out");
         assert_eq!((unnamed.media_type.as_str(), unnamed.encoding.as_str()), ("application/octet-stream", ""));
-    }
-
-    #[test]
-    fn only_a_time_down_to_the_second_tells_runs_apart() {
-        for text in ["20260131101500", "20260131101500+0100", "20260131101500.25-0500"] {
-            assert!(tells_runs_apart(text), "{text}");
-        }
-        for text in ["", "202601311015", "20260131000000", "20261331101500", "20260131", "now"] {
-            assert!(!tells_runs_apart(text), "{text}");
-        }
     }
 }

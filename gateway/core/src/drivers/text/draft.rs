@@ -108,8 +108,12 @@ impl Draft {
         let at = moment(&at_text, &rules.times);
         let mut hash = Sha256::new();
         hash.update(self.text.as_bytes());
-        // It may stand in a header that several tests share.
-        hash.update(at_text.as_bytes());
+        // They may stand in a header that several tests share: equal results at the same time may be another sample's.
+        for (part, text) in &self.pieces.parts {
+            hash.update([*part as u8]);
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text.as_bytes());
+        }
         hash.update(ordinal.to_be_bytes());
         let hash: [u8; 32] = hash.finalize().into();
         let exact = at.as_ref().is_some_and(|at| at.exact)

@@ -4,6 +4,7 @@ use super::draft::{Draft, Pieces};
 use crate::reading::Pattern;
 use crate::text_rules::{Part, Patterns};
 use regex_lite::Captures;
+use std::collections::{HashMap, HashSet};
 
 /// The tests of a message, each with the results that were found, in the order of the text.
 pub(super) fn drafts(text: &str, rules: &Patterns) -> Vec<Draft> {
@@ -11,30 +12,45 @@ pub(super) fn drafts(text: &str, rules: &Patterns) -> Vec<Draft> {
         Some(begins) => begins.regex().find_iter(text).map(|found| found.start()).collect(),
         None => Vec::new(),
     };
-    let Some(first) = starts.first() else { return vec![draft("", text, rules)] };
+    let Some(first) = starts.first() else { return vec![draft(&Pieces::default(), text, rules)] };
     let ends = starts.iter().copied().skip(1).chain([text.len()]);
-    starts.iter().zip(ends).map(|(start, end)| draft(&text[..*first], &text[*start..end], rules)).collect()
+    // Looked at once, however many tests there are.
+    let header = details(&text[..*first], rules);
+    starts.iter().zip(ends).map(|(start, end)| draft(&header, &text[*start..end], rules)).collect()
 }
 
 /// One test; what is not said in its own text may stand in the `header` of all.
-fn draft(header: &str, text: &str, rules: &Patterns) -> Draft {
-    let mut pieces = Pieces::default();
-    for part in [text, header] {
-        for detail in &rules.details {
-            if let Some(found) = detail.regex().captures(part) {
-                pieces.fill_from(&pieces_of(detail, &found));
+fn draft(header: &Pieces, text: &str, rules: &Patterns) -> Draft {
+    let mut pieces = details(text, rules);
+    pieces.fill_from(header);
+    let mut results = results(text, &rules.results);
+    let mut places = HashMap::<String, Vec<usize>>::new();
+    for (place, result) in results.iter().enumerate() {
+        places.entry(result.get(Part::Code).unwrap_or_default().to_owned()).or_default().push(place);
+    }
+    for reference in &rules.references {
+        // The first that is found of a code counts: more of them would be looked up again and again for nothing.
+        let mut seen = HashSet::new();
+        for found in reference.regex().captures_iter(text) {
+            let found = pieces_of(reference, &found);
+            let code = found.get(Part::Code).unwrap_or_default();
+            if let Some(known) = places.get(code).filter(|_| seen.insert(code.to_owned())) {
+                known.iter().for_each(|place| results[*place].fill_from(&found));
             }
         }
     }
-    let mut results = results(text, &rules.results);
-    for reference in &rules.references {
-        for found in reference.regex().captures_iter(text) {
-            let found = pieces_of(reference, &found);
-            let same = |result: &&mut Pieces| result.get(Part::Code) == found.get(Part::Code);
-            results.iter_mut().filter(same).for_each(|result| result.fill_from(&found));
+    Draft { pieces, results, text: text.to_owned() }
+}
+
+/// What the patterns of a test's details find.
+fn details(text: &str, rules: &Patterns) -> Pieces {
+    let mut pieces = Pieces::default();
+    for detail in &rules.details {
+        if let Some(found) = detail.regex().captures(text) {
+            pieces.fill_from(&pieces_of(detail, &found));
         }
     }
-    Draft { pieces, results, text: text.to_owned() }
+    pieces
 }
 
 /// Every match that holds a result; where two overlap the earlier pattern's counts.

@@ -16,7 +16,14 @@ fn cut(bytes: &[u8], step: usize) -> Vec<Piece> {
         pieces.extend(std::iter::from_fn(|| documents.next_piece()));
     }
     pieces.extend(documents.take_rest());
-    pieces
+    // How many bytes of noise come in one piece means nothing.
+    pieces.into_iter().fold(Vec::new(), |mut joined, piece| {
+        match (joined.last_mut(), piece) {
+            (Some(Piece::Noise(before)), Piece::Noise(more)) => before.extend(more),
+            (_, piece) => joined.push(piece),
+        }
+        joined
+    })
 }
 
 /// `D` document, `E` one in an envelope, `B` broken, `L` too long, `N` noise, each with its bytes.
