@@ -30,7 +30,8 @@ pub fn same_patient(correction: &Test, earlier: &Test) -> bool {
 }
 
 fn patients<'a>(correction: &'a Test, earlier: &'a Test) -> Option<(&'a str, &'a str)> {
-    let id = |test: &'a Test| test.patient_id.as_ref().map(|id| Personal::expose(id).trim()).filter(|id| !id.is_empty());
+    let id =
+        |test: &'a Test| test.patient_id.as_ref().map(|id| Personal::expose(id).trim()).filter(|id| !id.is_empty());
     id(correction).zip(id(earlier))
 }
 

@@ -90,7 +90,9 @@ fn is_anothers_now(connection: &Connection, sample_id: &Personal, earlier: &Even
     match then.map_or(Ok(None), |then| registrations::by_number(connection, then))? {
         Some(then) => Ok(now.is_of_another(&then)),
         // Nobody had registered it; who did since may mean another tube. Control material is nobody's.
-        None => Ok(now.patient.is_some() && earlier.kind.test.as_ref().is_some_and(|test| !test.qc && !test.calibration)),
+        None => {
+            Ok(now.patient.is_some() && earlier.kind.test.as_ref().is_some_and(|test| !test.qc && !test.calibration))
+        }
     }
 }
 
