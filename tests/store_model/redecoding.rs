@@ -5,7 +5,8 @@ use gateway_core::config::{Analyzer, Line, Port};
 use gateway_core::drivers::{converse, driver};
 use gateway_core::event::{Event, Seq};
 use gateway_core::framing::astm::frame;
-use gateway_core::reading::{Meaning, Pattern, Reading};
+use gateway_core::reading::{FieldPlace, Meaning, Pattern, Reading};
+use gateway_core::registration::NewRegistration;
 use gateway_core::session::{Action, CommitPoint, DriverOptions, Framing, Input, Resume};
 use gateway_daemon::redecode::{Reading as Read, Redecoder, Why};
 use gateway_daemon::store::{Subject, Which};
@@ -79,10 +80,9 @@ async fn redecode(place: &Place, store: &Store, by: &Analyzer) -> (Vec<String>, 
                 }
                 let statements: Vec<_> = changes.into_iter().map(|change| change.statement).collect();
                 let count = statements.len();
-                let stored =
-                    store.restate(&message.analyzer, message.id, statements.clone(), place.now()).await.unwrap();
+                let stored = store.restate(message.id, statements.clone(), place.now(), "test").await.unwrap();
                 assert_eq!(stored, count);
-                let again = store.restate(&message.analyzer, message.id, statements, place.now()).await.unwrap();
+                let again = store.restate(message.id, statements, place.now(), "test").await.unwrap();
                 assert_eq!(again, 0, "what is stored is stored once");
             }
         }
@@ -180,6 +180,75 @@ fn what_was_refused_and_can_be_read_now_is_told_as_new() {
         let now = astm(knowing("WBC", "10*3/uL"));
         assert_eq!(redecode(&place, &store, &now).await.0, ["2: WBC 5.5 10*3/uL"]);
         assert_eq!(redecode(&place, &store, &now).await.0, [""; 0]);
+    });
+}
+
+#[test]
+fn what_is_erased_while_it_is_read_stays_erased() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        let before = astm(Reading::default());
+        hear(&place, &store, &before, &session(&[&records(FIRST, "O|1|S-1", "R|1|^^^WBC|5.5|||N||F")])).await;
+        let now = astm(knowing("WBC", "10*3/uL"));
+        let redecoder = Redecoder { store: &store, analyzers: std::slice::from_ref(&now) };
+        let message = store.messages(Which::default(), 1).await.unwrap().pop().unwrap();
+        let Read::Read(changes) = redecoder.examine(&message).await.unwrap() else { panic!("it is read") };
+        let statements: Vec<_> = changes.into_iter().map(|change| change.statement).collect();
+        assert_eq!(statements.len(), 1);
+        store.erase(Subject::Sample("S-1".to_owned()), place.now(), id(9), "test").await.unwrap();
+        assert_eq!(store.restate(message.id, statements, place.now(), "test").await.unwrap(), 0);
+        assert_eq!(finished(&store).await.len(), 1);
+    });
+}
+
+#[test]
+fn what_another_analyzer_has_said_at_a_port_stays_its_own() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        let other = AnalyzerId("other".to_owned());
+        let before = astm(Reading::default());
+        let mut session_of = converse(driver("astm").unwrap(), &before.options).unwrap();
+        let bytes = session(&[&records(FIRST, "O|1|S-1", "R|1|^^^WBC|5.5|||N||F")]);
+        let mut inputs = VecDeque::from([Input::Opened(Resume::default()), Input::Received(&bytes)]);
+        while let Some(input) = inputs.pop_front() {
+            let mut actions = Vec::new();
+            session_of.handle(place.now(), input, &mut actions);
+            for action in actions {
+                if let Action::Commit(commit) = action {
+                    let mut entry = place.entry(&commit.capture, &[], commit.complete);
+                    entry.analyzer = other.clone();
+                    entry.events =
+                        commit.events.into_iter().map(|kind| (kind.derived_id(&other).unwrap(), kind)).collect();
+                    store.commit_heard_at(analyzer(), entry).await.unwrap();
+                    inputs.push_front(Input::Committed);
+                }
+            }
+        }
+        assert_eq!(redecode(&place, &store, &astm(knowing("WBC", "10*3/uL"))).await.0, ["2: WBC 5.5 10*3/uL"]);
+        let found = finished(&store).await;
+        assert_eq!(found.iter().map(|event| &event.analyzer).collect::<Vec<_>>(), [&other, &other]);
+        assert_eq!(found[0].test_id(), found[1].test_id());
+    });
+}
+
+#[test]
+fn a_test_that_is_read_as_another_sample_s_leads_to_that_one() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        let register = async |number: u64, sample: &str| {
+            let new = NewRegistration::from_json(&serde_json::json!({ "sample_ids": [sample] })).unwrap();
+            store.register(new, place.now(), id(number)).await.unwrap().unwrap()
+        };
+        let (first, second) = (register(1, "S-1").await, register(2, "R-9").await);
+        let before = astm(Reading::default());
+        hear(&place, &store, &before, &session(&[&records(FIRST, "O|1|S-1|R-9", "R|1|^^^WBC|5.5|||N||F")])).await;
+        let now = astm(Reading { sample_id: vec![FieldPlace::parse("O.4").unwrap()], ..Reading::default() });
+        assert_eq!(redecode(&place, &store, &now).await.0, ["2: WBC 5.5 "]);
+        let count = async |of: &str| store.results_of(of).await.unwrap().len();
+        assert_eq!((count(&first.id).await, count(&second.id).await), (1, 1));
     });
 }
 

@@ -3,6 +3,7 @@
 use super::*;
 use gateway_core::event::{Event, Personal, ResultValue, Seq, TestId};
 use gateway_core::registration::NewRegistration;
+use gateway_core::time::ClockQuality;
 use serde_json::json;
 
 /// A `TEST_FINISHED` of that sample; each result is code, value and status.
@@ -73,6 +74,44 @@ fn a_correction_is_the_next_version_of_the_test_that_it_corrects() {
         // The newest run is the one that is corrected now.
         commit(9, results(508, "S-1", &[("WBC", "6.1", "C")])).await;
         assert_eq!(versions(&log(&store).await).last(), Some(&told(505, 2, "WBC=6.1")));
+    });
+}
+
+#[test]
+fn a_sample_id_that_is_used_again_is_another_sample() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        let mut number = 0;
+        let mut commit = async |days: i64, sample: &str, patient: Option<&str>, status: &str| {
+            number += 1;
+            let mut kind = results(500 + number, sample, &[("WBC", "5.5", status)]);
+            kind.test.as_mut().unwrap().patient_id = patient.map(Personal::new);
+            let mut entry = place.entry(b"r", &[(number, kind)], true);
+            entry.at.wall = entry.at.wall.shifted(days * 86_400_000);
+            entry.at.quality = ClockQuality::Synchronized;
+            store.commit(entry).await.unwrap();
+            let (test, version, _) = versions(&log(&store).await).pop().unwrap();
+            (test == id(500 + number), version)
+        };
+        let register = async |number: u64, sample: &str, patient: &str| {
+            let new = json!({ "sample_ids": [sample], "patient": { "id": patient } });
+            store.register(NewRegistration::from_json(&new).unwrap(), place.now(), id(number)).await.unwrap().unwrap();
+        };
+        let (own, corrected) = ((true, 1), (false, 2));
+        assert_eq!(commit(0, "7", Some("P-1"), "F").await, own);
+        assert_eq!(commit(1, "7", Some("P-2"), "C").await, own, "the analyzer names another patient");
+        assert_eq!(commit(1, "7", Some("P-1"), "C").await, corrected);
+
+        register(900, "8", "P-1").await;
+        assert_eq!(commit(0, "8", None, "F").await, own);
+        register(901, "8", "P-2").await;
+        assert_eq!(commit(1, "8", None, "C").await, own, "the sample's id leads to another patient by now");
+        assert_eq!(commit(1, "8", Some("P-2"), "C").await, corrected);
+
+        assert_eq!(commit(0, "9", None, "F").await, own);
+        assert_eq!(commit(40, "9", None, "C").await, own, "so late it is another day's number 9");
+        assert_eq!(commit(60, "9", None, "C").await, corrected);
     });
 }
 

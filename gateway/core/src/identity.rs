@@ -33,7 +33,8 @@ pub struct Heard {
     /// Whose results these are.
     pub whose: AnalyzerId,
     pub alarm: Option<Alarm>,
-    /// Whether this number is from now on the one that the port's analyzer is known by.
+    /// Whether this number should be the one that the port's analyzer is known by: [`Identities::learn`] it once what was
+    /// heard is stored.
     pub learnt: bool,
 }
 
@@ -110,19 +111,37 @@ impl Identities {
                 own(port, alarm, false)
             }
             None => {
-                let alarm = expected.map(|expected| {
+                let alarm = expected.and_then(|expected| {
                     let reason =
                         format!("serial number {serial_number} has reported here, until now it was {expected}");
-                    EventKind::alarm("replaced", reason)
+                    self.tell(port, "replaced", serial_number, reason)
                 });
-                self.learnt.insert(port.clone(), serial_number.to_owned());
-                let numbers = self.own.entry(port.clone()).or_default();
-                if numbers.len() < NUMBERS_MAX {
-                    numbers.insert(serial_number.to_owned());
-                }
-                own(port, alarm.and_then(|kind| kind.alarm), true)
+                own(port, alarm, true)
             }
         }
+    }
+
+    /// A number that is only remembered, in a fact of the gateway's own: it says who that is about if it has been heard since
+    /// the port was opened, and else nothing. Cables may have been swapped in between.
+    pub fn mention(&mut self, port: &AnalyzerId, serial_number: &str) -> Heard {
+        match self.speaking.get(port).is_some_and(|heard| heard == serial_number) {
+            true => self.hear(port, serial_number),
+            false => Heard { whose: port.clone(), alarm: None, learnt: false },
+        }
+    }
+
+    /// From now on the port's analyzer is known by this number.
+    pub fn learn(&mut self, port: &AnalyzerId, serial_number: String) {
+        let numbers = self.own.entry(port.clone()).or_default();
+        if numbers.len() < NUMBERS_MAX {
+            numbers.insert(serial_number.clone());
+        }
+        self.learnt.insert(port.clone(), serial_number);
+    }
+
+    /// The alarm about this port was not stored: it is raised again.
+    pub fn untold(&mut self, port: &AnalyzerId) {
+        self.told.remove(port);
     }
 
     fn number_of(&self, analyzer: &AnalyzerId) -> Option<&str> {
@@ -176,7 +195,7 @@ mod tests {
         AnalyzerId(name.to_owned())
     }
 
-    /// Name and alarm of each number heard: `a:7` is number 7 at the port of `a`, `-a` closes it.
+    /// Name and alarm of each number heard: `a:7` is number 7 at the port of `a`, `-a` closes it, `a:7?` only mentions it.
     fn heard(identities: &mut Identities, script: &str) -> Vec<String> {
         let mut all = Vec::new();
         for step in script.split_whitespace() {
@@ -185,7 +204,13 @@ mod tests {
                 continue;
             }
             let (port, number) = step.split_once(':').expect("port and number");
-            let heard = identities.hear(&id(port), number);
+            let heard = match number.strip_suffix('?') {
+                Some(number) => identities.mention(&id(port), number),
+                None => identities.hear(&id(port), number),
+            };
+            if heard.learnt {
+                identities.learn(&id(port), number.to_owned());
+            }
             let alarm = heard.alarm.map_or_else(String::new, |alarm| format!(" {}", alarm.code));
             let learnt = if heard.learnt { "!" } else { "" };
             all.push(format!("{}{learnt}{alarm}", heard.whose));
@@ -238,6 +263,27 @@ mod tests {
     #[test]
     fn a_known_number_at_a_port_of_nobody_keeps_the_name_of_the_port() {
         check("a:1 -a b:1 b:1", &["a!", "b known_elsewhere", "b"]);
+    }
+
+    #[test]
+    fn a_number_that_is_only_remembered_is_not_heard() {
+        // Both ports begin with the test that ran there before the cables were swapped.
+        check("a:1 b:2 -a -b a:1? b:2? a:2 b:1 b:1?", &["a!", "b!", "a", "b", "b swapped", "a swapped", "a"]);
+    }
+
+    #[test]
+    fn what_is_not_stored_is_told_and_learnt_again() {
+        let mut identities = Identities::new([(id("a"), "1".to_owned())].into());
+        for _ in 0..2 {
+            let heard = identities.hear(&id("a"), "3");
+            assert!(heard.alarm.is_some_and(|alarm| alarm.code == "replaced") && heard.learnt);
+            identities.untold(&id("a"));
+        }
+        assert!(identities.hear(&id("a"), "3").alarm.is_some());
+        let again = identities.hear(&id("a"), "3");
+        assert!(again.alarm.is_none() && again.learnt, "the alarm is stored, the result is not");
+        identities.learn(&id("a"), "3".to_owned());
+        assert_eq!(identities.hear(&id("a"), "3"), Heard { whose: id("a"), alarm: None, learnt: false });
     }
 
     #[test]

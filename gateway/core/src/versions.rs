@@ -3,7 +3,7 @@
 //! Invariant: a version is whole. What a correction leaves out is carried over from the version before it, so that a
 //! receiver that replaces the one by the other loses no result. `Test::corrected` names what is different.
 
-use crate::event::{ResultValue, Test};
+use crate::event::{Personal, ResultValue, Test};
 use std::collections::BTreeSet;
 
 /// The result status of a correction (LIS02-A2 9.9 `C`; HL7 table 0085 `C`).
@@ -14,13 +14,25 @@ pub fn is_correction(test: &Test) -> bool {
     test.results.iter().any(|result| result.status == CORRECTED)
 }
 
-/// Whether this correction may mean that earlier test: both are control runs or neither is, and one of the corrected codes
-/// was reported there.
+/// Whether this correction may mean that earlier test: both are control runs or neither is, one of the corrected codes was
+/// reported there, and it is not said to be of another patient. A sample's id may be used again.
 pub fn corrects(correction: &Test, earlier: &Test) -> bool {
-    let alike = (correction.qc, correction.calibration) == (earlier.qc, earlier.calibration);
+    let alike = (correction.qc, correction.calibration) == (earlier.qc, earlier.calibration)
+        && patients(correction, earlier).is_none_or(|(now, before)| now == before);
     let codes: BTreeSet<&str> = earlier.results.iter().map(|result| result.code.as_str()).collect();
     let mut corrected = correction.results.iter().filter(|result| result.status == CORRECTED);
     alike && corrected.any(|result| codes.contains(result.code.as_str()))
+}
+
+/// Whether both name the same patient.
+pub fn same_patient(correction: &Test, earlier: &Test) -> bool {
+    patients(correction, earlier).is_some_and(|(now, before)| now == before)
+}
+
+fn patients<'a>(correction: &'a Test, earlier: &'a Test) -> Option<(&'a str, &'a str)> {
+    let id =
+        |test: &'a Test| test.patient_id.as_ref().map(|id| Personal::expose(id).trim()).filter(|id| !id.is_empty());
+    id(correction).zip(id(earlier))
 }
 
 /// The next version of `earlier`: what the correction says, laid over it. Results are told apart by their codes; where a
@@ -153,6 +165,9 @@ mod tests {
         assert!(corrects(&test(&[("WBC", "5.9", "C")]), &first));
         assert!(!corrects(&test(&[("RBC", "4.1", "C"), ("WBC", "5.5", "F")]), &first));
         assert!(!corrects(&Test { qc: true, ..test(&[("WBC", "5.9", "C")]) }, &first));
+        let of = |patient: &str, test: Test| Test { patient_id: Some(Personal::new(patient)), ..test };
+        let (now, before) = (of("P-2", test(&[("WBC", "5.9", "C")])), of("P-1", first.clone()));
+        assert!(!corrects(&now, &before) && corrects(&now, &first) && corrects(&of("P-1 ", now), &before));
         assert!(is_correction(&test(&[("WBC", "5.9", "C")])) && !is_correction(&first));
     }
 

@@ -21,7 +21,7 @@ use gateway_core::session::{Commit, Driver, DriverOptions};
 use gateway_core::time::{Mono, Now};
 use std::future::Future;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Between two attempts to open a port. Looking into /sys once a second costs next to nothing, and an adapter that is plugged
@@ -85,7 +85,7 @@ impl Link {
                             tracing::warn!(analyzer = %id, %reason, "port lost, waiting for it to come back");
                             self.note(EventName::AnalyzerDisconnected, Some(&reason)).await;
                             self.tell_gone(reason);
-                            self.identities.lock().unwrap_or_else(PoisonError::into_inner).closed(id);
+                            self.identities().closed(id);
                             // One that called and hung up may call again at once; one that does so all the time waits.
                             let stayed = self.platform.clock.now().mono.since(opened_at).as_secs() >= REOPEN_SECONDS;
                             if stayed && self.is_called() {
@@ -162,31 +162,38 @@ impl Link {
     /// The commit: one transaction, and whether it happened. If another analyzer speaks here than the settings or its past
     /// tell, that is stored first.
     fn store(&self, commit: Commit) -> impl Future<Output = bool> + Send + use<'_> {
-        let Heard { whose, alarm, learnt } = self.who_speaks(&commit.events);
+        let Heard { whose, alarm, learnt } = self.who_speaks(&commit);
         let alarm = alarm.map(|alarm| EventKind::alarm(&alarm.code, alarm.reason));
         let number = commit.events.iter().find_map(serial_number).filter(|_| learnt).map(str::to_owned);
         async move {
             if let Some(alarm) = alarm
                 && !self.store_fact(alarm).await
             {
+                self.identities().untold(&self.analyzer.id);
                 return false;
             }
             let stored = self.store_as(whose, commit).await;
-            if let (true, Some(number)) = (stored, number)
-                && let Err(error) = self.store.learn_identity(self.analyzer.id.clone(), number).await
-            {
-                tracing::warn!(analyzer = %self.analyzer.id, %error, "the serial number is learnt again next time");
+            if let (true, Some(number)) = (stored, number) {
+                self.identities().learn(&self.analyzer.id, number.clone());
+                if let Err(error) = self.store.learn_identity(self.analyzer.id.clone(), number).await {
+                    tracing::warn!(analyzer = %self.analyzer.id, %error, "the serial number is learnt again next time");
+                }
             }
             stored
         }
     }
 
-    fn who_speaks(&self, events: &[EventKind]) -> Heard {
+    fn who_speaks(&self, commit: &Commit) -> Heard {
         let port = &self.analyzer.id;
-        match events.iter().find_map(serial_number) {
-            Some(number) => self.identities.lock().unwrap_or_else(PoisonError::into_inner).hear(port, number),
+        match commit.events.iter().find_map(serial_number) {
+            Some(number) if is_our_own(commit) => self.identities().mention(port, number),
+            Some(number) => self.identities().hear(port, number),
             None => Heard { whose: port.clone(), alarm: None, learnt: false },
         }
+    }
+
+    fn identities(&self) -> MutexGuard<'_, Identities> {
+        self.identities.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stores a fact of the gateway's own about this port.
@@ -252,6 +259,12 @@ impl Link {
     fn in_seconds(&self, seconds: u64) -> Mono {
         self.platform.clock.now().mono.after(Duration::from_secs(seconds))
     }
+}
+
+/// Whether it states what came of silence: the analyzer has said nothing in it.
+fn is_our_own(commit: &Commit) -> bool {
+    let ours = [EventName::Gap, EventName::AnalyzerAlarm, EventName::MessageRejected];
+    commit.capture.is_empty() && commit.events.iter().all(|event| ours.contains(&event.name))
 }
 
 fn serial_number(event: &EventKind) -> Option<&str> {

@@ -86,12 +86,13 @@ impl Redecoder<'_> {
         let kinds: Vec<EventKind> =
             replayed.events.into_iter().filter(|kind| kind.name == EventName::TestFinished).collect();
         let stored: Vec<&Event> = finished(&message.events).collect();
+        let whose = whose(message);
         let mut free: Vec<&Event> = stored.clone();
         let mut read = Vec::new();
         let in_order = kinds.len() == stored.len();
         for (place, kind) in kinds.into_iter().enumerate() {
             let Some(said) = &kind.test else { continue };
-            let known = match kind.derived_id(&message.analyzer) {
+            let known = match kind.derived_id(whose) {
                 Some(id) => self.store.event_by_id(id).await?,
                 None => None,
             };
@@ -119,13 +120,13 @@ impl Redecoder<'_> {
         let history = self.store.test_history(test, Seq(i64::MAX)).await?;
         let versions: Vec<&Event> = finished(&history).collect();
         let Some(newest) = versions.last() else { return Ok(self.recovered(message, test, kind)) };
-        let Some(before) = &newest.kind.test else { return Ok(None) };
+        let Some(before) = newest.kind.test.as_ref().filter(|_| !newest.erased) else { return Ok(None) };
         let Some(now) = self.put_together(message, &versions, test, said).await? else { return Ok(None) };
         let Some(after) = read_anew(before, &now) else { return Ok(None) };
         let id = next_id(newest.id, &after);
         let details = json!({ "corrects": newest.id, "redecoded": message.id });
         let kind = EventKind { test: Some(after.clone()), details: Some(details), identity: None, ..kind.clone() };
-        let statement = Statement { id, kind, follows: Some(newest.id) };
+        let statement = Statement { id, analyzer: newest.analyzer.clone(), kind, follows: Some(newest.id) };
         Ok(Some(Change { before: Some(before.clone()), after, statement }))
     }
 
@@ -140,7 +141,8 @@ impl Redecoder<'_> {
             "received_at": received_at,
         });
         let kind = EventKind { test: Some(after.clone()), details: Some(details), identity: None, ..kind.clone() };
-        let statement = Statement { id: next_id(test, &after), kind, follows: None };
+        let analyzer = whose(message).clone();
+        let statement = Statement { id: next_id(test, &after), analyzer, kind, follows: None };
         Some(Change { before: None, after, statement })
     }
 
@@ -185,6 +187,11 @@ impl Redecoder<'_> {
         let read = self.read(&head, &bytes).await?.unwrap_or_default();
         Ok(read.into_iter().find(|(id, _)| *id == test).and_then(|(_, kind)| kind.test))
     }
+}
+
+/// Who has spoken: what was stored with the message tells, else the port.
+fn whose(message: &MessageHead) -> &AnalyzerId {
+    finished(&message.events).next().map_or(&message.analyzer, |event| &event.analyzer)
 }
 
 fn finished(events: &[Event]) -> impl Iterator<Item = &Event> {

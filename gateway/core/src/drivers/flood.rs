@@ -33,6 +33,11 @@ struct Dammed {
 
 impl Session for Dammed {
     fn handle(&mut self, now: Now, input: Input<'_>, actions: &mut Vec<Action>) {
+        match input {
+            Input::Committed => self.flood.stored(),
+            Input::CommitFailed => self.flood.not_stored(),
+            _ => {}
+        }
         if std::mem::take(&mut self.own) && matches!(input, Input::Committed | Input::CommitFailed) {
             return;
         }
@@ -85,6 +90,8 @@ pub(super) struct Flood {
     refill_at: Mono,
     counted: usize,
     counted_bytes: usize,
+    /// The same of what is stated in a commit that is on its way.
+    stated: (usize, usize),
 }
 
 impl Default for Flood {
@@ -117,9 +124,22 @@ impl Flood {
         true
     }
 
+    /// The commit in which the count was stated is stored.
+    pub fn stored(&mut self) {
+        self.stated = (0, 0);
+    }
+
+    /// It is not: the count is stated again in the next one.
+    pub fn not_stored(&mut self) {
+        let (count, bytes) = std::mem::take(&mut self.stated);
+        self.counted += count;
+        self.counted_bytes += bytes;
+    }
+
     /// What was counted and is not stated yet.
     pub fn counted(&mut self) -> Option<EventKind> {
         let (count, bytes) = (std::mem::take(&mut self.counted), std::mem::take(&mut self.counted_bytes));
+        self.stated = (count, bytes);
         let reason = format!(
             "{count} more messages ({bytes} bytes) could not be understood and are not kept; those before them are. Are the \
              line's speed, parity and cable right, and the protocol?"
@@ -199,7 +219,12 @@ mod tests {
             now.mono = now.mono.after(Duration::from_millis(100));
         }
         assert_eq!(stored, ROOM_MAX + 24 * 40 - 1);
+        flood.counted();
+        flood.not_stored();
         let reason = flood.counted().and_then(|event| event.rejection).expect("counted").reason;
+        flood.stored();
+        flood.not_stored();
+        assert_eq!(flood.counted(), None);
         assert!(reason.starts_with("862041 more messages (215510250 bytes)"), "{reason}");
     }
 }

@@ -213,6 +213,15 @@ impl Registration {
         self.completed_at.is_some() && self.lab_id.is_none() && self.erased_at.is_none()
     }
 
+    /// Whether both say who the sample is of, and it is not the same person.
+    pub fn is_of_another(&self, other: &Registration) -> bool {
+        match (&self.patient, &other.patient) {
+            (Some(Patient { id: Some(one), .. }), Some(Patient { id: Some(other), .. })) => one != other,
+            (Some(one), Some(other)) => one != other,
+            _ => false,
+        }
+    }
+
     /// Takes the person out of it. What stays are its own ids and its times.
     pub fn erase(&mut self, at: Timestamp) {
         self.sample_ids.clear();

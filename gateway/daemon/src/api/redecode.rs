@@ -174,18 +174,15 @@ async fn redecode(
     if which.after == 0 {
         done.left.evicted = api.store.tests_without_bytes(which.clone()).await?;
     }
-    let outcome = run(&api, &asked, which, &mut done).await;
-    // What was shown or stored is in the books, also of a request that ends with a fault.
-    if !done.changes.is_empty() && (asked.show_data || !asked.dry_run) {
-        let object = format!("{} tests", done.changes.len());
-        let action = if asked.dry_run { "read" } else { "redecode" };
-        api.audit(&client.id, action, &format!("redecode: {object}"), "ok").await?;
+    run(&api, &asked, which, &mut done, &client.id).await?;
+    // What was stored is in the books with it.
+    if !done.changes.is_empty() && asked.show_data {
+        api.audit(&client.id, "read", &format!("redecode: {} tests", done.changes.len()), "ok").await?;
     }
-    outcome?;
     Ok(axum_json(&done))
 }
 
-async fn run(api: &Api, asked: &Redecode, mut which: Which, done: &mut Redecoded) -> Result<(), Problem> {
+async fn run(api: &Api, asked: &Redecode, mut which: Which, done: &mut Redecoded, client: &str) -> Result<(), Problem> {
     let redecoder = Redecoder { store: &api.store, analyzers: &api.config.analyzers };
     let clock = &api.platform.clock;
     let due = clock.now().mono.after(Duration::from_secs(WORK_SECONDS));
@@ -208,7 +205,7 @@ async fn run(api: &Api, asked: &Redecode, mut which: Which, done: &mut Redecoded
             };
             if !asked.dry_run && !changes.is_empty() {
                 let statements = changes.iter().map(|change| change.statement.clone()).collect();
-                api.store.restate(&message.analyzer, message.id, statements, clock.now()).await?;
+                api.store.restate(message.id, statements, clock.now(), client).await?;
             }
             done.messages += 1;
             done.changes.extend(changes.iter().map(|change| ChangeView::new(&message, change, asked.show_data)));

@@ -97,15 +97,9 @@ impl Drop for Running {
 impl Program for Running {
     fn end(mut self: Box<Self>) -> BoxFuture<'static, String> {
         Box::pin(async move {
-            // One that has ended by itself says how.
-            let ended = match self.child.try_wait() {
-                Ok(Some(status)) => Ok(status),
-                _ => {
-                    self.kill();
-                    self.child.wait().await
-                }
-            };
-            ended.map_or_else(|error| error.to_string(), how)
+            // Before it is waited for: until then its group has its number. One that has ended by itself still says how.
+            self.kill();
+            self.child.wait().await.map_or_else(|error| error.to_string(), how)
         })
     }
 }
@@ -176,9 +170,24 @@ mod tests {
         let mut program = start("sleep 1000 & echo $!; cat");
         let mut said = [0; 16];
         let count = program.read(&mut said).await.expect("a pipe");
-        let id: i32 = String::from_utf8_lossy(&said[..count]).trim().parse().expect("a process id");
         program.write_all(b"x").await.expect("a pipe");
         assert_eq!(program.end().await, "was ended by signal 9");
+        is_gone(&String::from_utf8_lossy(&said[..count])).await;
+    }
+
+    #[tokio::test]
+    async fn what_it_has_left_behind_ends_with_it() {
+        let mut program = start("sleep 1000 >/dev/null 2>&1 & echo $! >&1; exit 3");
+        let mut said = String::new();
+        program.read_to_string(&mut said).await.expect("a pipe");
+        // Its pipes are closed a moment before it has ended.
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        assert_eq!(program.end().await, "has ended with status 3");
+        is_gone(&said).await;
+    }
+
+    async fn is_gone(id: &str) {
+        let id: i32 = id.trim().parse().expect("a process id");
         let gone = || {
             // A zombie waits for the reaper of this machine; it runs no more.
             let state = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();

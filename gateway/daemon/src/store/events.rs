@@ -46,7 +46,7 @@ pub(super) fn commit(
             continue;
         }
         let origin = Origin { at: entry.at, boot, capture };
-        let corrected = versions::correction(&writer.connection, &entry.analyzer, kind)?;
+        let corrected = versions::correction(&writer.connection, &entry.analyzer, kind, entry.at)?;
         let kind = corrected.as_ref().unwrap_or(kind);
         let seq = registrations::store(&writer.connection, *id, &entry.analyzer, origin, kind)?;
         committed.stored += 1;

@@ -6,7 +6,7 @@
 use super::error::StoreError;
 use super::events::{self, Origin};
 use super::hand::Writer;
-use super::{Store, captures, registrations, versions};
+use super::{AuditEntry, Store, audit, captures, registrations, versions};
 use gateway_core::event::{AnalyzerId, Event, EventId, EventKind, TestId};
 use gateway_core::time::{Now, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -60,6 +60,8 @@ pub enum Content {
 pub struct Statement {
     /// Derived from what it says, so that it is stored once.
     pub id: EventId,
+    /// Whose test it is: another one's than the port's, where cables were swapped.
+    pub analyzer: AnalyzerId,
     pub kind: EventKind,
     /// The newest version of the test when it was looked at; `None`: there was none.
     pub follows: Option<EventId>,
@@ -121,28 +123,47 @@ impl Store {
         .await
     }
 
-    /// Stores what is read today of a message: each statement whose test has not been stated again meanwhile, with whatever
-    /// follows from it. Returns how many were stored.
+    /// Stores what is read today of a message: each statement whose test has neither been stated again nor erased meanwhile,
+    /// with whatever follows from it, and a line of the audit log for `client`. Returns how many were stored.
     pub async fn restate(
         &self,
-        analyzer: &AnalyzerId,
         message: i64,
         statements: Vec<Statement>,
         at: Now,
+        client: &str,
     ) -> Result<usize, StoreError> {
-        let (analyzer, boot) = (analyzer.clone(), self.shared.clock.boot());
+        let boot = self.shared.clock.boot();
+        let entry = AuditEntry {
+            at: at.wall,
+            client: client.to_owned(),
+            action: "redecode".to_owned(),
+            object: format!("capture/{message}"),
+            outcome: "ok".to_owned(),
+        };
         let work = move |writer: &mut Writer| {
             let connection = &writer.connection;
             let mut stored = 0;
-            for Statement { id, kind, follows } in &statements {
-                let newest =
-                    |test: TestId| Ok::<_, StoreError>(versions::newest(connection, test)?.map(|event| event.id));
+            // What was read of bytes that are gone by now may be a person's who was erased in between.
+            if !connection
+                .prepare_cached("SELECT 1 FROM captures WHERE message = ?1 AND bytes > 0")?
+                .exists([message])?
+            {
+                return Ok(0);
+            }
+            for Statement { id, analyzer, kind, follows } in &statements {
+                let newest = |test: TestId| versions::newest(connection, test);
                 let newest = kind.test.as_ref().map_or(Ok(None), |test| newest(test.id))?;
-                if newest == *follows && events::seq_of(connection, *id)?.is_none() {
+                if newest.as_ref().is_some_and(|newest| newest.erased) {
+                    continue;
+                }
+                if newest.map(|newest| newest.id) == *follows && events::seq_of(connection, *id)?.is_none() {
                     let origin = Origin { at, boot, capture: Some(message) };
-                    registrations::store(connection, *id, &analyzer, origin, kind)?;
+                    registrations::store(connection, *id, analyzer, origin, kind)?;
                     stored += 1;
                 }
+            }
+            if stored > 0 {
+                audit::add(connection, &entry)?;
             }
             Ok(stored)
         };

@@ -298,7 +298,9 @@ pub(super) fn store(
         (EventName::TestFinished, Some(test), _) if !test.qc && !test.calibration => {
             let before = versions::before(connection, test)?;
             let corrects = before.as_ref().map(|(before, _)| before);
-            match expecting(connection, test, before.as_ref().and_then(|(_, registration)| *registration))? {
+            // One that is read as another sample's now is that sample's.
+            let known = before.as_ref().filter(|(before, _)| before.sample_id == test.sample_id);
+            match expecting(connection, test, known.and_then(|(_, registration)| *registration))? {
                 Some((sample_id, registration)) => {
                     finished(&telling, (test, corrects), &sample_id, registration, |number| {
                         events::append(connection, id, analyzer, origin, kind, Some(number))
@@ -393,7 +395,8 @@ fn expecting(
     Ok(None)
 }
 
-fn newest_of(connection: &Connection, sample_id: &Personal) -> Result<Option<Registration>, StoreError> {
+/// The registration to which a sample's id leads.
+pub(super) fn newest_of(connection: &Connection, sample_id: &Personal) -> Result<Option<Registration>, StoreError> {
     let newest: Option<i64> = connection
         .prepare_cached("SELECT max(registration) FROM registration_samples WHERE sample_id = ?1")?
         .query_row([sample_id.expose()], |row| row.get(0))?;
@@ -446,7 +449,8 @@ pub(super) fn many(
     Ok(bodies.iter().filter_map(|body| serde_json::from_str(body).ok()).collect())
 }
 
-fn by_number(connection: &Connection, number: i64) -> Result<Option<Registration>, StoreError> {
+/// The registration of that number.
+pub(super) fn by_number(connection: &Connection, number: i64) -> Result<Option<Registration>, StoreError> {
     Ok(many(connection, "SELECT body FROM registrations WHERE number = ?1", [number])?.pop())
 }
 

@@ -4,21 +4,25 @@
 //! stores it.
 
 use super::error::StoreError;
-use super::events;
-use gateway_core::event::{AnalyzerId, Event, EventKind, Test, TestId};
-use gateway_core::versions::{corrects, is_correction, laid_over};
+use super::{events, registrations};
+use gateway_core::event::{AnalyzerId, Event, EventKind, Personal, Seq, Test, TestId};
+use gateway_core::time::{ClockQuality, Now, Timestamp};
+use gateway_core::versions::{corrects, is_correction, laid_over, same_patient};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Value, json};
 
 /// Finished tests of one sample that are looked at, the newest first.
 const TESTS_READ_MAX: i64 = 200;
+/// A test that is older is not corrected any more: analyzers that count their samples begin at 1 again.
+const CORRECTED_MS_MAX: i64 = 30 * 86_400_000;
 
-/// The event as the next version of the test that it corrects, and the version before; `None`: it corrects nothing that is
-/// known.
+/// The event as the next version of the test that it corrects; `None`: it corrects nothing that is known, or nothing that is
+/// certainly of the same patient.
 pub(super) fn correction(
     connection: &Connection,
     analyzer: &AnalyzerId,
     kind: &EventKind,
+    at: Now,
 ) -> Result<Option<EventKind>, StoreError> {
     let Some(test) = kind.test.as_ref().filter(|test| is_correction(test)) else { return Ok(None) };
     let Some(sample_id) = &test.sample_id else { return Ok(None) };
@@ -34,6 +38,12 @@ pub(super) fn correction(
         let earlier = events::read(row)?;
         let known = earlier.kind.test.as_ref().filter(|known| known.id != test.id && corrects(test, known));
         if let Some(known) = known {
+            if is_too_old(&earlier, at) {
+                return Ok(None);
+            }
+            if !same_patient(test, known) && is_anothers_now(connection, sample_id, &earlier)? {
+                continue;
+            }
             // Another message may have corrected it since.
             let Some(newest) = newest(connection, known.id)? else { return Ok(None) };
             let Some(before) = &newest.kind.test else { return Ok(None) };
@@ -60,11 +70,37 @@ pub(super) fn before(connection: &Connection, test: &Test) -> Result<Option<(Tes
         return Ok(None);
     }
     let Some(Event { seq, kind, .. }) = newest(connection, test.id)? else { return Ok(None) };
+    let registration = registration_of(connection, seq)?;
+    Ok(kind.test.map(|test| (test, registration)))
+}
+
+fn registration_of(connection: &Connection, seq: Seq) -> Result<Option<i64>, StoreError> {
     let registration: Option<Option<i64>> = connection
         .prepare_cached("SELECT registration FROM facts WHERE seq = ?1")?
         .query_row([seq.0], |row| row.get(0))
         .optional()?;
-    Ok(kind.test.map(|test| (test, registration.flatten())))
+    Ok(registration.flatten())
+}
+
+/// Whether the sample's id leads to a registration of another patient than it did when that test finished.
+fn is_anothers_now(connection: &Connection, sample_id: &Personal, earlier: &Event) -> Result<bool, StoreError> {
+    let then = registration_of(connection, earlier.seq)?;
+    let now = registrations::newest_of(connection, sample_id)?;
+    let Some(now) = now.filter(|now| Some(now.number) != then) else { return Ok(false) };
+    match then.map_or(Ok(None), |then| registrations::by_number(connection, then))? {
+        Some(then) => Ok(now.is_of_another(&then)),
+        // Nobody had registered it; who did since may mean another tube. Control material is nobody's.
+        None => {
+            Ok(now.patient.is_some() && earlier.kind.test.as_ref().is_some_and(|test| !test.qc && !test.calibration))
+        }
+    }
+}
+
+/// Only where both times are true: a clock that was never set tells nothing.
+fn is_too_old(earlier: &Event, at: Now) -> bool {
+    let is_true = |clock: ClockQuality| matches!(clock, ClockQuality::Synchronized | ClockQuality::Corrected);
+    let Timestamp(age) = at.wall.shifted(-earlier.received_at.0);
+    is_true(earlier.clock) && is_true(at.quality) && age > CORRECTED_MS_MAX
 }
 
 /// The details with one more of them.

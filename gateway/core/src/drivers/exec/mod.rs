@@ -341,6 +341,7 @@ impl Conversation {
 
     fn committed(&mut self, actions: &mut Vec<Action>) {
         if let Some(Pending::Childs { commit, bytes }) = self.pending.take() {
+            self.flood.stored();
             self.held.drain(..bytes.min(self.held.len()));
             self.deaths = 0;
             if commit.complete {
@@ -356,6 +357,7 @@ impl Conversation {
         match self.pending.take() {
             // The child decides: an analyzer that is refused sends it again.
             Some(Pending::Childs { .. }) => {
+                self.flood.not_stored();
                 tell(&Telling::Committed { committed: false, why: Some("the store took nothing") }, actions);
             }
             Some(Pending::Own(commit)) => self.owed = Some((commit, now.mono.after(RETRY))),

@@ -43,6 +43,7 @@ impl E1381 {
         let told =
             facts.is_empty() || facts.iter().any(|fact| fact.test.as_ref().is_none_or(|test| !test.results.is_empty()));
         if self.assembly.is_open() && clean && told {
+            self.broken = Broken::stated(self.assembly.text(), &facts);
             events = facts;
             self.asked = Inquiry::all_of(self.assembly.text(), &self.options.reading);
             if planted(Mutant::CaptureWithoutEvents) {
