@@ -235,6 +235,28 @@ fn enq_within_a_session_restarts_it_and_reports_what_was_acknowledged() {
 }
 
 #[test]
+fn a_message_without_l_that_comes_again_and_goes_on_is_the_next_version_of_its_tests() {
+    let mut bench = after_frames(4);
+    bench.receive(&[EOT]);
+    assert_eq!(bench.names(), ["TEST_FINISHED"]);
+    let second = "R|2|^^^CRE|71|umol/L||N||F||||20260102030300\r";
+    let whole = [HEADER, PATIENT, ORDER, RESULT, second, END].map(|record| record.trim_end());
+    bench.receive(&transmission(&whole));
+    // With nothing but its L it is the same message.
+    bench.receive(&transmission(&whole));
+    let events = bench.events();
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| event.test.as_ref().expect("a test"))
+        .map(|test| (test.id, test.version, test.results.len()))
+        .collect();
+    let id = told[0].0;
+    assert_eq!(told[..2], [(id, 1, 1), (id, 2, 2)]);
+    assert_eq!(events[1].identity, events[2].identity);
+    assert_ne!(events[0].identity, events[1].identity);
+}
+
+#[test]
 fn another_message_behind_a_broken_one_is_not_its_resend() {
     let mut bench = after_frames(4);
     bench.receive(&[ENQ]);

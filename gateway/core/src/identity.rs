@@ -141,7 +141,7 @@ impl Identities {
 
     /// The alarm about this port was not stored: it is raised again.
     pub fn untold(&mut self, port: &AnalyzerId) {
-        self.told.remove(port);
+        self.told.retain(|(told, ..)| told != port);
     }
 
     fn number_of(&self, analyzer: &AnalyzerId) -> Option<&str> {

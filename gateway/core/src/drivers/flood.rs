@@ -103,7 +103,7 @@ impl Default for Flood {
 impl Flood {
     /// Room for so many at any pace, and for one more after each `refill`.
     pub fn new(room_max: u32, refill: Duration) -> Flood {
-        Flood { room_max, refill, used: 0, refill_at: Mono(0), counted: 0, counted_bytes: 0 }
+        Flood { room_max, refill, used: 0, refill_at: Mono(0), counted: 0, counted_bytes: 0, stated: (0, 0) }
     }
 
     /// Whether a rejected message of so many bytes is stored. If not, it is counted.
