@@ -31,7 +31,7 @@ pub struct Replayed {
     pub understood: bool,
 }
 
-/// What a driver makes today of one stored message; `ended` as for [`Driver::from_the_start`]. It is read alone: what an
+/// What a driver makes today of one stored message; `ended` as for [`Driver::with_its_start`]. It is read alone: what an
 /// earlier message of its conversation has said is not known.
 pub fn reread(
     driver: &dyn Driver,
@@ -41,7 +41,7 @@ pub fn reread(
     now: Now,
 ) -> Result<Replayed, ConfigError> {
     let mut replay = Replay::new(converse(driver, options)?, now);
-    replay.receive(&driver.from_the_start(options, message, ended));
+    replay.receive(&driver.with_its_start(options, message, ended));
     Ok(replay.finish())
 }
 

@@ -108,7 +108,7 @@ pub trait Driver: Sync {
 
     /// One stored message as a new session takes it: what is stored may begin in the middle of a conversation. `ended`:
     /// the analyzer had ended it, whether or not the bytes still show that.
-    fn from_the_start<'a>(&self, options: &DriverOptions, message: &'a [u8], ended: bool) -> Cow<'a, [u8]> {
+    fn with_its_start<'a>(&self, options: &DriverOptions, message: &'a [u8], ended: bool) -> Cow<'a, [u8]> {
         let _ = (options, ended);
         Cow::Borrowed(message)
     }

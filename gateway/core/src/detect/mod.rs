@@ -102,10 +102,13 @@ impl Finding {
     }
 }
 
+/// Finds one protocol in bytes, or nothing of it.
+type Recogniser = fn(&[u8]) -> Option<Finding>;
+
 /// Every protocol that these bytes may be, the likeliest first; empty if they are none.
 pub fn detect(bytes: &[u8]) -> Vec<Finding> {
     let bytes = &bytes[..bytes.len().min(LOOKED_BYTES_MAX)];
-    let recognisers: [fn(&[u8]) -> Option<Finding>; 13] = [
+    let recognisers: [Recogniser; 13] = [
         frames::e1381,
         frames::records,
         frames::rest,

@@ -10,6 +10,9 @@ use crate::time::Now;
 use sha2::{Digest, Sha256};
 use std::rc::Rc;
 
+/// A patient's comments are repeated in each of the orders as far as so many bytes in all.
+const INHERITED_BYTES_MAX: usize = 8 << 20;
+
 /// The facts of a whole message: one `TEST_FINISHED` an order, one `QUERY_RECEIVED` a query. A text without any record is
 /// one `MESSAGE_REJECTED`.
 pub(super) fn events(text: &[u8], now: Now, reading: &Reading) -> Vec<EventKind> {
@@ -128,6 +131,7 @@ fn collect(records: &[Record], reading: &Reading) -> (Vec<Draft>, Vec<Query>) {
     let mut queries = Vec::new();
     let mut patient: Option<Rc<Record>> = None;
     let mut patient_comments: Vec<Personal> = Vec::new();
+    let mut inheritable_bytes = INHERITED_BYTES_MAX;
     let mut order_open = false;
     let mut anchor = Anchor::Nothing;
     for record in records {
@@ -145,7 +149,7 @@ fn collect(records: &[Record], reading: &Reading) -> (Vec<Draft>, Vec<Query>) {
                         order: is_order.then(|| record.clone()),
                         patient: patient.clone(),
                         results: Vec::new(),
-                        comments: patient_comments.clone(),
+                        comments: inherited(&patient_comments, &mut inheritable_bytes),
                     });
                     order_open = true;
                 }
@@ -166,6 +170,14 @@ fn collect(records: &[Record], reading: &Reading) -> (Vec<Draft>, Vec<Query>) {
         }
     }
     (drafts, queries)
+}
+
+/// The comments of a patient, once more while there is room.
+fn inherited(comments: &[Personal], room: &mut usize) -> Vec<Personal> {
+    let bytes: usize = comments.iter().map(|comment| comment.expose().len() + 1).sum();
+    let left = room.checked_sub(bytes);
+    *room = left.unwrap_or_default();
+    left.map_or_else(Vec::new, |_| comments.to_vec())
 }
 
 fn comment(record: &Record, anchor: &Anchor, draft: Option<&mut Draft>, patient_comments: &mut Vec<Personal>) {

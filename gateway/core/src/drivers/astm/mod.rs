@@ -50,7 +50,7 @@ impl Driver for Astm {
         })
     }
 
-    fn from_the_start<'a>(&self, options: &DriverOptions, message: &'a [u8], ended: bool) -> Cow<'a, [u8]> {
+    fn with_its_start<'a>(&self, options: &DriverOptions, message: &'a [u8], ended: bool) -> Cow<'a, [u8]> {
         match options.framing {
             Framing::E1381 => capture::from_the_start(message, options.frame_bytes_max, ended),
             Framing::None | Framing::Soh => Cow::Borrowed(message),
