@@ -81,7 +81,8 @@ mod tests {
     #[test]
     fn only_results_and_their_times_stay() {
         let print = "ID: S-1001\r\nAnn Invented 1980\r\nWBC 5.5 \u{b5}g\r\nIMG S-1001.png\r\nNote: call Ann\r\n\x0c";
-        let patterns = [r"(?m)^ID: (?P<sample>\S+)$", r"(?m)^(?P<code>\w{3}) (?P<value>.+)$", r"Note: (?P<comment>.*)"];
+        let patterns =
+            [r"(?m)^ID: (?P<sample>\S+)$", r"(?m)^(?P<code>[A-Z]{3}) (?P<value>.+)$", r"Note: (?P<comment>.*)"];
         let patterns: Vec<Pattern> = patterns.iter().map(|text| Pattern::new(text).expect("a pattern")).collect();
         let names = Pseudonyms::new([7; 32]);
         let clean = text(print.as_bytes(), &patterns.iter().collect::<Vec<_>>(), &names);
