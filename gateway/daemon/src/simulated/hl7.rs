@@ -32,14 +32,13 @@ pub async fn say<S: AsyncRead + AsyncWrite + Unpin>(
         stream.write_all(&framed).await?;
         stream.flush().await?;
         let control_id = control_id(message);
-        match tokio::time::timeout(patience, answer(stream, &control_id)).await {
-            Ok(code) => match code?.as_str() {
+        // No answer in time: again.
+        if let Ok(code) = tokio::time::timeout(patience, answer(stream, &control_id)).await {
+            match code?.as_str() {
                 "AA" | "CA" => return Ok(Said { acknowledged: true, repeats }),
                 "AR" | "CR" => return Ok(Said { acknowledged: false, repeats }),
                 _ => tokio::time::sleep(patience.min(Duration::from_secs(1))).await,
-            },
-            // No answer in time: again.
-            Err(_) => {}
+            }
         }
     }
     Ok(Said { acknowledged: false, repeats: tries.saturating_sub(1) })

@@ -298,9 +298,7 @@ pub(super) fn store(
         (EventName::TestFinished, Some(test), _) if !test.qc && !test.calibration => {
             let before = versions::before(connection, test)?;
             let corrects = before.as_ref().map(|(before, _)| before);
-            // One that is read as another sample's now is that sample's.
-            let known = before.as_ref().filter(|(before, _)| before.sample_id == test.sample_id);
-            match expecting(connection, test, known.and_then(|(_, registration)| *registration))? {
+            match expecting(connection, test, before.as_ref().and_then(|(_, registration)| *registration))? {
                 Some((sample_id, registration)) => {
                     finished(&telling, (test, corrects), &sample_id, registration, |number| {
                         events::append(connection, id, analyzer, origin, kind, Some(number))
@@ -395,7 +393,6 @@ fn expecting(
     Ok(None)
 }
 
-/// The registration to which a sample's id leads.
 pub(super) fn newest_of(connection: &Connection, sample_id: &Personal) -> Result<Option<Registration>, StoreError> {
     let newest: Option<i64> = connection
         .prepare_cached("SELECT max(registration) FROM registration_samples WHERE sample_id = ?1")?
@@ -449,7 +446,6 @@ pub(super) fn many(
     Ok(bodies.iter().filter_map(|body| serde_json::from_str(body).ok()).collect())
 }
 
-/// The registration of that number.
 pub(super) fn by_number(connection: &Connection, number: i64) -> Result<Option<Registration>, StoreError> {
     Ok(many(connection, "SELECT body FROM registrations WHERE number = ?1", [number])?.pop())
 }

@@ -64,14 +64,16 @@ pub(super) fn newest(connection: &Connection, test: TestId) -> Result<Option<Eve
 }
 
 /// The version before this one, if it is a correction: the newest that is stored, and the number of the registration that it
-/// belongs to.
+/// belongs to, unless it is read as another sample's now.
 pub(super) fn before(connection: &Connection, test: &Test) -> Result<Option<(Test, Option<i64>)>, StoreError> {
     if test.version < 2 {
         return Ok(None);
     }
     let Some(Event { seq, kind, .. }) = newest(connection, test.id)? else { return Ok(None) };
     let registration = registration_of(connection, seq)?;
-    Ok(kind.test.map(|test| (test, registration)))
+    let Some(before) = kind.test else { return Ok(None) };
+    let registration = registration.filter(|_| before.sample_id == test.sample_id);
+    Ok(Some((before, registration)))
 }
 
 fn registration_of(connection: &Connection, seq: Seq) -> Result<Option<i64>, StoreError> {
