@@ -1,6 +1,6 @@
 //! What control characters frame: E1381, SOH to EOT, STX to ETX, fixed widths; and LIS2 records in none of these.
 
-use super::{Finding, Protocol, count, holds, is_printable, share};
+use super::{Finding, ONLY_CALLS, Protocol, count, holds, is_printable, share};
 use crate::framing::astm::{ACK, ENQ, EOT, ETX, FaultKind, NAK, Piece, STX, Scanner};
 
 const FRAME_BYTES_MAX: usize = 1 << 20;
@@ -48,7 +48,7 @@ pub(super) fn e1381(bytes: &[u8]) -> Option<Finding> {
         (1.., _) if header => 92 + 8 * good / (good + wrong),
         (1.., _) => 60 + 30 * good / (good + wrong),
         (0, 2..) if only_controls => {
-            evidence.push("nobody answered them, so nothing else was said".to_owned());
+            evidence.push(ONLY_CALLS.to_owned());
             75
         }
         (0, 1) if only_controls && bytes.len() <= 4 => 55,

@@ -21,6 +21,8 @@ use crate::session::Framing;
 pub const LOOKED_BYTES_MAX: usize = 1 << 20;
 /// From this score on the bytes count as recognised.
 pub const RECOGNISED: u8 = 40;
+/// The evidence of an analyzer that has only called. Who called back, if anybody, is not in its bytes.
+pub const ONLY_CALLS: &str = "nothing else was said";
 
 /// What bytes on a port can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

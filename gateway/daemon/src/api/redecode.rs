@@ -121,11 +121,13 @@ impl ChangeView {
             Some(_) => after.corrected.clone(),
             None => after.results.iter().map(|result| result.code.clone()).collect(),
         };
-        let value = |test: &Test, code: &str| test.results.iter().find(|result| result.code == *code).map(shown);
-        let change_of = |code: &String| ResultChange {
-            code: code.clone(),
-            before: before.as_ref().and_then(|test| value(test, code)),
-            after: value(after, code),
+        let change_of = |code: &String| {
+            let of = |test: &Test| test.results.iter().find(|result| result.code == *code).cloned();
+            let (was, is) = (before.as_ref().and_then(of), of(after));
+            // Where value, unit and flags say nothing of the change, the rest of the result is told too.
+            let same = was.as_ref().map(shown) == is.as_ref().map(shown);
+            let tell = |result: &ResultValue| if same { shown_whole(result) } else { shown(result) };
+            ResultChange { code: code.clone(), before: was.as_ref().map(tell), after: is.as_ref().map(tell) }
         };
         ChangeView {
             analyzer: message.analyzer.0.clone(),
@@ -145,6 +147,22 @@ impl ChangeView {
 fn shown(result: &ResultValue) -> String {
     let parts = [result.value.expose(), &result.unit, &result.flags.join(" ")];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// The same, and whatever else a result says.
+fn shown_whole(result: &ResultValue) -> String {
+    let comments: Vec<&str> = result.comments.iter().map(|comment| comment.expose()).collect();
+    let named = [
+        ("name", result.name.as_str()),
+        ("loinc", result.loinc.as_deref().unwrap_or_default()),
+        ("run", result.run.as_deref().unwrap_or_default()),
+        ("reference", &result.reference),
+        ("status", &result.status),
+        ("at", result.at.as_deref().unwrap_or(&result.at_text)),
+        ("comments", &comments.join(" ")),
+    ];
+    let said = named.iter().filter(|(_, text)| !text.is_empty()).map(|(what, text)| format!("{what} {text}"));
+    format!("{} ({})", shown(result), said.collect::<Vec<_>>().join(", "))
 }
 
 fn fields(before: &Test, after: &Test) -> Vec<&'static str> {

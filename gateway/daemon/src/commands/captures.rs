@@ -63,7 +63,8 @@ pub struct Export {
     /// Replace ids, names and free text by invented ones, and make the checksums right again
     #[arg(long)]
     scrub: bool,
-    /// A folder for a file a message, or a file for all of them one after the other
+    /// A folder for a file a message, or a file for all of them one after the other. What does not exist yet becomes a
+    /// folder if it ends in `/`, or for several messages if it has no extension
     #[arg(long, value_name = "DIR|FILE")]
     out: PathBuf,
     #[command(flatten)]
@@ -177,7 +178,9 @@ fn export(args: &Export, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8,
             Ok(())
         })?;
     }
-    let many = args.out.is_dir() || args.out.as_os_str().to_string_lossy().ends_with('/');
+    // Several messages under a name that neither exists nor looks like a file's go into a folder of that name.
+    let nameless = ids.len() > 1 && !args.out.exists() && args.out.extension().is_none();
+    let many = args.out.is_dir() || args.out.as_os_str().to_string_lossy().ends_with('/') || nameless;
     if !args.out.is_dir() && many {
         std::fs::create_dir_all(&args.out).map_err(|error| cannot_write(&args.out, &error))?;
     }
@@ -208,7 +211,14 @@ fn export(args: &Export, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8,
     if !many && written > 0 {
         write(&args.out, &joined, &chunks)?;
     }
-    let _ = writeln!(out, "{written} messages written{}", if args.scrub { ", without the people in them" } else { "" });
+    let place = match (many, written) {
+        (_, 0) => String::new(),
+        (true, _) => format!(" into the folder {}", args.out.display()),
+        (false, 1) => format!(" into the file {}", args.out.display()),
+        (false, _) => format!(" into the one file {}, one after the other", args.out.display()),
+    };
+    let people = if args.scrub { ", without the people in them" } else { "" };
+    let _ = writeln!(out, "{written} messages written{place}{people}");
     if ids.is_empty() {
         let _ = writeln!(err, "no message fits");
         return Ok(EXIT_USAGE);

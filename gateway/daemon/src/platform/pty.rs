@@ -8,6 +8,7 @@
 //! - a program that took the terminal exclusively (TIOCEXCL) and was killed leaves it so for as long as that descriptor
 //!   lives: [`Pty::forget_exclusive`].
 
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -51,6 +52,13 @@ impl Pty {
         &self.path
     }
 
+    /// Notices from now on whether somebody opens the device.
+    pub fn watch(&self) -> io::Result<Opening> {
+        let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        inotify::add_watch(&watch, &self.path, WatchFlags::OPEN)?;
+        Ok(Opening(watch))
+    }
+
     /// Makes `link` point to this device, whatever it pointed to before: a name that stays when the cable is pulled and
     /// plugged in again, like those of `/dev/serial/by-path`.
     pub fn link(&self, link: &Path) -> io::Result<()> {
@@ -75,6 +83,17 @@ impl Pty {
             Some(slave) => Ok(ioctl_tiocnxcl(slave)?),
             None => Ok(()),
         }
+    }
+}
+
+/// Whether a pseudo-terminal was opened since [`Pty::watch`].
+pub struct Opening(OwnedFd);
+
+impl Opening {
+    /// Whether it was. Says so once.
+    pub fn has_happened(&self) -> bool {
+        let mut events = [0; 1024];
+        rustix::io::read(&self.0, &mut events).is_ok_and(|count| count > 0)
     }
 }
 
@@ -170,6 +189,15 @@ mod tests {
         let (written, read) = tokio::time::timeout(Duration::from_secs(60), both).await.expect("no stall");
         written.expect("an open terminal");
         assert!(read == sent, "every byte value arrives as it was sent");
+    }
+
+    #[tokio::test]
+    async fn it_is_noticed_when_somebody_opens_it() {
+        let pty = Pty::open().expect("a pseudo-terminal");
+        let opening = pty.watch().expect("a watch");
+        assert!(!opening.has_happened());
+        let _port = port(pty.path());
+        assert!(opening.has_happened() && !opening.has_happened());
     }
 
     #[tokio::test]

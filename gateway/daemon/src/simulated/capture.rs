@@ -1,7 +1,7 @@
 //! Plays a capture: the recorded bytes, said by an analyzer that waits for answers where its protocol has them.
 //!
 //! After ENQ and after each frame an ACK is waited for, and a NAK brings the frame again; after an MLLP block, an
-//! envelope and an XML document some answer. Bytes in no frame are said as they are.
+//! envelope and an XML document that is no answer itself some answer. Bytes in no frame are said as they are.
 
 use std::io;
 use std::time::Duration;
@@ -85,18 +85,23 @@ fn turn(bytes: &[u8]) -> (usize, Answer) {
         VT => upto(FS).map_or((bytes.len(), Answer::None), |length| {
             (length + usize::from(bytes.get(length) == Some(&CR)), Answer::Any)
         }),
-        b'<' => document(bytes).map_or((bytes.len(), Answer::None), |length| (length, Answer::Any)),
+        b'<' => document(bytes).map_or((bytes.len(), Answer::None), |(root, length)| match root.as_str() {
+            // Themselves answers: nobody answers them.
+            "ACK.R01" | "ESC.R01" => (length, Answer::None),
+            _ => (length, Answer::Any),
+        }),
         _ => (1, Answer::None),
     }
 }
 
-/// The length of an XML document: to the end tag of its root.
-fn document(bytes: &[u8]) -> Option<usize> {
+/// The root of an XML document, and the document's length: to the root's end tag.
+fn document(bytes: &[u8]) -> Option<(String, usize)> {
     let text = String::from_utf8_lossy(bytes);
     let root = text.split('<').find(|part| part.starts_with(|c: char| c.is_ascii_alphabetic()))?;
     let name = root.split(|c: char| c.is_whitespace() || matches!(c, '>' | '/')).next()?;
     let tag = format!("</{name}>");
-    bytes.windows(tag.len()).position(|window| window == tag.as_bytes()).map(|place| place + tag.len())
+    let end = bytes.windows(tag.len()).position(|window| window == tag.as_bytes())?;
+    Some((name.to_owned(), end + tag.len()))
 }
 
 /// Says every turn. An answer that does not come within `patience` is not waited for any longer.
@@ -175,6 +180,7 @@ mod tests {
         assert_eq!(shape(session), [(1, Answer::Ack), (12, Answer::Ack), (10, Answer::Ack), (1, Answer::None)]);
         assert_eq!(shape(b"\x0bMSH|\r\x1c\r\x0bMSH|\r\x1c\r"), [(8, Answer::Any), (8, Answer::Any)]);
         assert_eq!(shape(b"<?xml?><A><B/></A><C V=\"1\"></C>"), [(18, Answer::Any), (13, Answer::Any)]);
+        assert_eq!(shape(b"<A></A><ACK.R01><B/></ACK.R01>"), [(7, Answer::Any), (23, Answer::None)]);
         assert_eq!(shape(b"\x01H|\r\x04"), [(5, Answer::Ack)]);
         assert_eq!(shape(b"pH 7.41\r\nK 4.1\r\n"), [(16, Answer::None)]);
     }

@@ -21,6 +21,8 @@ pub struct Model {
     patient_id: Option<FieldPlace>,
     serial_number: Option<FieldPlace>,
     code: usize,
+    /// The components behind the code that tell results of one code apart.
+    told_apart_by: Vec<usize>,
     assays: Vec<Assay>,
     encoding: gateway_core::reading::Encoding,
     /// Named by the user, used in turn; empty: counted.
@@ -64,6 +66,9 @@ impl Model {
             });
             assays = codes.map(|code| assay(code, "", "")).collect();
         }
+        if !reading.told_apart_by.is_empty() {
+            add_companions(&mut assays);
+        }
         if assays.is_empty() {
             assays = BLOOD_COUNT.iter().map(|known| assay(known.0, "", known.1)).collect();
         }
@@ -76,6 +81,7 @@ impl Model {
             patient_id: reading.patient_id.first().cloned(),
             serial_number: reading.serial_number.clone(),
             code: reading.code.first().map_or(4, |component| usize::from(*component)),
+            told_apart_by: reading.told_apart_by.iter().map(|component| usize::from(*component)).collect(),
             assays,
             encoding: reading.encoding,
             samples,
@@ -155,14 +161,26 @@ impl Model {
             }
         }
         let mut records = vec![header.text('|'), patient.text('|'), order.text('|')];
-        let before = "^".repeat(self.code.saturating_sub(1));
         for (number, Measured { code, unit, value, reference, flag, .. }) in self.measure().iter().enumerate() {
-            // A code that is a whole field brings its own places.
-            let test = if code.contains('^') { code.clone() } else { format!("{before}{code}") };
+            let test = self.test_id(code);
             records.push(format!("R|{}|{test}|{value}|{unit}|{reference}|{flag}||F||||{time}", number + 1));
         }
         records.push("L|1|N".to_owned());
         Message { id, records: records.iter().map(|record| self.encoding.encode(record)).collect() }
+    }
+
+    /// R.3 of that code: `TSH^DOSE` stands in the component of the code and in those that tell such codes apart.
+    fn test_id(&self, code: &str) -> String {
+        let parts = match self.told_apart_by.is_empty() {
+            // A code that is a whole field brings its own places.
+            true if code.contains('^') => return code.to_owned(),
+            true => vec![code],
+            false => code.split('^').collect(),
+        };
+        let mut test = Fields::new("");
+        let places = std::iter::once(&self.code).chain(&self.told_apart_by);
+        places.zip(parts).for_each(|(component, part)| test.set(1, Some(*component), part));
+        test.text('|')
     }
 
     /// An HL7 2.3.1 message ORU^R01, segments ended by CR, and its sample's id.
@@ -204,6 +222,21 @@ impl Model {
             segments.push(format!("OBX|{number}|NM|{test}||{value}|{unit}|{reference}|{flag}|||F|||{time}"));
         }
         (id, segments.iter().map(|segment| format!("{segment}\r")).collect::<String>().into_bytes())
+    }
+}
+
+/// Codes that are told apart come at least in pairs: one that stood alone in its order would be called by its bare code.
+fn add_companions(assays: &mut Vec<Assay>) {
+    let split: Vec<(String, String)> = assays
+        .iter()
+        .filter_map(|assay| assay.code.split_once('^').map(|(code, apart)| (code.to_owned(), apart.to_owned())))
+        .collect();
+    for (code, apart) in &split {
+        let is_alone = split.iter().filter(|(other, _)| other == code).count() == 1;
+        let other = split.iter().map(|(_, other)| other).find(|other| *other != apart);
+        if let Some(other) = other.filter(|_| is_alone) {
+            assays.push(assay(&format!("{code}^{other}"), "", ""));
+        }
     }
 }
 
@@ -304,6 +337,19 @@ mod tests {
         assert_eq!(ids, ["A", "B", "A"]);
         let message = named.records(AT);
         assert!(message.records[1].starts_with(b"P|1|^B"));
+    }
+
+    #[test]
+    fn codes_that_are_told_apart_stand_in_the_components_of_the_profile() {
+        let mut told_apart = profile("O.3");
+        let codes = ["TSH^DOSE", "aHBs2^DOSE", "aHBs2^INTR"].map(|code| (code.to_owned(), Meaning::default()));
+        let reading = Reading { code: vec![4], told_apart_by: vec![8], codes: codes.into(), ..Reading::default() };
+        told_apart.options.reading = Arc::new(reading);
+        let message = Model::new(&told_apart, Vec::new(), 3).records(AT);
+        let text = String::from_utf8(message.records.join(&b'\n')).expect("text");
+        let tests: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("R|")).filter_map(|line| line.split('|').nth(2)).collect();
+        assert_eq!(tests, ["^^^TSH^^^^DOSE", "^^^aHBs2^^^^DOSE", "^^^aHBs2^^^^INTR", "^^^TSH^^^^INTR"]);
     }
 
     #[test]

@@ -13,6 +13,9 @@ const TIME: &str = "%Y-%m-%d %H:%M:%S";
 /// Signs that people print, the likeliest first.
 const SIGNS: &str = "15A a.-:/xX#%+";
 
+const NO_HEADINGS: &str =
+    "the profile's `header:` finds no line of headings that can be made from its `columns:`: play a capture";
+
 /// What stands in the groups of an expression.
 type Given<'a> = BTreeMap<&'static str, &'a str>;
 
@@ -107,11 +110,12 @@ fn by_columns(columns: &[Column], test: &Given<'_>, measured: &[Measured]) -> St
 
 fn by_table(table: &Table, test: &Given<'_>, measured: &[Measured], text: &mut String) -> Result<(), String> {
     let delimiter = table.delimiter.to_string();
-    let known: Vec<(&String, &Option<Part>)> = table.columns.iter().collect();
-    let mut headings: Vec<String> = known.iter().map(|(heading, _)| (*heading).clone()).collect();
+    let known = columns_in_order(table)?;
+    let mut headings: Vec<String> = known.iter().map(|(heading, _)| heading.clone()).collect();
     let row = |groups: &Given<'_>| -> Vec<String> {
         let cell = |part: &Option<Part>| part.and_then(name_of).and_then(|name| groups.get(name)).copied();
-        known.iter().map(|(_, part)| cell(part).unwrap_or_default().to_owned()).collect()
+        let quoted = |text: &str| if text.contains(table.delimiter) { format!("\"{text}\"") } else { text.to_owned() };
+        known.iter().map(|(_, part)| quoted(cell(part).unwrap_or_default())).collect()
     };
     let rows = match &table.result_heading {
         Some(heading) => {
@@ -127,13 +131,45 @@ fn by_table(table: &Table, test: &Given<'_>, measured: &[Measured], text: &mut S
             .map(|measured| row(&test.clone().into_iter().chain(of_result(measured)).collect()))
             .collect(),
     };
-    text.push_str(&headings.join(&delimiter));
+    let headings = headings.join(&delimiter);
+    if !is_header(table, &headings) {
+        return Err(NO_HEADINGS.to_owned());
+    }
+    text.push_str(&headings);
     text.push('\n');
     for row in rows {
         text.push_str(&row.join(&delimiter));
         text.push('\n');
     }
     Ok(())
+}
+
+fn is_header(table: &Table, line: &str) -> bool {
+    table.header.as_ref().is_none_or(|header| header.regex().is_match(line))
+}
+
+/// The columns in an order in which their headings are the profile's line of headings: those that the expression names
+/// first, in its own order, and then the others. A heading that only the expression names becomes a column of its own.
+fn columns_in_order(table: &Table) -> Result<Vec<(String, Option<Part>)>, String> {
+    let known = || table.columns.iter().map(|(heading, part)| (heading.clone(), *part));
+    let Some(header) = &table.header else { return Ok(known().collect()) };
+    let line = found_by(header.regex().as_str(), &BTreeMap::new()).unwrap_or_default();
+    let named: Vec<String> =
+        line.split(table.delimiter).map(|cell| cell.trim().to_owned()).filter(|cell| !cell.is_empty()).collect();
+    let mut ahead: Vec<(String, Option<Part>)> = Vec::new();
+    for heading in named {
+        let part = table.columns.get(&heading).copied().flatten();
+        ahead.push((heading, part));
+    }
+    let rest = known().filter(|(heading, _)| !ahead.iter().any(|(other, _)| other == heading));
+    let rest: Vec<(String, Option<Part>)> = rest.collect();
+    // The headings of results, if they are more, come behind.
+    let orders = [[ahead.clone(), rest.clone()].concat(), [rest, ahead].concat(), known().collect()];
+    let is_found = |order: &Vec<(String, Option<Part>)>| {
+        let headings: Vec<&str> = order.iter().map(|(heading, _)| heading.as_str()).collect();
+        is_header(table, &headings.join(&table.delimiter.to_string()))
+    };
+    orders.into_iter().find(is_found).ok_or_else(|| NO_HEADINGS.to_owned())
 }
 
 /// A line that this expression finds.
@@ -148,7 +184,9 @@ fn line(expression: &str, given: &Given<'_>, text: &mut String) -> Result<(), St
 /// A text that this expression finds, with what is given in its groups, if that fits there.
 fn found_by(expression: &str, given: &Given<'_>) -> Result<String, String> {
     let hir = regex_syntax::parse(expression).map_err(|error| error.to_string())?;
-    for given in [given, &BTreeMap::new()] {
+    let said: Given<'_> =
+        given.iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (*name, *text)).collect();
+    for given in [given, &said, &BTreeMap::new()] {
         let mut text = String::new();
         write(&hir, given, &mut text);
         if Pattern::new(expression).is_ok_and(|pattern| pattern.regex().is_match(&text)) {
@@ -205,5 +243,51 @@ mod tests {
             assert_eq!(found_by(expression, &given).as_deref(), Ok(line), "{expression}");
         }
         assert_eq!(found_by(r"(?P<value>[a-z]{3})", &given).as_deref(), Ok("aaa"), "what does not fit is not written");
+    }
+
+    #[test]
+    fn what_is_made_of_each_table_profile_is_read_by_it() {
+        for name in crate::configuration::profile_names(None) {
+            let profile = crate::configuration::profile(&name, None).expect("a profile");
+            let Some(rules) = profile.options.text.clone() else { continue };
+            if !matches!(rules.layout, Layout::Table(_)) {
+                continue;
+            }
+            let driver = gateway_core::drivers::driver(&profile.driver).expect("a driver");
+            let mut model = Model::new(&profile, vec!["S-17".to_owned()], 1);
+            let printed = printout(&rules, &mut model, Timestamp(1_795_291_200_000)).expect("a printout");
+            let now = gateway_core::time::Now::default();
+            let read = gateway_core::replay::reread(driver, &profile.options, &printed, true, now).expect("a session");
+            let text = String::from_utf8_lossy(&printed);
+            assert!(!read.events.is_empty(), "{name}: {text}");
+            for event in read.events {
+                assert_ne!(event.name, gateway_core::event::EventName::MessageRejected, "{name}: {text}");
+                assert_eq!(event.test.expect("a test").sample_id.expect("an id").expose(), "S-17", "{name}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn headings_stand_as_the_profile_looks_for_them_or_it_is_told() {
+        let table = |header: &str| Table {
+            delimiter: ';',
+            header: Some(Pattern::new(header).expect("an expression")),
+            columns: [("Mark", Part::Flag), ("Result", Part::Value), ("Sample", Part::Sample), ("Test", Part::Code)]
+                .map(|(heading, part)| (heading.to_owned(), Some(part)))
+                .into(),
+            result_heading: None,
+            flag_heading: None,
+        };
+        for (header, expected) in [
+            ("^Sample;", "Sample;Mark;Result;Test"),
+            ("^Sample;Test;", "Sample;Test;Mark;Result"),
+            ("^Number;Sample", "Number;Sample;Mark;Result;Test"),
+            (";Result$", "Mark;Sample;Test;Result"),
+        ] {
+            let columns = columns_in_order(&table(header)).expect("an order");
+            let headings: Vec<&str> = columns.iter().map(|(heading, _)| heading.as_str()).collect();
+            assert_eq!(headings.join(";"), expected, "{header}");
+        }
+        assert!(columns_in_order(&table("^Mark;Test;Mark$")).is_err());
     }
 }

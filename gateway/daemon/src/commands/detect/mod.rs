@@ -82,7 +82,7 @@ fn detect(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, S
     let heard = runtime.block_on(listener.listen(err)).map_err(|error| error.0)?;
     let known = known(args.folder.as_deref());
     let text = match &heard {
-        Some(heard) => told::report(heard, &port, &known, args.show_data),
+        Some(heard) => told::report(heard, &port, args.answer, &known, args.show_data),
         None => told::nothing(&port, args.answer),
     };
     out.write_all(text.as_bytes()).map_err(|error| format!("the output cannot be written: {error}"))?;

@@ -5,18 +5,21 @@ use super::listen::Heard;
 use crate::commands::place::yaml;
 use crate::commands::plain;
 use gateway_core::config::{Line, Parity, Port};
-use gateway_core::detect::{Finding, Known, Protocol, fit, shown};
+use gateway_core::detect::{Finding, Known, ONLY_CALLS, Protocol, fit, shown};
 use gateway_core::drivers::driver;
 
 /// Everything that is worth knowing of it.
-pub fn report(heard: &Heard, port: &Port, known: &[Known], with_data: bool) -> String {
+pub fn report(heard: &Heard, port: &Port, answer: Option<Answer>, known: &[Known], with_data: bool) -> String {
     let mut text = String::new();
     let mut note = |line: &str| text.push_str(&format!("# {}\n", plain(line).trim_end()));
     let at = heard.uart.map(|uart| format!(" at {uart}")).unwrap_or_default();
     match &heard.finding {
         Some(finding) => {
             note(&format!("heard{at}: {}", finding.protocol.words()));
-            finding.evidence.iter().for_each(|evidence| note(&format!("  - {evidence}")));
+            for evidence in &finding.evidence {
+                let why = if evidence == ONLY_CALLS { only_calls(answer) } else { "" };
+                note(&format!("  - {why}{evidence}"));
+            }
             identity(finding).iter().for_each(|said| note(&format!("  - {said}")));
         }
         None => note(&format!("heard{at}: {} bytes that no protocol explains", heard.bytes.len())),
@@ -32,6 +35,15 @@ pub fn report(heard: &Heard, port: &Port, known: &[Known], with_data: bool) -> S
         None => {
             text + "# No settings can be proposed. Look at the analyzer's host interface menu, or try another cable.\n"
         }
+    }
+}
+
+/// Why an analyzer has only called.
+fn only_calls(answer: Option<Answer>) -> &'static str {
+    match answer {
+        None => "nobody answered them (--answer does), so ",
+        Some(Answer::Busy) => "they were answered with NAK (busy; --answer read lets it say its first frame), so ",
+        Some(Answer::Read) => "they were answered with ACK, and still ",
     }
 }
 

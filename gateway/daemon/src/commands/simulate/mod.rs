@@ -12,9 +12,14 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
 /// How often a fault happens where nothing else is said, in thousandths.
 const USUAL_RATE: u32 = 50;
+
+/// What nobody answers is read before the line goes, and a silence that ends a message is heard.
+const LINGERING: Duration = Duration::from_secs(3);
 
 /// Play an analyzer at a port: a model by its profile, or a capture as it was recorded.
 #[derive(Debug, Clone, clap::Args)]
@@ -64,7 +69,7 @@ fn fault(text: &str) -> Result<(Fault, u32), String> {
 pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let set = (|| {
         let part = Part::new(&args)?;
-        let socket = Socket::new(&args.port, args.link.clone(), part.line())?;
+        let socket = Socket::new(&args.port, args.link.clone(), part.line(), args.count)?;
         let pulled = args.fault.iter().any(|(fault, rate)| *fault == Fault::Unplug && *rate > 0);
         if pulled && socket.is_nameless() {
             return Err(
@@ -93,6 +98,16 @@ pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     }
 }
 
+/// When the process is asked to end; never, if that cannot be known.
+async fn terminated() {
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            terminate.recv().await;
+        }
+        Err(_) => std::future::pending().await,
+    }
+}
+
 async fn play(args: &Args, part: Part, mut socket: Socket, out: &mut dyn Write) -> Result<Score, String> {
     let mut faults = Faults::default();
     args.fault.iter().for_each(|(fault, rate)| faults.set(*fault, *rate));
@@ -100,12 +115,23 @@ async fn play(args: &Args, part: Part, mut socket: Socket, out: &mut dyn Write) 
     let tally = Mutex::new(Score::default());
     // A closed standard output leaves nobody to tell.
     let _ = writeln!(out, "{}; {}", part.words(), socket.words().map_err(|error| error.0)?);
+    let _ = writeln!(out, "{}", socket.waits());
     let _ = out.flush();
+    let plugged = Notify::new();
     let (mut analyzer, near) = tokio::io::duplex(1 << 16);
     let ended = {
-        let carrying = cable.carry(near, async || socket.open().await.map_err(|error| std::io::Error::other(error.0)));
+        let carrying = cable.carry(near, async || {
+            let far = socket.open().await.map_err(|error| std::io::Error::other(error.0))?;
+            plugged.notify_one();
+            Ok(far)
+        });
         let playing = async {
+            // What nobody can hear is neither said nor counted.
+            plugged.notified().await;
             part.play(&mut analyzer, args, &Tally(&tally)).await?;
+            if tally.lock().unwrap_or_else(PoisonError::into_inner).unanswered > 0 {
+                tokio::time::sleep(LINGERING).await;
+            }
             drop(analyzer);
             Ok::<(), std::io::Error>(())
         };
@@ -113,6 +139,7 @@ async fn play(args: &Args, part: Part, mut socket: Socket, out: &mut dyn Write) 
         tokio::select! {
             ended = both => ended,
             _ = tokio::signal::ctrl_c() => Ok(()),
+            () = terminated() => Ok(()),
         }
     };
     let score = *tally.lock().unwrap_or_else(PoisonError::into_inner);

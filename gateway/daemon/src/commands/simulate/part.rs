@@ -28,6 +28,8 @@ use tokio::io::{AsyncWriteExt, DuplexStream};
 const PATIENCE: Duration = Duration::from_secs(15);
 /// An HL7 message goes as often as an E1381 frame.
 const TRIES: u64 = 6;
+const SOH: u8 = 0x01;
+const EOT: u8 = 0x04;
 const CAPTURE_BYTES_MAX: u64 = 64 << 20;
 
 /// An analyzer that can be played.
@@ -42,6 +44,8 @@ enum Role {
     Astm(Box<Model>),
     /// Without frames, and so without answers.
     Records(Box<Model>),
+    /// Between SOH and EOT, with one answer for the whole message.
+    Envelope(Box<Model>),
     Hl7(Box<Model>),
     Poct1a(Box<Model>),
     TestV0,
@@ -101,6 +105,7 @@ impl Part {
         let role = match (profile.driver.as_str(), profile.options.framing) {
             ("astm", Framing::E1381) => Role::Astm(model()),
             ("astm", Framing::None) => Role::Records(model()),
+            ("astm", Framing::Soh) => Role::Envelope(model()),
             ("poct1a", _) => Role::Poct1a(model()),
             ("hl7", _) => Role::Hl7(model()),
             ("test-v0", _) => Role::TestV0,
@@ -239,6 +244,13 @@ impl Speaker<'_> {
                     let records = model.records(self.wall()).records;
                     let text: Vec<u8> = records.iter().flat_map(|record| [record.as_slice(), b"\r"].concat()).collect();
                     self.write(&text).await?;
+                }
+                Role::Envelope(model) => {
+                    let records = model.records(self.wall()).records;
+                    let mut bytes = vec![SOH];
+                    records.iter().for_each(|record| bytes.extend([record.as_slice(), b"\r"].concat()));
+                    bytes.push(EOT);
+                    self.capture(&[Turn { bytes, answer: Answer::Ack }]).await?;
                 }
                 Role::Text(model, rules) => {
                     let printed = printout(rules, model, self.wall()).map_err(io::Error::other)?;
