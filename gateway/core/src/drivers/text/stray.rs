@@ -56,7 +56,8 @@ impl Stray {
 
     /// What has gathered, if it is more than noise: its beginning and the fact.
     pub fn report(&mut self) -> Option<(Vec<u8>, EventKind)> {
-        let rest = std::mem::replace(&mut self.stated, self.is_full());
+        let full = self.is_full();
+        let rest = std::mem::replace(&mut self.stated, full);
         let (bytes, capture) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.head));
         let (legible, dark) = (std::mem::take(&mut self.legible), std::mem::take(&mut self.dark));
         let worth = legible >= LEGIBLE_BYTES_MIN || dark >= DARK_BYTES_MIN || rest;
