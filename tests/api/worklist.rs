@@ -152,6 +152,16 @@ async fn a_cancelled_sample_is_told_once_and_several_are_told_together() {
         .eventually("read", "/api/registrations/c-2", |answer| answer["registration"]["orders_taken_at"].is_string())
         .await;
     assert_eq!(analyzer.ask("^TUBE-2").await, NOTHING);
+    // Wanted after all, and that may be cancelled too.
+    let wanted = bench.ask("post", "POST", "/api/registrations/c-2/rerun", None).await.expect(200);
+    assert_eq!(wanted["retest_of"], "c-2");
+    let same = bench.ask("post", "POST", "/api/registrations/c-2/rerun", None).await.expect(200);
+    assert_eq!(same["id"], wanted["id"], "it waits already");
+    assert!(analyzer.ask("^TUBE-2").await.contains(&"O|1|TUBE-2||^^^GLU|R||||||A||||||||||||||Q".to_owned()));
+    let cancel = format!("/api/registrations/{}/cancel", wanted["id"].as_str().expect("an id"));
+    bench.ask("post", "POST", &cancel, None).await.expect(200);
+    let other = bench.ask("post", "POST", "/api/registrations/c-2/rerun", None).await.expect(200);
+    assert_ne!(other["id"], wanted["id"]);
     // A person's orders go with the person.
     bench.post("administer", "/api/erasures", json!({"sample_id": "TUBE-3"})).await;
     bench.eventually("read", "/api/registrations/c-3", |answer| answer["registration"]["erased_at"].is_string()).await;

@@ -215,3 +215,17 @@ fn records_between_soh_and_eot_get_one_answer() {
     assert_eq!(bench.names()[3..], ["interrupted"]);
     assert_eq!(bench.events()[3].partial.len(), 1, "what was whole of it is told");
 }
+
+#[test]
+fn frames_where_the_settings_say_that_there_are_none_are_told_with_what_to_write() {
+    for (framing, lacking) in [(Framing::Soh, "the SOH that"), (Framing::None, "the H record that")] {
+        let mut bench = Bench::open("astm", &DriverOptions { framing, ..DriverOptions::default() }, Resume::default());
+        let result = format!("R|1|^^^GLU|{}", "5".repeat(60));
+        bench.receive(&transmission(&["H|\\^&", "P|1", "O|1|S-1", &result, "L|1|N"]));
+        bench.give(Input::Closed);
+        let events = bench.events();
+        let reason = &events[0].rejection.as_ref().unwrap().reason;
+        assert!(reason.contains(lacking) && reason.contains("remove `framing:`"), "{reason}");
+        assert!(!reason.contains("ENQ"), "{reason}");
+    }
+}

@@ -114,8 +114,13 @@ impl<'a> Group<'a> {
         }
     }
 
+    /// The path of a key; of the group itself without one.
     fn join(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        match (self.path.as_str(), key) {
+            ("", key) => key.to_owned(),
+            (path, "") => path.to_owned(),
+            (path, key) => format!("{path}.{key}"),
+        }
     }
 
     /// The value of a key, if it is written.
@@ -134,7 +139,7 @@ impl<'a> Group<'a> {
         field
     }
 
-    /// Notes a mistake about a key, at the key's value or else at the group.
+    /// Notes a mistake about a key, at the key's value or else at the group; about the group itself without a key.
     pub fn wrong(&self, key: &str, problem: &str, suggestion: &str) {
         let entry = self.entries.iter().find(|entry| entry.key == key);
         let place = entry.map_or(&self.place, |entry| &entry.node.place);

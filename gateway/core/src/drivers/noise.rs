@@ -24,6 +24,8 @@ pub(super) struct Awaited {
     pub code: &'static str,
     /// What the bytes lack: `the ENQ that begins a session`
     pub lacking: &'static str,
+    /// What is said of frames of LIS01-A2, where the settings say that there are none.
+    pub framed: Option<&'static str>,
 }
 
 #[derive(Debug)]
@@ -109,7 +111,8 @@ impl Noise {
         let capture = std::mem::take(&mut self.head);
         let bytes = std::mem::take(&mut self.bytes);
         self.mute_for(now, MUTE);
-        let reason = format!("{bytes} bytes without {}: {}", self.awaited.lacking, guess(&capture, self.line));
+        let guess = guess(&capture, self.line, self.awaited.framed);
+        let reason = format!("{bytes} bytes without {}: {guess}", self.awaited.lacking);
         let event = EventKind::rejected(self.awaited.code, reason, capture.len());
         Some((capture, event))
     }
@@ -125,12 +128,21 @@ impl Noise {
     }
 }
 
+/// Whether bytes begin as a session of LIS01-A2 does, or within one: ENQ, or STX and a frame's number.
+fn is_framed(bytes: &[u8]) -> bool {
+    match bytes.trim_ascii_start() {
+        [0x05, ..] => true,
+        [0x02, number, ..] => matches!(number, b'0'..=b'7'),
+        _ => false,
+    }
+}
+
 /// What bytes that are no session of the driver probably are; where another line setting explains them, which:
-/// `these look like 7E1 at 4800: ...`.
-pub fn guess(bytes: &[u8], line: Option<Uart>) -> String {
+/// `these look like 7E1 at 4800: ...`. `framed` is said of frames of LIS01-A2.
+fn guess(bytes: &[u8], line: Option<Uart>, framed: Option<&'static str>) -> String {
     match line.and_then(|line| suspicion(bytes, &line)) {
         Some(suspicion) => suspicion.to_string(),
-        None => language(bytes).to_owned(),
+        None => framed.filter(|_| is_framed(bytes)).unwrap_or_else(|| language(bytes)).to_owned(),
     }
 }
 

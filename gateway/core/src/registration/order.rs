@@ -5,7 +5,7 @@
 //! | it has no results | its tests; in a retest's registration they are asked for again |
 //! | some of its tests have results | the others |
 //! | all have, or none of the results has the code of an ordered test | nothing |
-//! | it was cancelled | to forget its tests, until an analyzer has taken that |
+//! | it was cancelled | to forget its tests, until an analyzer has taken that; its rerun orders them again |
 //! | no tests are ordered, or the person's data was erased | nothing |
 
 use super::{OrderedTest, Refused, Registration};
@@ -52,9 +52,9 @@ impl Registration {
         Ok(Some(self.event(EventName::RegistrationUpdated)))
     }
 
-    /// Whether its tests can be run again.
+    /// Whether its tests can be ordered again: they were run, or they were cancelled and are wanted after all.
     pub fn can_be_rerun(&self) -> Result<(), Refused> {
         self.still_there()?;
-        if self.results_at.is_some() { Ok(()) } else { Err(Refused::NotRunYet) }
+        if self.results_at.is_some() || self.cancelled_at.is_some() { Ok(()) } else { Err(Refused::NotRunYet) }
     }
 }

@@ -266,6 +266,9 @@ fn an_analyzer_is_told_what_is_still_to_be_done() {
     cancelled.take_orders(Timestamp(5_000));
     assert_eq!(told(&cancelled, &[]), None);
     assert_eq!(cancelled.cancel(Timestamp(6_000)), Ok(None));
+    assert_eq!(cancelled.can_be_rerun(), Ok(()), "it is wanted after all");
+    let (wanted, _) = cancelled.make_retest(2, "8765-4321".to_owned(), Timestamp(7_000));
+    assert_eq!((told(&wanted, &[]), wanted.awaits_analyzer()), (both(Rerun), true));
 
     let mut erased = fresh.clone();
     erased.erase(Timestamp(6_000));

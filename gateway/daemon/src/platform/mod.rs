@@ -114,6 +114,9 @@ pub trait Programs: Send + Sync {
 /// A running program: what it reads is written here, and read what it writes; a read of 0 bytes means that it says nothing
 /// more. Dropping it kills it and what it has started.
 pub trait Program: Stream {
+    /// How many of the bytes written to it it has not read yet.
+    fn unread(&self) -> u64;
+
     /// Ends it, if it has not ended by itself, and says how it did, as the end of a sentence.
     fn end(self: Box<Self>) -> BoxFuture<'static, String>;
 }

@@ -95,6 +95,10 @@ impl Drop for Running {
 }
 
 impl Program for Running {
+    fn unread(&self) -> u64 {
+        rustix::io::ioctl_fionread(&self.stdin).unwrap_or(0)
+    }
+
     fn end(mut self: Box<Self>) -> BoxFuture<'static, String> {
         Box::pin(async move {
             // Before it is waited for: until then its group has its number. One that has ended by itself still says how.

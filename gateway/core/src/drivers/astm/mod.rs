@@ -28,7 +28,16 @@ use crate::session::{Driver, DriverOptions, Framing, Session};
 use std::borrow::Cow;
 
 /// What is waited for while no session is open.
-const AWAITED: Awaited = Awaited { code: "not_astm", lacking: "the ENQ that begins a session" };
+const AWAITED: Awaited = Awaited { code: "not_astm", lacking: "the ENQ that begins a session", framed: None };
+
+/// Where the settings say that there are no frames.
+const UNFRAMED: Option<&str> =
+    Some("these are frames of ASTM (LIS01-A2): remove `framing:`, or write the profile of the model that this is");
+
+/// What is waited for without frames: records, or an envelope around them.
+const AWAITED_RECORDS: Awaited =
+    Awaited { code: "not_astm", lacking: "the H record that begins a message", framed: UNFRAMED };
+const AWAITED_SOH: Awaited = Awaited { code: "not_astm", lacking: "the SOH that begins a message", framed: UNFRAMED };
 
 /// See the module.
 pub struct Astm;

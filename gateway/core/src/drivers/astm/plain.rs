@@ -2,7 +2,7 @@
 //! acknowledge to, so a message that does not end cannot be told from one that goes on: silence decides.
 
 use super::assembly::{Assembly, record_type};
-use super::{AWAITED, message};
+use super::{AWAITED_RECORDS, message};
 use crate::drivers::noise::Noise;
 use crate::event::EventKind;
 use crate::framing::astm::{CR, LF};
@@ -89,7 +89,7 @@ impl Session for Plain {
 impl Plain {
     pub fn new(options: DriverOptions) -> Plain {
         Plain {
-            noise: Noise::new(AWAITED, options.frame_bytes_max, options.line),
+            noise: Noise::new(AWAITED_RECORDS, options.frame_bytes_max, options.line),
             options,
             held: Vec::new(),
             start: 0,

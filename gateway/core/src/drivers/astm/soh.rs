@@ -5,7 +5,7 @@
 //! gets none.
 
 use super::super::unasked::Unasked;
-use super::AWAITED;
+use super::AWAITED_SOH;
 use super::message;
 use crate::drivers::noise::Noise;
 use crate::event::EventKind;
@@ -94,7 +94,7 @@ impl Soh {
         let bounds = Bounds { begin: Some(SOH), end: Some(EOT), ..Bounds::default() };
         Soh {
             messages: Messages::new(bounds, options.message_bytes_max, options.frame_bytes_max),
-            noise: Noise::new(AWAITED, options.frame_bytes_max, options.line),
+            noise: Noise::new(AWAITED_SOH, options.frame_bytes_max, options.line),
             options,
             heard: Mono(0),
             unasked: Unasked::default(),

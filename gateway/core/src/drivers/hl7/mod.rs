@@ -20,7 +20,9 @@ use crate::error::ConfigError;
 use crate::scrub::{self, Pseudonyms, Unscrubbable};
 use crate::session::{Driver, DriverOptions, Session};
 
-const AWAITED: Awaited = Awaited { code: "not_hl7", lacking: "the VT that begins a message of MLLP" };
+const AWAITED: Awaited = Awaited { code: "not_hl7", lacking: "the VT that begins a message of MLLP", framed: None };
+/// The same where the settings say that there is no MLLP.
+const AWAITED_BARE: Awaited = Awaited { code: "not_hl7", lacking: "the MSH that begins a message", framed: None };
 
 /// See the module.
 pub struct Hl7;

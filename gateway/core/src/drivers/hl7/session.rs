@@ -10,13 +10,13 @@
 //!   segments of it.
 //! - Nothing is taken from the buffer while a commit or a question is outstanding.
 
-use super::AWAITED;
 use super::answer::{Verdict, Writer};
 use super::header::Header;
 use super::inquiry::Inquiry;
 use super::message::{Content, Error, Said, partial, said};
 use super::outbox::Outbox;
 use super::worklist::{Heard, reply};
+use super::{AWAITED, AWAITED_BARE};
 use crate::drivers::noise::Noise;
 use crate::drivers::unasked::Unasked;
 use crate::event::{EventKind, EventName};
@@ -131,7 +131,7 @@ impl Conversation {
         let framed = options.framing != Framing::None;
         Conversation {
             scanner: if framed { Scanner::new(most, head) } else { Scanner::unframed(MARK, most, head) },
-            noise: Noise::new(AWAITED, head, options.line),
+            noise: Noise::new(if framed { AWAITED } else { AWAITED_BARE }, head, options.line),
             writer: Writer::new(framed),
             options,
             outbox: Outbox::default(),

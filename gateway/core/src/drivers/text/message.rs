@@ -67,13 +67,12 @@ pub(super) fn events(
             }
         },
         Layout::Table(known) => match table::rows(&text, known) {
-            Some(rows) if rows.drafts.is_empty() && rows.damaged == 0 => {
+            Some(rows) if rows.drafts.is_empty() && rows.damaged.is_empty() => {
                 return vec![rejected("no_results", "the table has headings and no rows")];
             }
             Some(rows) => {
-                if rows.damaged > 0 {
-                    let reason = format!("{} rows have other cells than the headings say", rows.damaged);
-                    events.push(rejected("damaged_rows", &reason));
+                if let Some(first) = rows.damaged.first() {
+                    events.push(rejected("damaged_rows", &damaged(*first, rows.damaged.len())));
                 }
                 rows.drafts
             }
@@ -99,6 +98,15 @@ pub(super) fn events(
         draft.into_event(rules, now, *times, *serial)
     });
     tests.chain(events).collect()
+}
+
+/// What is said of rows whose cells do not fit, of which one is the first.
+fn damaged(first: usize, count: usize) -> String {
+    let which = match count {
+        1 => format!("row {first} under the headings has"),
+        _ => format!("{count} rows, the first of them row {first} under the headings, have"),
+    };
+    format!("{which} other cells than the headings say; lines that are no rows, such as the last one, go under `skip:`")
 }
 
 /// The text between begin and end, each line ended by one LF, without the lines that are skipped.

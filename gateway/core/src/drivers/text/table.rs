@@ -5,10 +5,10 @@ use super::draft::{Draft, Pieces};
 use crate::reading::Pattern;
 use crate::text_rules::{Part, Table};
 
-/// The tests of a table, and how many rows have not the cells that the headings promise.
+/// The tests of a table, and which rows have not the cells that the headings promise, the first being 1.
 pub(super) struct Rows {
     pub drafts: Vec<Draft>,
-    pub damaged: usize,
+    pub damaged: Vec<usize>,
 }
 
 /// What a column holds.
@@ -27,12 +27,12 @@ pub(super) fn rows(text: &str, table: &Table) -> Option<Rows> {
         None => lines.next()?,
     };
     let held: Vec<Held> = cells(headings, table.delimiter).iter().map(|heading| held(heading.trim(), table)).collect();
-    let mut rows = Rows { drafts: Vec::new(), damaged: 0 };
-    for line in lines {
+    let mut rows = Rows { drafts: Vec::new(), damaged: Vec::new() };
+    for (place, line) in lines.enumerate() {
         let cells = cells(line, table.delimiter);
         let more = cells.iter().skip(held.len()).any(|cell| !cell.trim().is_empty());
         if cells.len() < held.len() || more {
-            rows.damaged += 1;
+            rows.damaged.push(place + 1);
             continue;
         }
         rows.drafts.push(draft(line, &cells, &held, table.result_heading.is_some()));

@@ -90,7 +90,9 @@ fn rerun(telling: &Telling<'_>, id: &str) -> Result<Result<Registration, Refused
     if let Err(refused) = first.can_be_rerun() {
         return Ok(Err(refused));
     }
-    let waits = |found: &Registration| found.retest_of.as_ref() == Some(&first.id) && found.results_at.is_none();
+    let waits = |found: &Registration| {
+        found.retest_of.as_ref() == Some(&first.id) && found.results_at.is_none() && found.cancelled_at.is_none()
+    };
     for sample_id in &first.sample_ids {
         if let Some(open) = newest_of(telling.connection, sample_id)?.filter(waits) {
             requests::note(telling.connection, telling.cause, open.number)?;
