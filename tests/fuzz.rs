@@ -1,8 +1,8 @@
 //! No bytes make a driver panic, break its link's contract, go round in circles or take memory without bound.
 //!
 //! Good conversations, the fixtures' among them, are damaged and fed to each driver in pieces, with failing commits, silences and
-//! restarts; `FUZZ_SECONDS` says how long for each (3; 30 where `CI=true`; `tests/run --nightly` says 600). Memory is counted in the thread that
-//! feeds.
+//! restarts; `FUZZ_SECONDS` says how long for each (3; 30 where `CI=true`; `tests/run --nightly` says 600). Memory is
+//! counted in the thread that feeds.
 
 use gateway_core::session::DriverOptions;
 use gateway_daemon::simulated::seeded::Seeded;
