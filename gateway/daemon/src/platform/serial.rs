@@ -98,13 +98,16 @@ fn open_serial(path: &Path, line: Line) -> Result<Box<dyn Stream>, PortError> {
 /// The words for a port that does not open.
 fn explain(name: &str, error: &tokio_serial::Error) -> String {
     match error.kind() {
+        // serialport counts EBUSY among the devices that are not there.
+        _ if error.description.contains("busy") => {
+            format!("{name} is in use by another program: stop that one, or another gateway that has it")
+        }
         tokio_serial::ErrorKind::NoDevice | tokio_serial::ErrorKind::Io(std::io::ErrorKind::NotFound) => {
             format!("nothing is plugged in at {name}")
         }
         tokio_serial::ErrorKind::Io(std::io::ErrorKind::PermissionDenied) => {
             format!("no permission for {name}: the gateway's user must be in the group dialout")
         }
-        _ if error.description.contains("busy") => format!("{name} is in use by another program"),
         _ => format!("{name} does not open: {}", error.description),
     }
 }
