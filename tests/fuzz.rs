@@ -9,7 +9,8 @@ use gateway_daemon::simulated::seeded::Seeded;
 use gateway_tests::conversations::{Conversation, conversations};
 use gateway_tests::fuzz::{FRAMINGS, Framing, damaged, feed};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The longest input.
 const INPUT_BYTES_MAX: usize = 64 << 10;

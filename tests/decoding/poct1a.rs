@@ -175,7 +175,7 @@ fn bad_documents_are_rejected_answered_and_cost_no_other() {
     let deep = format!("{}{}</OBS.R01>", text.trim_end_matches("</OBS.R01>"), "<x>".repeat(100_000));
     for (bad, code, answer) in [
         (text.replace("V=\"GLU\"", "V=GLU"), "not_xml", "AE 3"),
-        (text.replace("P-1", "P\0001"), "not_xml", "AE 3"),
+        (text.replace("P-1", "P\x00001"), "not_xml", "AE 3"),
         (text.replace("</PT>", ""), "not_xml", "AE 3"),
         (text.replace("<?xml version=\"1.0\"?>", "<!DOCTYPE OBS.R01 [<!ENTITY a 'b'>]>"), "dtd", "AE 3"),
         (text.replace("<SVC>", "<!ENTITY a 'b'><SVC>"), "dtd", "AE 3"),

@@ -54,6 +54,9 @@ impl SerialBus for SystemSerialBus {
     }
 }
 
+/// Raises or drops one of a port's lines.
+type SetLine = fn(&mut SerialStream, bool) -> tokio_serial::Result<()>;
+
 fn open_serial(path: &Path, line: Line) -> Result<Box<dyn Stream>, PortError> {
     let name = path.to_string_lossy();
     let data_bits = match line.data_bits {
@@ -81,7 +84,7 @@ fn open_serial(path: &Path, line: Line) -> Result<Box<dyn Stream>, PortError> {
         .open_native_async()
         .map_err(|error| PortError(explain(&name, &error)))?;
     // Who sets these lines needs them: a port without them is told, not ignored.
-    let lines: [(&str, Option<bool>, fn(&mut SerialStream, bool) -> tokio_serial::Result<()>); 2] = [
+    let lines: [(&str, Option<bool>, SetLine); 2] = [
         ("dtr", line.dtr, SerialStream::write_data_terminal_ready),
         ("rts", line.rts, SerialStream::write_request_to_send),
     ];
