@@ -65,11 +65,9 @@ async fn a_simulated_analyzer_of_each_protocol_is_read_by_the_gateway() {
     loop {
         let events = events(&home).await;
         let heard = |what: &str| {
-            let of =
-                |event: &&Value| event["source"].as_str().is_some_and(|source| source.ends_with(&format!("/{what}")));
-            let link = ["ANALYZER_CONNECTED", "ANALYZER_DISCONNECTED", "MESSAGE_REJECTED"];
-            let word = |event: &Value| event["type"].as_str().unwrap_or_default().to_owned();
-            events.iter().filter(of).map(word).any(|word| !link.iter().any(|link| word.ends_with(link)))
+            let about_the_port = ["ANALYZER_CONNECTED", "ANALYZER_DISCONNECTED", "MESSAGE_REJECTED"];
+            let own = events.iter().map(|event| &event["data"]).filter(|data| data["analyzer"] == what);
+            own.into_iter().any(|data| data["event"].as_str().is_some_and(|name| !about_the_port.contains(&name)))
         };
         let missing: Vec<&str> = parts.iter().map(|(what, _)| *what).filter(|what| !heard(what)).collect();
         if missing.is_empty() {
