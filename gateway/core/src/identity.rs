@@ -24,8 +24,8 @@ pub struct Identities {
     told: BTreeSet<(AnalyzerId, &'static str, String)>,
 }
 
-/// Numbers of one port that are remembered.
-const NUMBERS_MAX: usize = 256;
+/// Numbers of one port after which nobody is told of another one: a computer stands there that speaks for many.
+const NUMBERS_MAX: usize = 8;
 
 /// Who has spoken.
 #[derive(Debug, PartialEq)]
@@ -110,6 +110,7 @@ impl Identities {
                 let alarm = self.tell(port, "other_serial_number", serial_number, reason);
                 own(port, alarm, false)
             }
+            None if self.own.get(port).is_some_and(|numbers| numbers.len() >= NUMBERS_MAX) => own(port, None, false),
             None => {
                 let alarm = expected.and_then(|expected| {
                     let reason =
@@ -132,10 +133,7 @@ impl Identities {
 
     /// From now on the port's analyzer is known by this number.
     pub fn learn(&mut self, port: &AnalyzerId, serial_number: String) {
-        let numbers = self.own.entry(port.clone()).or_default();
-        if numbers.len() < NUMBERS_MAX {
-            numbers.insert(serial_number.clone());
-        }
+        self.own.entry(port.clone()).or_default().insert(serial_number.clone());
         self.learnt.insert(port.clone(), serial_number);
     }
 
@@ -258,6 +256,15 @@ mod tests {
     fn a_port_with_several_numbers_in_turn_keeps_its_own_name() {
         check("a:1 a:2 a:1 a:2 b:2 b:3 b:1", &["a!", "a! replaced", "a", "a", "b cloned", "b!", "b! replaced"]);
         check("a:1 b:9 b:8 -a b:1", &["a!", "b!", "b! replaced", "b known_elsewhere"]);
+    }
+
+    #[test]
+    fn a_port_that_speaks_for_many_is_not_told_of_for_ever() {
+        let script: Vec<String> = (1..=20).map(|number| format!("a:{number}")).collect();
+        let heard = heard(&mut Identities::default(), &script.join(" "));
+        assert_eq!(heard[0], "a!");
+        assert!(heard[1..8].iter().all(|told| told == "a! replaced"), "{heard:?}");
+        assert!(heard[8..].iter().all(|told| told == "a"), "{heard:?}");
     }
 
     #[test]
