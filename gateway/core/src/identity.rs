@@ -6,7 +6,7 @@
 //! whose number it is, or where both analyzers were known by one number of their own before.
 //! An alarm is raised once for as long as nothing changes.
 
-use crate::event::{Alarm, AnalyzerId, EventKind};
+use crate::event::{Alarm, AnalyzerId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of every analyzer's number, and who speaks at which port now.
@@ -176,7 +176,7 @@ impl Identities {
 
     fn tell(&mut self, port: &AnalyzerId, code: &'static str, serial_number: &str, reason: String) -> Option<Alarm> {
         let is_new = self.told.insert((port.clone(), code, serial_number.to_owned()));
-        is_new.then(|| EventKind::alarm(code, reason).alarm).flatten()
+        is_new.then(|| Alarm { code: code.to_owned(), reason })
     }
 }
 
