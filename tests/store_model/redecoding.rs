@@ -16,6 +16,7 @@ fn astm(reading: Reading) -> Analyzer {
     Analyzer {
         id: analyzer(),
         serial_number: None,
+        model: None,
         driver: "astm".to_owned(),
         port: Port::TcpListen("127.0.0.1:0".to_owned()),
         line: Line::default(),

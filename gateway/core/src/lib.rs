@@ -16,7 +16,8 @@
 //! 7. [`registration`]: a sample expected or received, and the events that follow from it; [`erasure`]: a person's data
 //!    taken out of all that; [`manifest`]: proof of what an endpoint was sent.
 //! 8. [`line_model`], [`detect`]: bytes of which nobody knows yet what they are.
-//! 9. [`config`]: all of it, chosen by one YAML file ([`error`]: what is wrong in there); [`health`]: all of it, at a glance.
+//! 9. [`config`]: all of it, chosen by one YAML file ([`error`]: what is wrong in there); [`health`] and
+//!    [`overview`]: all of it, at a glance; [`monitoring`]: what of it leaves the clinic.
 //!
 //! Invariant: this crate depends on no runtime, no database and no network crate, and reads no clock, file, environment
 //! or randomness. Its `Cargo.toml` shows it and `tests/tidy.rs` holds it.
@@ -35,7 +36,9 @@ mod hl7;
 pub mod identity;
 pub mod line_model;
 pub mod manifest;
+pub mod monitoring;
 pub mod mutants;
+pub mod overview;
 pub mod reading;
 pub mod registration;
 pub mod replay;

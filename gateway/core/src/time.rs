@@ -61,7 +61,7 @@ impl Mono {
 }
 
 /// How far the wall clock can be trusted. A Pi has no battery clock, so it starts with none of these but the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClockQuality {
     /// Nobody has set the clock since the boot and its reading is plainly wrong.

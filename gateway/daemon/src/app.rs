@@ -9,6 +9,7 @@ use crate::dispatcher::broker::{BrokerWorker, MQTT};
 use crate::dispatcher::webhook::WebhookWorker;
 use crate::housekeeping::Housekeeper;
 use crate::link::Link;
+use crate::observer::Observer;
 use crate::platform::{Clock, Notice, Platform};
 use crate::pulse::{Pulse, Stop, Stopper, stop_channel};
 use crate::registrar::Registrar;
@@ -22,6 +23,7 @@ use gateway_core::identity::Identities;
 use gateway_core::session::DriverOptions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -88,6 +90,7 @@ enum Settings {
     Webhook(Box<Webhook>, String, usize),
     Housekeeper(gateway_core::config::Limits, gateway_core::config::Retention, Vec<Webhook>),
     Registrar(Registrations),
+    Observer(PathBuf),
     /// It looks at all of them.
     Door(Box<Config>),
 }
@@ -187,6 +190,7 @@ impl App {
         if config.registrations.lab_id_url.is_some() {
             wanted.insert("registrar".to_owned(), Settings::Registrar(config.registrations.clone()));
         }
+        wanted.insert("observer".to_owned(), Settings::Observer(config.gateway.state_dir.clone()));
         wanted.insert("api".to_owned(), Settings::Door(Box::new(config.clone())));
         wanted
     }
@@ -262,6 +266,13 @@ impl App {
                 let registrar = Registrar { settings: settings.clone(), platform, store, board, pulse: beat };
                 self.tasks.spawn(async move {
                     registrar.run(stop).await;
+                    task
+                });
+            }
+            Settings::Observer(state_dir) => {
+                let observer = Observer { state_dir: state_dir.clone(), platform, store, board, pulse: beat };
+                self.tasks.spawn(async move {
+                    observer.run(stop).await;
                     task
                 });
             }

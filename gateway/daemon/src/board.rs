@@ -2,8 +2,9 @@
 
 use gateway_core::config::Config;
 use gateway_core::delivery::Reason;
-use gateway_core::event::{AnalyzerId, Id};
-use gateway_core::health::{DeviceState, Fact, Health};
+use gateway_core::event::Id;
+use gateway_core::health::{ConfiguredAnalyzer, DeviceState, Fact, Health};
+use gateway_core::overview::Overview;
 use gateway_core::time::Now;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -22,8 +23,12 @@ impl Board {
 
     /// Only these analyzers and destinations are shown from now on.
     pub fn configure(&self, config: &Config, destinations: &[String], now: Now) {
-        let analyzers: Vec<AnalyzerId> = config.analyzers.iter().map(|analyzer| analyzer.id.clone()).collect();
-        self.health().configure(&config.gateway.id, &analyzers, destinations, now);
+        let analyzers = config.analyzers.iter().map(|analyzer| ConfiguredAnalyzer {
+            id: analyzer.id.clone(),
+            port: analyzer.port.to_string(),
+            model: analyzer.model.clone(),
+        });
+        self.health().configure(&config.gateway.id, &config.hash, analyzers.collect(), destinations, now);
         self.changes.send_modify(|count| *count += 1);
     }
 
@@ -38,29 +43,25 @@ impl Board {
         self.changes.subscribe()
     }
 
-    pub fn analyzer_states(&self) -> Vec<(AnalyzerId, String)> {
-        self.health().analyzer_states()
-    }
-
     /// What stands in the way of this destination, if anything does.
     pub fn destination_trouble(&self, id: &str) -> Option<Reason> {
         self.health().destination_trouble(id).cloned()
     }
 
-    /// The retained status while the gateway runs.
-    pub fn gateway_status(&self) -> String {
-        self.health().gateway_status(None)
+    /// Everything at a glance.
+    pub fn overview(&self, now: Now) -> Overview {
+        self.health().overview(now, None)
     }
 
     /// The last will: what the broker says when the gateway vanishes.
-    pub fn gateway_status_lost(&self) -> String {
+    pub fn overview_lost(&self, now: Now) -> Overview {
         let reason = "the gateway vanished: power, network or a crash";
-        self.health().gateway_status(Some((DeviceState::Lost, reason)))
+        self.health().overview(now, Some((DeviceState::Lost, reason)))
     }
 
     /// What the gateway says when it is stopped.
-    pub fn gateway_status_stopped(&self) -> String {
-        self.health().gateway_status(Some((DeviceState::Disconnected, "stopped")))
+    pub fn overview_stopped(&self, now: Now) -> Overview {
+        self.health().overview(now, Some((DeviceState::Disconnected, "stopped")))
     }
 
     /// One line for systemd.

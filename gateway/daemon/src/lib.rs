@@ -9,6 +9,7 @@ pub mod configuration;
 pub mod dispatcher;
 pub mod housekeeping;
 pub mod link;
+pub mod observer;
 pub mod platform;
 pub mod pulse;
 pub mod redecode;

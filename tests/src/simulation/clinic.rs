@@ -11,6 +11,7 @@ use gateway_core::delivery::{Reason, ReasonCode};
 use gateway_core::dialects::{Request, Response};
 use gateway_core::event::{AnalyzerId, EventId, EventKind, Id};
 use gateway_daemon::app::{self, AppError, Control};
+use gateway_daemon::platform::machine::Unmeasured;
 use gateway_daemon::platform::programs::NoPrograms;
 use gateway_daemon::platform::{
     BoxFuture, Clock, HttpClient, MqttConnect, MqttConnection, Platform, Publisher, SendError,
@@ -183,6 +184,7 @@ impl Clinic {
             disk: Arc::new(InlineDisk::default()),
             server: Arc::new(SimServer),
             programs: Arc::new(NoPrograms),
+            machine: Arc::new(Unmeasured),
         };
         let (stopper, stop) = stop_channel();
         let (orders_in, orders) = mpsc::channel(1);

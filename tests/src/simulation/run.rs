@@ -9,6 +9,7 @@ use super::scenario::{Says, Scenario};
 use super::world::{Life, Line, World};
 use gateway_daemon::app::{self, AppError, Control};
 use gateway_daemon::platform::Platform;
+use gateway_daemon::platform::machine::Unmeasured;
 use gateway_daemon::platform::programs::NoPrograms;
 use gateway_daemon::pulse::{Stopper, stop_channel};
 use gateway_daemon::simulated::astm::{Sender, Timers};
@@ -202,6 +203,7 @@ impl Stage {
             disk: disk.clone(),
             server: Arc::new(SimServer),
             programs: Arc::new(NoPrograms),
+            machine: Arc::new(Unmeasured),
         };
         let (stopper, stop) = stop_channel();
         let (orders_in, orders) = mpsc::channel(1);

@@ -233,6 +233,7 @@ impl AnalyzerPlan {
             port: Port::Path(self.path()),
             line: Line::default(),
             serial_number: None,
+            model: None,
             options: DriverOptions { commit: self.commit, ..DriverOptions::default() },
         }
     }

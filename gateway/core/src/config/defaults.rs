@@ -1,7 +1,7 @@
 //! What holds where the file says nothing. `config/gateway.yaml` shows the same values to people, and a test holds the two
 //! together.
 
-use super::{Broker, Endpoint, Filter, Gateway, Limits, Mqtt, Order, Retention, Webhook};
+use super::{Broker, Endpoint, Filter, Gateway, Limits, Monitoring, Mqtt, Order, Retention, Webhook};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,6 +37,12 @@ impl Default for Mqtt {
             certificate_file: None,
             key_file: None,
         }
+    }
+}
+
+impl Default for Monitoring {
+    fn default() -> Self {
+        Monitoring { interval: Duration::from_secs(60), broker: None }
     }
 }
 

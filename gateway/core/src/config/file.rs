@@ -42,6 +42,8 @@ pub struct File {
     pub sources: Option<Vec<Source>>,
     /// The samples that are expected or received.
     pub registrations: Option<Registrations>,
+    /// What others are told of the box itself.
+    pub monitoring: Option<Monitoring>,
     /// Bounds on memory and disk.
     pub limits: Option<Limits>,
     /// How long data is kept.
@@ -169,6 +171,33 @@ pub struct Mqtt {
     /// The key of that certificate, as a PEM file.
     pub key_file: Option<String>,
     /// Whether results may go through the network unencrypted. Default: false.
+    pub allow_plain: Option<bool>,
+}
+
+/// What others are told of the box itself.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Monitoring {
+    /// How often the box says how it is, in seconds. Default: 60.
+    #[schemars(range(min = 5, max = 86_400))]
+    pub interval_seconds: Option<u64>,
+    /// A second broker, such as mqtts://fleet.example:8883. It is told how the box is, never what was measured.
+    pub url: Option<String>,
+    /// First part of every topic there. Default: analyzer-gateway.
+    pub topic_prefix: Option<String>,
+    /// User name for that broker.
+    pub user: Option<String>,
+    /// Password for that broker.
+    pub password: Option<String>,
+    /// A file that holds the password, instead of password.
+    pub password_file: Option<String>,
+    /// The certificate authority that signed that broker's certificate, as a PEM file.
+    pub ca_file: Option<String>,
+    /// The gateway's own certificate, as a PEM file.
+    pub certificate_file: Option<String>,
+    /// The key of that certificate, as a PEM file.
+    pub key_file: Option<String>,
+    /// Whether it may go through the network unencrypted. Default: false.
     pub allow_plain: Option<bool>,
 }
 

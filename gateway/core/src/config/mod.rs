@@ -37,8 +37,11 @@ pub struct Config {
     pub webhooks: Vec<Webhook>,
     pub sources: Vec<Source>,
     pub registrations: Registrations,
+    pub monitoring: Monitoring,
     pub limits: Limits,
     pub retention: Retention,
+    /// SHA-256 of the settings as they were loaded, in hexadecimal; empty for settings that were made otherwise.
+    pub hash: String,
 }
 
 /// `gateway:`
@@ -57,6 +60,8 @@ pub struct Analyzer {
     /// The serial number that it must report itself; `None`: any, and a change is told.
     pub serial_number: Option<String>,
     pub driver: String,
+    /// Maker and model, as its profile has them.
+    pub model: Option<String>,
     pub port: Port,
     pub line: Line,
     /// Of the profile, of this item and of `limits:` together.
@@ -121,6 +126,22 @@ impl Port {
     /// Whether it has a speed.
     pub fn is_serial(&self) -> bool {
         matches!(self, Port::Path(_) | Port::Usb { .. } | Port::ByPath(_))
+    }
+}
+
+/// In the settings' words.
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Port::Path(path) | Port::Input(path) => write!(f, "{}", path.display()),
+            Port::Usb { vendor, product, serial } => {
+                write!(f, "usb {vendor:04x}:{product:04x}")?;
+                serial.as_ref().map_or(Ok(()), |serial| write!(f, " {serial}"))
+            }
+            Port::ByPath(name) => f.write_str(name),
+            Port::TcpListen(address) => write!(f, "tcp listen {address}"),
+            Port::TcpConnect(address) => write!(f, "tcp connect {address}"),
+        }
     }
 }
 
@@ -193,6 +214,15 @@ pub struct Mqtt {
 pub enum Broker {
     Embedded,
     Url { host: String, port: u16, tls: bool },
+}
+
+/// `monitoring:`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Monitoring {
+    /// Between two messages of `health`, to every broker.
+    pub interval: Duration,
+    /// The second broker, outside of the clinic: it is told how things are and never what was measured.
+    pub broker: Option<Mqtt>,
 }
 
 /// `webhooks[]`

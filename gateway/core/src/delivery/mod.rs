@@ -64,6 +64,12 @@ macro_rules! reason_codes {
                 match self { $(ReasonCode::$name => $next_step,)* }
             }
 
+            /// Whether it lasts until somebody changes something.
+            pub fn needs_a_person(self) -> bool {
+                use ReasonCode::{BadSettings, Certificate, Gone, NotFound, Redirected, Unauthorized, UnknownHost};
+                matches!(self, BadSettings | Certificate | Gone | NotFound | Redirected | Unauthorized | UnknownHost)
+            }
+
             /// The reverse of [`ReasonCode::as_str`].
             pub fn from_word(word: &str) -> Option<ReasonCode> {
                 ReasonCode::ALL.iter().copied().find(|code| code.as_str() == word)

@@ -43,7 +43,7 @@ pub type TestId = Id;
 pub struct Identity(pub [u8; 32]);
 
 /// The states of a test, as seed 000 names them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum TestState {
     Uninitialized,

@@ -19,6 +19,7 @@ mod problem;
 mod redecode;
 mod registrations;
 mod results;
+mod status;
 mod table;
 
 pub use door::DoorWorker;
@@ -142,6 +143,7 @@ fn routes() -> Vec<Route> {
         incoming::routes(),
         captures::routes(),
         redecode::routes(),
+        status::routes(),
     ];
     rooms.into_iter().flatten().collect()
 }

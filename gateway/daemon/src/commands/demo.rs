@@ -17,9 +17,7 @@ use crate::simulated::receiver::{self, Receiver};
 use crate::simulated::verdict::Verdict;
 use analyzers::Cast;
 use anyhow::Context;
-use gateway_core::config::{
-    Analyzer, Broker, Config, DatedSecret, Gateway, Http, Limits, Line, Mqtt, Port, Registrations, Retention, Webhook,
-};
+use gateway_core::config::{Analyzer, Broker, Config, DatedSecret, Gateway, Http, Line, Mqtt, Port, Webhook};
 use gateway_core::dialects::Secret;
 use gateway_core::event::AnalyzerId;
 use gateway_core::session::DriverOptions;
@@ -150,6 +148,7 @@ fn config(demo: &Demo, folder: &Path, cast: &Cast, url: &str) -> Config {
     let analyzers = cast.ports().map(|(id, driver, path)| Analyzer {
         id: AnalyzerId(id.to_owned()),
         driver: driver.to_owned(),
+        model: None,
         port: Port::Path(path.to_owned()),
         line: Line::default(),
         serial_number: None,
@@ -169,24 +168,11 @@ fn config(demo: &Demo, folder: &Path, cast: &Cast, url: &str) -> Config {
             topic_prefix: PREFIX.to_owned(),
             packet_bytes_max: PACKET_BYTES_MAX,
             window: 32,
-            user: None,
-            password: None,
-            ca_file: None,
-            certificate_file: None,
-            key_file: None,
+            ..Mqtt::default()
         },
         http: Http { listen: None, ..Http::default() },
         webhooks: vec![webhook],
-        sources: Vec::new(),
-        registrations: Registrations::default(),
-        limits: Limits {
-            frame_bytes_max: 65_536,
-            message_bytes_max: 8 * 1024 * 1024,
-            store_bytes_max: None,
-            commit_linger_ms_max: 0,
-            ahead_events_max: 256,
-        },
-        retention: Retention { attempts_kept_days: 14, captures_kept_days: 90, events_kept_days: 365 },
+        ..Config::default()
     }
 }
 

@@ -64,8 +64,8 @@ pub struct Loaded {
 
 impl Loaded {
     fn new(config: Config, path: Option<PathBuf>, text: String) -> Loaded {
-        let hash = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-        Loaded { config, path, text, hash }
+        let hash: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        Loaded { config: Config { hash: hash.clone(), ..config }, path, text, hash }
     }
 }
 

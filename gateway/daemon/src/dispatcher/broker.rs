@@ -17,6 +17,7 @@ use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
 use gateway_core::dialects::envelope;
 use gateway_core::event::{AnalyzerId, Event, Seq};
 use gateway_core::health::Fact;
+use gateway_core::monitoring::{Publication, Status};
 use gateway_core::time::Mono;
 use session::{Lost, Session};
 use std::sync::Arc;
@@ -233,16 +234,27 @@ impl BrokerWorker {
     }
 
     fn connect_settings(&self) -> MqttConnect {
+        let now = self.platform.clock.now();
         MqttConnect {
             mqtt: self.mqtt.clone(),
             client_id: format!("{}-{}", self.mqtt.topic_prefix, self.gateway),
             will_topic: self.topic("status"),
-            will_payload: self.board.gateway_status_lost().into_bytes(),
+            will_payload: Publication::state("status", &Status::from(&self.board.overview_lost(now)))
+                .payload()
+                .to_vec(),
         }
     }
 
     fn topic(&self, rest: &str) -> String {
         format!("{}/{}/{rest}", self.mqtt.topic_prefix, self.gateway)
+    }
+
+    fn message(&self, publication: &Publication) -> Message {
+        Message {
+            topic: self.topic(publication.topic()),
+            payload: publication.payload().to_vec(),
+            retain: publication.retain(),
+        }
     }
 
     fn event_message(&self, event: &Event, redriven: bool) -> Message {

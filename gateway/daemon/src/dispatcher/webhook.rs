@@ -275,6 +275,8 @@ impl<'a> Forwarding<'a> {
         match &ended.outcome {
             Outcome::Delivered => {
                 self.said = None;
+                let fact = Fact::Delivered { destination: self.worker.destination.0.clone() };
+                self.worker.board.tell(self.worker.platform.clock.now(), fact);
                 tracing::debug!(destination = %endpoint, %event, events, attempt, "delivered");
             }
             Outcome::Retryable { reason, .. }

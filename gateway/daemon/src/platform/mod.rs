@@ -13,6 +13,7 @@ pub mod disk;
 pub mod holder;
 pub mod http;
 pub mod input;
+pub mod machine;
 mod mllp;
 pub mod mqtt;
 pub mod probe;
@@ -28,9 +29,10 @@ use gateway_core::config::{Line, Mqtt, Port as PortName, Webhook};
 use gateway_core::delivery::Reason;
 use gateway_core::dialects::{Request, Response};
 use gateway_core::event::Id;
+use gateway_core::overview::Vitals;
 use gateway_core::time::{Mono, Now};
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -51,6 +53,7 @@ pub struct Platform {
     pub disk: Arc<dyn Disk>,
     pub server: Arc<dyn HttpServer>,
     pub programs: Arc<dyn Programs>,
+    pub machine: Arc<dyn Machine>,
 }
 
 impl Platform {
@@ -71,6 +74,7 @@ impl Platform {
             disk: Arc::new(disk::BlockingDisk),
             server: Arc::new(serve::HyperServer),
             programs: Arc::new(programs::SystemPrograms),
+            machine: Arc::new(machine::ThisMachine),
         }
     }
 }
@@ -222,6 +226,12 @@ impl SendError {
             SendError::NoNetwork(reason) | SendError::Passing(reason) | SendError::Configuration(reason) => reason,
         }
     }
+}
+
+/// The machine below: its temperature, memory and disk.
+pub trait Machine: Send + Sync {
+    /// Looks at it. What it cannot say is absent. `state_dir` names the file system that holds the events.
+    fn vitals(&self, state_dir: &Path) -> BoxFuture<'static, Vitals>;
 }
 
 /// systemd, or nobody.

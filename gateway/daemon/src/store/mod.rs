@@ -71,6 +71,8 @@ pub use types::{
 
 use crate::platform::{Clock, Disk};
 use gateway_core::event::{AnalyzerId, Event, EventId, EventName, Seq, TestId};
+use gateway_core::health::Standing;
+use gateway_core::overview::StoreOverview;
 use gateway_core::session::RunningTest;
 use gateway_core::time::Now;
 use rusqlite::Connection;
@@ -295,6 +297,11 @@ impl Store {
     /// What commands and the status page show.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
         self.show(read_store::counts).await
+    }
+
+    /// The log's size, and how much there is to do for each destination in the settings. Cheap enough to be asked often.
+    pub async fn standings(&self) -> Result<(StoreOverview, Vec<(DestinationId, Standing)>), StoreError> {
+        self.show(read_store::standings).await
     }
 
     /// The orderly stop: empties the WAL into the file and marks it as checked. Nothing may be written afterwards.

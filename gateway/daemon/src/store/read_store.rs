@@ -4,6 +4,8 @@ use super::destinations::{self, Position, members};
 use super::error::{StoreError, cannot_open};
 use super::{DestinationId, Seq, connect, events};
 use gateway_core::event::Event;
+use gateway_core::health::Standing;
+use gateway_core::overview::StoreOverview;
 use rusqlite::Connection;
 use std::path::Path;
 
@@ -93,6 +95,47 @@ pub(super) fn counts(connection: &Connection) -> Result<Counts, StoreError> {
         });
     }
     Ok(counts)
+}
+
+pub(super) fn standings(
+    connection: &Connection,
+) -> Result<(StoreOverview, Vec<(DestinationId, Standing)>), StoreError> {
+    let bytes = connection.query_row(
+        "SELECT (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size)",
+        [],
+        |row| row.get::<_, i64>(0),
+    )?;
+    let store = StoreOverview { head: events::head(connection)?.0, bytes: bytes.cast_unsigned() };
+    let mut standings = Vec::new();
+    for (id, configured) in destinations::all(connection)? {
+        if configured {
+            let standing = standing(connection, &id)?;
+            standings.push((id, standing));
+        }
+    }
+    Ok((store, standings))
+}
+
+fn standing(connection: &Connection, id: &DestinationId) -> Result<Standing, StoreError> {
+    let position = destinations::position(connection, id)?;
+    let (rows, held, dead, oldest): (i64, i64, i64, Option<i64>) = connection
+        .prepare_cached(
+            "SELECT count(*), count(*) FILTER (WHERE state = 'held'), count(*) FILTER (WHERE state = 'dead'),
+                    min(seq) FILTER (WHERE state != 'dead')
+             FROM deliveries WHERE destination = ?1",
+        )?
+        .query_row([&id.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    let beyond = beyond(connection, id, &position)?;
+    let next = match beyond {
+        0 => None,
+        _ => destinations::next_events(connection, id, position.cursor, 1)?.0.first().map(|event| event.seq.0),
+    };
+    let oldest = match oldest.into_iter().chain(next).min() {
+        Some(seq) => events::get(connection, Seq(seq))?.map(|event| event.received_at),
+        None => None,
+    };
+    let waiting = (rows - dead).cast_unsigned() + beyond;
+    Ok(Standing { waiting, held: held.cast_unsigned(), dead: dead.cast_unsigned(), oldest })
 }
 
 /// How many events that belong are yet to be come to.

@@ -40,6 +40,7 @@ pub fn read(root: &Group<'_>, limits: &Limits, time_zone: &str) -> Vec<Analyzer>
                 group.wrong("port", "is a keyboard, which only a barcode scanner types on", &suggestion);
             }
         }
+        let model = profile.as_ref().map(|known| format!("{} {}", known.maker, known.model));
         let (known, known_line) =
             profile.map_or((DriverOptions::default(), Line::default()), |known| (known.options, known.line));
         let line = line(&group, known_line);
@@ -65,7 +66,7 @@ pub fn read(root: &Group<'_>, limits: &Limits, time_zone: &str) -> Vec<Analyzer>
         }
         if let (Some(id), Some(port)) = (id, port) {
             let (id, driver) = (AnalyzerId(id), driver.name().to_owned());
-            analyzers.push(Analyzer { id, serial_number, driver, port, line, options });
+            analyzers.push(Analyzer { id, serial_number, driver, model, port, line, options });
         }
     }
     analyzers

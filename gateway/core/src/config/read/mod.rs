@@ -4,6 +4,7 @@ mod analyzers;
 mod command;
 mod endpoint;
 mod http;
+mod monitoring;
 mod mqtt;
 mod ports;
 mod profile;
@@ -47,10 +48,12 @@ fn root<'a>(context: &'a Context<'a>, tree: &'a Node) -> Config {
         webhooks: webhooks::read(&root, &around),
         sources,
         registrations: http::registrations(&root),
+        monitoring: monitoring::read(&root),
         gateway,
         http,
         limits,
         retention: retention(&root),
+        hash: String::new(),
     }
 }
 

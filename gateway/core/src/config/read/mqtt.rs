@@ -7,18 +7,27 @@ use crate::config::{Broker, Mqtt, address, file};
 pub fn read(root: &Group<'_>) -> Mqtt {
     let group = root.group::<file::Mqtt>("mqtt");
     let default = Mqtt::default();
+    Mqtt {
+        packet_bytes_max: group.number("packet_bytes_max", default.packet_bytes_max),
+        window: group.number("window", default.window),
+        ..connection(&group)
+    }
+}
+
+/// What every connection to a broker is told: its address and who we are there.
+pub fn connection(group: &Group<'_>) -> Mqtt {
+    let default = Mqtt::default();
     let allow_plain = group.flag("allow_plain");
     let broker = group.get("url").map_or(Some(Broker::Embedded), |field| address::broker(&field, allow_plain));
     let mqtt = Mqtt {
         broker: broker.clone().unwrap_or(default.broker),
-        topic_prefix: topic_prefix(&group).unwrap_or(default.topic_prefix),
-        packet_bytes_max: group.number("packet_bytes_max", default.packet_bytes_max),
-        window: group.number("window", default.window),
+        topic_prefix: topic_prefix(group).unwrap_or(default.topic_prefix),
         user: group.text("user"),
-        password: secrets::one(&group, "password", "password_file"),
+        password: secrets::one(group, "password", "password_file"),
         ca_file: group.path("ca_file", true),
         certificate_file: group.path("certificate_file", true),
         key_file: group.path("key_file", true),
+        ..default
     };
     let login = ["user", "password", "password_file"];
     let tls = ["ca_file", "certificate_file", "key_file"];
@@ -40,7 +49,7 @@ pub fn read(root: &Group<'_>) -> Mqtt {
     if group.get("user").is_none() {
         group.refuse(&["password", "password_file"], "belongs to `user`, which is missing", "add `user:`");
     }
-    certificate_pair(&group);
+    certificate_pair(group);
     mqtt
 }
 

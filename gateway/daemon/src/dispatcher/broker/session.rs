@@ -10,6 +10,8 @@ use futures_util::FutureExt;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
 use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
 use gateway_core::event::{Event, Seq};
+use gateway_core::health::Fact;
+use gateway_core::monitoring::{AnalyzerState, Publication, Status};
 use gateway_core::mutants::{Mutant, planted};
 use gateway_core::time::Mono;
 use std::collections::VecDeque;
@@ -65,7 +67,7 @@ pub(super) struct Session<'a> {
     /// What others ask the API for, and the answers that are on their way to them.
     requests: mpsc::Receiver<Message>,
     answers: FuturesUnordered<BoxFuture<'static, Option<Answer>>>,
-    shown_states: Vec<(String, String)>,
+    shown_states: Vec<Publication>,
     head: HeadWatch,
     changes: watch::Receiver<u64>,
 }
@@ -270,6 +272,8 @@ impl<'a> Session<'a> {
         if self.position.cursor > before {
             let cursor = Some((self.position.cursor, self.position.ordinal));
             self.recorder.add(Record { cursor, ..Record::default() }, count);
+            let fact = Fact::Delivered { destination: MQTT.to_owned() };
+            self.worker.board.tell(self.worker.platform.clock.now(), fact);
             // A suspect that was acknowledged was none.
             self.window = self.worker.mqtt.window.max(1);
         }
@@ -290,17 +294,18 @@ impl<'a> Session<'a> {
 
     /// Publishes every retained state that differs from what this connection has published.
     fn publish_states(&mut self) {
-        let mut states = vec![(self.worker.topic("status"), self.worker.board.gateway_status())];
-        for (analyzer, state) in self.worker.board.analyzer_states() {
-            if self.worker.analyzers.contains(&analyzer) {
-                states.push((self.worker.topic(&format!("analyzers/{analyzer}/state")), state));
+        let overview = self.worker.board.overview(self.worker.platform.clock.now());
+        let mut states = vec![Publication::state("status", &Status::from(&overview))];
+        for analyzer in &overview.analyzers {
+            if self.worker.analyzers.iter().any(|id| id.0 == analyzer.id) {
+                let topic = format!("analyzers/{}/state", analyzer.id);
+                states.push(Publication::state(topic, &AnalyzerState::from(analyzer)));
             }
         }
         for state in states {
             if !self.shown_states.contains(&state) {
-                self.shown_states.retain(|(topic, _)| *topic != state.0);
-                let message = Message { topic: state.0.clone(), payload: state.1.clone().into_bytes(), retain: true };
-                self.retained.push(self.connection.publish(message));
+                self.shown_states.retain(|shown| shown.topic() != state.topic());
+                self.retained.push(self.connection.publish(self.worker.message(&state)));
                 self.shown_states.push(state);
             }
         }
@@ -325,8 +330,9 @@ impl<'a> Session<'a> {
     async fn say_goodbye(&mut self) {
         let worker = self.worker;
         let patience = worker.now().after(Duration::from_secs(DRAIN_SECONDS_MAX));
-        let payload = worker.board.gateway_status_stopped().into_bytes();
-        let leaving = self.connection.publish(Message { topic: worker.topic("status"), payload, retain: true });
+        let stopped = worker.board.overview_stopped(worker.platform.clock.now());
+        let stopped = Publication::state("status", &Status::from(&stopped));
+        let leaving = self.connection.publish(worker.message(&stopped));
         let draining = async {
             while let Some(ack) = self.acks.next().await {
                 if self.take_acks(ack).is_err() {
