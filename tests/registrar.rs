@@ -9,7 +9,6 @@ use gateway_core::event::{EventName, Id, Seq};
 use gateway_core::registration::NewRegistration;
 use gateway_core::time::{ClockQuality, Mono, Now, Timestamp};
 use gateway_daemon::board::Board;
-use gateway_daemon::platform::machine::Unmeasured;
 use gateway_daemon::platform::{BoxFuture, Clock, Entropy, HttpClient, Platform, SendError};
 use gateway_daemon::pulse::{Pulse, Stopper, stop_channel};
 use gateway_daemon::registrar::Registrar;
