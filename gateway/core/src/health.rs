@@ -8,7 +8,8 @@ use crate::delivery::{DestinationView, Reason, ReasonCode};
 use crate::event::{AnalyzerId, EventId, EventKind, EventName, TestState};
 use crate::monitoring::{Notice, NoticeCode, Outbox};
 use crate::overview::{
-    AnalyzerOverview, Cause, Configuration, DestinationOverview, Overview, SCHEMA, StoreOverview, Trouble, Urgency, Vitals,
+    AnalyzerOverview, Cause, Configuration, DestinationOverview, Overview, SCHEMA, StoreOverview, Trouble, Urgency,
+    Vitals,
 };
 use crate::time::{ClockQuality, Now, Timestamp};
 use serde::{Deserialize, Serialize};

@@ -16,7 +16,8 @@ pub use topics::{Audience, Direction, TOPICS, Topic, topic};
 use crate::event::TestState;
 use crate::health::DeviceState;
 use crate::overview::{
-    self, AnalyzerOverview, Cause, Configuration, DestinationOverview, MonitoringOverview, Overview, Trouble, Urgency, Vitals,
+    self, AnalyzerOverview, Cause, Configuration, DestinationOverview, MonitoringOverview, Overview, Trouble, Urgency,
+    Vitals,
 };
 use crate::time::{ClockQuality, Timestamp};
 use schemars::JsonSchema;

@@ -34,7 +34,8 @@ impl Monitoring {
 impl DestinationHealth {
     /// Why it waits for a person or for other settings, if it does.
     pub(super) fn held_for(&self) -> Option<Reason> {
-        let asks = |reason: &&Reason| self.held > 0 || reason.code.needs_a_person() || reason.code == ReasonCode::Paused;
+        let asks =
+            |reason: &&Reason| self.held > 0 || reason.code.needs_a_person() || reason.code == ReasonCode::Paused;
         self.trouble.as_ref().filter(asks).cloned()
     }
 }
@@ -85,7 +86,14 @@ impl Health {
         self.outbox.put(&Notice::new(code, now.wall, GATEWAY, reason));
     }
 
-    pub(super) fn note_analyzer(&mut self, id: &AnalyzerId, from: DeviceState, to: DeviceState, reason: &str, now: Now) {
+    pub(super) fn note_analyzer(
+        &mut self,
+        id: &AnalyzerId,
+        from: DeviceState,
+        to: DeviceState,
+        reason: &str,
+        now: Now,
+    ) {
         let code = match (from, to) {
             (_, DeviceState::Lost) => NoticeCode::AnalyzerLost,
             (DeviceState::Lost | DeviceState::Disconnected, DeviceState::Ready) => NoticeCode::AnalyzerFound,

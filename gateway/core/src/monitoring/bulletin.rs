@@ -136,14 +136,19 @@ mod tests {
 
     fn told(bulletin: &mut Bulletin, health: &Health, seconds: u64) -> Vec<String> {
         let due = bulletin.due(at(seconds).mono, &health.overview(at(seconds), None), 64);
-        due.iter().map(|state| format!("{}{}", state.topic(), if state.payload().is_empty() { "!" } else { "" })).collect()
+        due.iter()
+            .map(|state| format!("{}{}", state.topic(), if state.payload().is_empty() { "!" } else { "" }))
+            .collect()
     }
 
     #[test]
     fn a_new_connection_is_told_everything_and_then_what_changes() {
         let mut health = health(&["a"]);
         let mut bulletin = Bulletin::new(INTERVAL);
-        assert_eq!(told(&mut bulletin, &health, 0), ["status", "analyzers/a/state", "destinations/webhook:lims/state", "summary"]);
+        assert_eq!(
+            told(&mut bulletin, &health, 0),
+            ["status", "analyzers/a/state", "destinations/webhook:lims/state", "summary"]
+        );
         let store = StoreOverview { head: 0, bytes: 4096 };
         health.learn(at(1), Fact::Measured { vitals: Vitals::default(), store });
         assert_eq!(told(&mut bulletin, &health, 1), ["health"]);

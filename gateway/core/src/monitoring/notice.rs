@@ -172,7 +172,10 @@ mod tests {
         let notice = Notice::of_event(&event(EventKind::rejected("checksum", "the checksum is wrong", 90)));
         let notice = notice.expect("one of those told");
         assert_eq!(notice.topic(), "notices/MESSAGE_REJECTED");
-        assert_eq!((notice.reason_code.as_deref(), notice.reason.as_str()), (Some("checksum"), "the checksum is wrong"));
+        assert_eq!(
+            (notice.reason_code.as_deref(), notice.reason.as_str()),
+            (Some("checksum"), "the checksum is wrong")
+        );
         assert_eq!((notice.event, notice.subject.as_str()), (Some(Id([7; 16])), "hematology"));
         let wordless = notice.wordless();
         assert_eq!((wordless.reason_code, wordless.reason.as_str()), (None, NoticeCode::MessageRejected.about()));
