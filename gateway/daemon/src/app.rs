@@ -21,6 +21,7 @@ use gateway_core::event::{AnalyzerId, EventName, Seq};
 use gateway_core::health::Fact;
 use gateway_core::identity::Identities;
 use gateway_core::session::DriverOptions;
+use gateway_core::vitals::{CertificateFile, certificate_files};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
@@ -90,7 +91,7 @@ enum Settings {
     Webhook(Box<Webhook>, String, usize),
     Housekeeper(gateway_core::config::Limits, gateway_core::config::Retention, Vec<Webhook>),
     Registrar(Registrations),
-    Observer(PathBuf),
+    Observer(PathBuf, Vec<CertificateFile>),
     /// It looks at all of them.
     Door(Box<Config>),
 }
@@ -190,7 +191,8 @@ impl App {
         if config.registrations.lab_id_url.is_some() {
             wanted.insert("registrar".to_owned(), Settings::Registrar(config.registrations.clone()));
         }
-        wanted.insert("observer".to_owned(), Settings::Observer(config.gateway.state_dir.clone()));
+        let observer = Settings::Observer(config.gateway.state_dir.clone(), certificate_files(config));
+        wanted.insert("observer".to_owned(), observer);
         wanted.insert("api".to_owned(), Settings::Door(Box::new(config.clone())));
         wanted
     }
@@ -269,8 +271,9 @@ impl App {
                     task
                 });
             }
-            Settings::Observer(state_dir) => {
-                let observer = Observer { state_dir: state_dir.clone(), platform, store, board, pulse: beat };
+            Settings::Observer(state_dir, files) => {
+                let (state_dir, files) = (state_dir.clone(), files.clone());
+                let observer = Observer { state_dir, files, platform, store, board, pulse: beat };
                 self.tasks.spawn(async move {
                     observer.run(stop).await;
                     task

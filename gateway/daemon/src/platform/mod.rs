@@ -29,8 +29,9 @@ use gateway_core::config::{Line, Mqtt, Port as PortName, Webhook};
 use gateway_core::delivery::Reason;
 use gateway_core::dialects::{Request, Response};
 use gateway_core::event::Id;
-use gateway_core::overview::Vitals;
+use gateway_core::overview::{CertificateLeft, Vitals};
 use gateway_core::time::{Mono, Now};
+use gateway_core::vitals::CertificateFile;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -74,7 +75,7 @@ impl Platform {
             disk: Arc::new(disk::BlockingDisk),
             server: Arc::new(serve::HyperServer),
             programs: Arc::new(programs::SystemPrograms),
-            machine: Arc::new(machine::ThisMachine),
+            machine: Arc::new(machine::ThisMachine::default()),
         }
     }
 }
@@ -232,6 +233,11 @@ impl SendError {
 pub trait Machine: Send + Sync {
     /// Looks at it. What it cannot say is absent. `state_dir` names the file system that holds the events.
     fn vitals(&self, state_dir: &Path) -> BoxFuture<'static, Vitals>;
+    /// How long these certificates hold. Files that cannot be read are left out: whoever needs them says why.
+    fn certificates(&self, files: &[CertificateFile], now: Now) -> BoxFuture<'static, Vec<CertificateLeft>> {
+        let _ = (files, now);
+        Box::pin(std::future::ready(Vec::new()))
+    }
 }
 
 /// systemd, or nobody.
