@@ -88,9 +88,11 @@ pub fn certificate_files(config: &Config) -> Vec<CertificateFile> {
     let broker = |of: &str, mqtt: &Mqtt| (of.to_owned(), mqtt.ca_file.clone(), mqtt.certificate_file.clone());
     let mut all = vec![broker("mqtt", &config.mqtt)];
     all.extend(config.monitoring.broker.iter().map(|mqtt| broker("monitoring", mqtt)));
-    all.extend(config.webhooks.iter().map(|webhook| {
-        (format!("webhook:{}", webhook.id), webhook.ca_file.clone(), webhook.certificate_file.clone())
-    }));
+    all.extend(
+        config.webhooks.iter().map(|webhook| {
+            (format!("webhook:{}", webhook.id), webhook.ca_file.clone(), webhook.certificate_file.clone())
+        }),
+    );
     let files = all.into_iter().flat_map(|(of, ca_file, certificate_file)| {
         let named = |what, path: Option<PathBuf>| path.map(|path| (what, path));
         let both = [named("ca_file", ca_file), named("certificate_file", certificate_file)];
@@ -108,9 +110,10 @@ pub fn troubles(vitals: &Vitals, clock: ClockQuality) -> Vec<Trouble> {
         power_trouble(vitals),
         heat_trouble(vitals),
     ];
-    let own = own.into_iter().flatten().map(|(code, urgency, reason, next_step)| {
-        Trouble::new(code, urgency, "gateway", &reason, next_step)
-    });
+    let own = own
+        .into_iter()
+        .flatten()
+        .map(|(code, urgency, reason, next_step)| Trouble::new(code, urgency, "gateway", &reason, next_step));
     // How long a certificate holds cannot be said without knowing the time.
     let dated = (clock != ClockQuality::Unset).then_some(&vitals.certificates).into_iter().flatten();
     own.chain(dated.filter_map(certificate_trouble)).collect()
@@ -137,7 +140,8 @@ fn disk_trouble(vitals: &Vitals) -> Option<Told> {
     };
     let left = vitals.disk_days_left.map(|days| format!("; at this pace it is full in {days:.0} days"));
     let reason = format!("{} MB are left on the disk{}", free / 1_000_000, left.unwrap_or_default());
-    let next_step = "Remove what is not the gateway's from the disk, set limits.store_bytes_max, or take a larger card.";
+    let next_step =
+        "Remove what is not the gateway's from the disk, set limits.store_bytes_max, or take a larger card.";
     Some(("disk_low", urgency, reason, next_step))
 }
 

@@ -214,14 +214,21 @@ impl Link {
         let entry =
             NewEntry { analyzer: analyzer.clone(), at, capture: commit.capture, events, complete: commit.complete };
         let (store, board, port) = (self.store.clone(), self.board.clone(), self.analyzer.id.clone());
+        let clock = self.platform.clock.clone();
         async move {
-            match store.commit_heard_at(port, entry).await {
+            let committed = store.commit_heard_at(port, entry).await;
+            let done = clock.now();
+            board.tally.committed(done.mono.since(at.mono), committed.is_ok());
+            match committed {
                 Ok(committed) => {
                     tracing::debug!(%analyzer, stored = committed.stored, repeated = committed.repeated, "committed");
                     for fact in facts {
                         board.tell(at, fact);
                     }
                     for (event, rejection, alarm) in news {
+                        if let Some(rejection) = &rejection {
+                            board.tally.rejected(&analyzer, &rejection.code);
+                        }
                         say(&analyzer, event, rejection, alarm);
                     }
                     true

@@ -209,6 +209,8 @@ pub struct Http {
     pub listen: Option<String>,
     /// How the box is reached from outside, such as https://gateway.clinic.example.
     pub public_url: Option<String>,
+    /// Who may read /metrics: token (scope read or more) or open (whoever reaches the port). Default: token.
+    pub metrics: Option<super::MetricsDoor>,
     /// The programs that may use the API.
     pub tokens: Option<Vec<Token>>,
     /// Longest body taken, in bytes. Default: 4194304.

@@ -345,6 +345,19 @@ pub struct Http {
     pub tokens: Vec<Token>,
     /// Longest body taken, in bytes.
     pub body_bytes_max: usize,
+    /// Whether `/metrics` needs no token.
+    pub metrics: MetricsDoor,
+}
+
+/// `http.metrics`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricsDoor {
+    /// A token of scope `read`.
+    #[default]
+    Token,
+    /// Whoever reaches the port.
+    Open,
 }
 
 /// `http.tokens[]`

@@ -14,6 +14,7 @@ mod erasures;
 mod events;
 mod extract;
 mod incoming;
+mod metrics;
 mod over_mqtt;
 mod problem;
 mod redecode;
@@ -144,6 +145,7 @@ fn routes() -> Vec<Route> {
         captures::routes(),
         redecode::routes(),
         status::routes(),
+        metrics::routes(),
     ];
     rooms.into_iter().flatten().collect()
 }

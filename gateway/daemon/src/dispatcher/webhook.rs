@@ -244,6 +244,7 @@ impl<'a> Forwarding<'a> {
             let changes = self.queue.finish(ended.leader, &ended.outcome, self.worker.now(), jitter);
             self.learn(&ended);
             self.say(&ended, &changes);
+            self.count(&ended);
             let notes = if changes.counted { ended.notes } else { Vec::new() };
             self.note_down(changes, notes);
             next = self.flights.next().now_or_never().flatten();
@@ -290,6 +291,13 @@ impl<'a> Forwarding<'a> {
                     tracing::warn!(destination = %endpoint, %event, events, attempt, %reason, next_step, "not delivered, kept");
                 }
             }
+        }
+    }
+
+    fn count(&self, ended: &Ended) {
+        let (board, now) = (&self.worker.board, self.worker.now());
+        for received in &ended.received {
+            board.tally.attempted(&self.worker.destination.0, &ended.outcome, now.wall.since(*received));
         }
     }
 

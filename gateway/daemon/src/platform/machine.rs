@@ -36,7 +36,9 @@ impl Default for ThisMachine {
 impl Machine for ThisMachine {
     fn vitals(&self, state_dir: &Path) -> BoxFuture<'static, Vitals> {
         let (root, state_dir) = (self.root.clone(), state_dir.to_owned());
-        Box::pin(async move { tokio::task::spawn_blocking(move || vitals(&root, &state_dir)).await.unwrap_or_default() })
+        Box::pin(
+            async move { tokio::task::spawn_blocking(move || vitals(&root, &state_dir)).await.unwrap_or_default() },
+        )
     }
 
     fn certificates(&self, files: &[CertificateFile], now: Now) -> BoxFuture<'static, Vec<CertificateLeft>> {

@@ -304,6 +304,11 @@ impl Store {
         self.show(read_store::standings).await
     }
 
+    /// The size of the journal beside the database, in bytes.
+    pub fn wal_bytes(&self) -> u64 {
+        files::wal_bytes(&self.shared.path)
+    }
+
     /// The orderly stop: empties the WAL into the file and marks it as checked. Nothing may be written afterwards.
     pub async fn close(self) -> Result<(), StoreError> {
         // Not the whole of `Shared`: a request that is never run would keep its own queue alive, and with it the lock.
