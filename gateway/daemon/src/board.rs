@@ -1,6 +1,7 @@
 //! The notice board: every part tells it facts, and those who show the gateway's state look at it.
 
 use crate::tally::Tally;
+use crate::telemetry::Spans;
 use gateway_core::config::Config;
 use gateway_core::delivery::Reason;
 use gateway_core::event::Id;
@@ -14,6 +15,8 @@ use tokio::sync::watch;
 pub struct Board {
     /// What has happened since the start, counted.
     pub tally: Tally,
+    /// The same for a collector of traces.
+    pub spans: Spans,
     health: Mutex<Health>,
     changes: watch::Sender<u64>,
 }
@@ -21,7 +24,12 @@ pub struct Board {
 impl Board {
     pub fn new(config: &Config, boot: Id, now: Now) -> Board {
         let health = Health::new(&config.gateway.id, env!("CARGO_PKG_VERSION"), boot.to_string(), now);
-        Board { tally: Tally::default(), health: Mutex::new(health), changes: watch::Sender::new(0) }
+        Board {
+            tally: Tally::default(),
+            spans: Spans::default(),
+            health: Mutex::new(health),
+            changes: watch::Sender::new(0),
+        }
     }
 
     /// Only these analyzers and destinations are shown from now on.
@@ -32,6 +40,7 @@ impl Board {
             model: analyzer.model.clone(),
         });
         self.tally.configure(config);
+        self.spans.want(config.telemetry.otlp_url.is_some());
         self.health().configure(&config.gateway.id, &config.hash, analyzers.collect(), destinations, now);
         self.changes.send_modify(|count| *count += 1);
     }

@@ -18,3 +18,4 @@ pub mod registrar;
 pub mod simulated;
 pub mod store;
 pub mod tally;
+pub mod telemetry;

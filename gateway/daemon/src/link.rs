@@ -206,6 +206,7 @@ impl Link {
         let events: Vec<(EventId, EventKind)> =
             commit.events.into_iter().map(|kind| (self.event_id(&analyzer, &kind, at), kind)).collect();
         let facts: Vec<Fact> = events.iter().map(|(_, kind)| Fact::event(&analyzer, kind)).collect();
+        let traced: Vec<_> = events.iter().map(|(id, kind)| (*id, kind.name)).collect();
         let news: Vec<_> = events
             .iter()
             .filter(|(_, kind)| kind.rejection.is_some() || kind.alarm.is_some())
@@ -221,6 +222,9 @@ impl Link {
             board.tally.committed(done.mono.since(at.mono), committed.is_ok());
             match committed {
                 Ok(committed) => {
+                    for (event, name) in traced {
+                        board.spans.committed(event, &analyzer.0, name, at, done);
+                    }
                     tracing::debug!(%analyzer, stored = committed.stored, repeated = committed.repeated, "committed");
                     for fact in facts {
                         board.tell(at, fact);

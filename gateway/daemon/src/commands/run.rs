@@ -101,7 +101,7 @@ async fn heed_signals(source: Source, stopper: Stopper, orders: mpsc::Sender<Ord
                         Order::Reload(Box::new(loaded.config))
                     }
                     Err(failure) => {
-                        tracing::error!("{failure}");
+                        tracing::error!(%failure, "the settings file is refused");
                         Order::Refused(summary(&failure))
                     }
                 };

@@ -296,8 +296,11 @@ impl<'a> Forwarding<'a> {
 
     fn count(&self, ended: &Ended) {
         let (board, now) = (&self.worker.board, self.worker.now());
-        for received in &ended.received {
-            board.tally.attempted(&self.worker.destination.0, &ended.outcome, now.wall.since(*received));
+        let destination = &self.worker.destination.0;
+        let events = ended.events.iter().zip(&ended.received).zip(&ended.starts);
+        for ((event, received), start) in events {
+            board.tally.attempted(destination, &ended.outcome, now.wall.since(*received));
+            board.spans.attempted(*event, destination, start.attempt, &ended.outcome, ended.began, now);
         }
     }
 

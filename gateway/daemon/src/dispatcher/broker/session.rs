@@ -9,11 +9,11 @@ use crate::store::{DestinationId, HeadWatch, Record, RedriveWatch, Row, StoreErr
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
 use gateway_core::delivery::{DeliveryState, Outcome, Reason, ReasonCode};
-use gateway_core::event::{Event, Seq};
+use gateway_core::event::{Event, EventId, Seq};
 use gateway_core::health::Fact;
 use gateway_core::monitoring::{AnalyzerState, Publication, Status};
 use gateway_core::mutants::{Mutant, planted};
-use gateway_core::time::{Mono, Timestamp};
+use gateway_core::time::{Mono, Now, Timestamp};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -38,6 +38,8 @@ type Ack = (Published, Result<(), Reason>);
 
 /// What is counted of a publication once it is answered.
 struct Flown {
+    event: EventId,
+    began: Now,
     received: Timestamp,
 }
 
@@ -213,7 +215,8 @@ impl<'a> Session<'a> {
             self.progress = self.worker.now();
         }
         self.in_flight.push_back(event.seq);
-        self.flown.push_back(Flown { received: event.received_at });
+        let began = self.worker.platform.clock.now();
+        self.flown.push_back(Flown { event: event.id, began, received: event.received_at });
         let publishing = self.connection.publish(message);
         self.acks.push_back(if planted(Mutant::DeliveredBeforePuback) {
             Box::pin(async move {
@@ -293,9 +296,10 @@ impl<'a> Session<'a> {
     }
 
     fn count(&self, flown: Option<Flown>, outcome: &Outcome) {
-        let Some(Flown { received }) = flown else { return };
+        let Some(Flown { event, began, received }) = flown else { return };
         let now = self.worker.platform.clock.now();
         self.worker.board.tally.attempted(MQTT, outcome, now.wall.since(received));
+        self.worker.board.spans.attempted(event, MQTT, 1, outcome, began, now);
     }
 
     /// Clears the retained state of analyzers that the log knows and the settings do not.
