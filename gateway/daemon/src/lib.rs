@@ -6,6 +6,7 @@ pub mod board;
 pub mod calls;
 pub mod commands;
 pub mod configuration;
+pub mod diagnostics;
 pub mod dispatcher;
 pub mod housekeeping;
 pub mod link;

@@ -9,6 +9,7 @@ mod captures;
 mod clients;
 mod completeness;
 mod deliveries;
+mod diagnostics;
 mod door;
 mod erasures;
 mod events;
@@ -146,6 +147,7 @@ fn routes() -> Vec<Route> {
         redecode::routes(),
         status::routes(),
         metrics::routes(),
+        diagnostics::routes(),
     ];
     rooms.into_iter().flatten().collect()
 }

@@ -2,7 +2,8 @@
 //!
 //! Invariant: what is not there is absent, and nothing here fails.
 
-use super::{BoxFuture, Machine};
+use super::kernel::particulars;
+use super::{BoxFuture, Machine, Particulars};
 use gateway_core::overview::{CertificateLeft, Vitals};
 use gateway_core::time::Now;
 use gateway_core::vitals::CertificateFile;
@@ -46,6 +47,11 @@ impl Machine for ThisMachine {
         let seconds = now.wall.as_seconds();
         let reading = move || files.iter().filter_map(|file| left(file, seconds)).collect();
         Box::pin(async move { tokio::task::spawn_blocking(reading).await.unwrap_or_default() })
+    }
+
+    fn particulars(&self) -> BoxFuture<'static, Particulars> {
+        let root = self.root.clone();
+        Box::pin(async move { tokio::task::spawn_blocking(move || particulars(&root)).await.unwrap_or_default() })
     }
 }
 

@@ -10,9 +10,12 @@ pub mod clock;
 pub mod devices;
 mod dial;
 pub mod disk;
+pub mod drive;
 pub mod holder;
 pub mod http;
 pub mod input;
+pub mod journal;
+mod kernel;
 pub mod machine;
 mod mllp;
 pub mod mqtt;
@@ -237,6 +240,25 @@ pub trait Machine: Send + Sync {
     fn certificates(&self, files: &[CertificateFile], now: Now) -> BoxFuture<'static, Vec<CertificateLeft>> {
         let _ = (files, now);
         Box::pin(std::future::ready(Vec::new()))
+    }
+    /// What a support engineer asks of a machine.
+    fn particulars(&self) -> BoxFuture<'static, Particulars> {
+        Box::pin(std::future::ready(Particulars::default()))
+    }
+}
+
+/// See [`Machine::particulars`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Particulars {
+    /// `system`, `kernel` and `board`, those that are known.
+    pub versions: Vec<(String, String)>,
+    /// The kernel's lines about adapters, cards and power, or why they cannot be had.
+    pub kernel: Result<Vec<String>, String>,
+}
+
+impl Default for Particulars {
+    fn default() -> Self {
+        Particulars { versions: Vec::new(), kernel: Err("this machine says nothing of itself".to_owned()) }
     }
 }
 

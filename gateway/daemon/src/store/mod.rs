@@ -55,6 +55,7 @@ mod versions;
 mod writer;
 
 pub use asked::Asked;
+pub use attempts::AttemptReasons;
 pub use done::Swept;
 pub use error::StoreError;
 pub use events::{GATEWAY, unsendable};
@@ -256,6 +257,11 @@ impl Store {
     pub async fn attempts(&self, destination: &DestinationId, seq: Seq) -> Result<Vec<AttemptNote>, StoreError> {
         let destination = destination.clone();
         self.show(move |connection| attempts::of_event(connection, &destination, seq)).await
+    }
+
+    /// How the attempts in the books went, by destination, reason and status.
+    pub async fn attempt_reasons(&self) -> Result<Vec<AttemptReasons>, StoreError> {
+        self.show(attempts::reasons).await
     }
 
     /// The events of one test up to `through`, oldest first.
