@@ -32,8 +32,11 @@ use std::io::{stderr, stdout};
 pub const EXIT_CONFIG: u8 = 78;
 /// Wrong arguments. The service unit knows it: starting again will not help.
 pub const EXIT_USAGE: u8 = 2;
-/// The gateway could not run, for a reason that may pass.
+/// The gateway could not run, for a reason that may pass; for the other commands: something needs a person, is refused or is
+/// not there.
 pub const EXIT_FAILED: u8 = 1;
+/// Nobody answers, or what is needed cannot be read or written.
+pub const EXIT_UNREACHABLE: u8 = 3;
 
 /// Reads a clinic's analyzers, stores every event, publishes to MQTT and forwards to webhooks.
 #[derive(Debug, Parser)]
@@ -124,7 +127,8 @@ impl Cli {
     }
 }
 
-/// Text that comes from a device or a peer: nothing in it may end a line or steer a terminal.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+/// Text that comes from a device or a peer: nothing in it may end a line, steer a terminal or turn its direction.
+pub(crate) fn plain(text: &str) -> String {
+    let steers = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if steers(c) { '?' } else { c }).collect()
 }
