@@ -14,8 +14,10 @@ mod erasures;
 mod events;
 mod extract;
 mod incoming;
+mod life;
 mod over_mqtt;
 mod problem;
+mod queue;
 mod redecode;
 mod registrations;
 mod results;
@@ -144,6 +146,8 @@ fn routes() -> Vec<Route> {
         captures::routes(),
         redecode::routes(),
         status::routes(),
+        life::routes(),
+        queue::routes(),
     ];
     rooms.into_iter().flatten().collect()
 }

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+pub mod analyzers;
 pub mod ask;
 pub mod captures;
 pub mod check;
@@ -21,7 +22,9 @@ pub mod redrive;
 pub mod registrations;
 pub mod run;
 pub mod schema;
+pub mod screen;
 pub mod simulate;
+pub mod status;
 pub mod token;
 pub mod webhook;
 
@@ -66,6 +69,10 @@ enum Command {
     Simulate(simulate::Args),
     /// List the models of analyzers that the gateway knows, or show one
     Profiles(profiles::Args),
+    /// Everything at a glance, what needs a person first
+    Status(status::Args),
+    /// Each analyzer with its state, or all that is known of one
+    Analyzers(analyzers::Args),
     /// How far each broker and endpoint has come; forget one that is no longer in the settings
     Destinations(destinations::Args),
     /// What was given up, why, and what to do about it
@@ -110,6 +117,8 @@ impl Cli {
             Command::Detect(args) => detect::run(args, &mut out, &mut err),
             Command::Simulate(args) => simulate::run(args, &mut out, &mut err),
             Command::Profiles(args) => profiles::run(args, &mut out, &mut err),
+            Command::Status(args) => status::run(args, &mut out, &mut err),
+            Command::Analyzers(args) => analyzers::run(args, &mut out, &mut err),
             Command::Destinations(args) => destinations::run(args, &mut out, &mut err),
             Command::Dead(args) => dead::run(args, &mut out, &mut err),
             Command::Redrive(args) => redrive::run(args, &mut out, &mut err),
