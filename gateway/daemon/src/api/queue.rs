@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 pub fn routes() -> Vec<Route> {
-    let about = ("queue", "What waits at each destination, lane by lane: why, and when it is tried next. No patient data");
+    let about =
+        ("queue", "What waits at each destination, lane by lane: why, and when it is tried next. No patient data");
     let queue = Route::new(Method::GET, "/api/queue", Some(Scope::Read), about, get(queue))
         .query::<Wanted>()
         .answer::<Queue>(200, "As it is on disk now");
@@ -42,7 +43,9 @@ impl Standing {
     pub fn of(state: &DeliveryState, now: Now) -> Standing {
         let (word, reason, due) = match state {
             DeliveryState::Queued { .. } => ("queued", None, None),
-            DeliveryState::Waiting { reason, due, .. } => ("waiting", Some(reason), Some(due.since(now.mono).as_secs())),
+            DeliveryState::Waiting { reason, due, .. } => {
+                ("waiting", Some(reason), Some(due.since(now.mono).as_secs()))
+            }
             DeliveryState::Held { reason, .. } => ("held", Some(reason), None),
             DeliveryState::Dead { reason, .. } => ("dead", Some(reason), None),
             DeliveryState::Delivered { .. } => ("delivered", None, None),

@@ -69,7 +69,10 @@ fn head(overview: &Overview, by: By, paint: Paint, out: &mut dyn Write) -> io::R
     if by == By::Store {
         let down = paint.put(Tone::Bad, "The gateway is not running.");
         writeln!(out, "{gateway}  {down} This is what its store knows.")?;
-        return writeln!(out, "  -> Start it: systemctl start analyzer-gateway. `analyzer-gateway doctor` says what stops it.");
+        return writeln!(
+            out,
+            "  -> Start it: systemctl start analyzer-gateway. `analyzer-gateway doctor` says what stops it."
+        );
     }
     let since = age(overview.since, overview.at).replace(" ago", "");
     let verdict = match (overview.troubles.len(), needs_a_person(overview)) {
@@ -105,7 +108,8 @@ pub fn analyzers(overview: &Overview, by: By, out: &mut dyn Write) -> io::Result
         };
         let model = one.model.clone().unwrap_or_else(|| "-".to_owned());
         let last = age_or_dash(one.last_event_at, overview.at);
-        let reason = if one.state == DeviceState::Ready || by == By::Store { String::new() } else { one.reason.clone() };
+        let reason =
+            if one.state == DeviceState::Ready || by == By::Store { String::new() } else { one.reason.clone() };
         vec![one.id.clone(), state.to_owned(), test.to_owned(), last, model, one.port.clone(), reason]
     };
     let rows: Vec<Vec<String>> = overview.analyzers.iter().map(row).collect();

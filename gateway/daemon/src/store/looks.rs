@@ -121,7 +121,8 @@ fn stretch(
 
 /// The first and the last id that begin with these digits; `None` if they are none or too many.
 fn bounds(digits: &str) -> Option<([u8; 16], [u8; 16])> {
-    let digits: Vec<u8> = digits.chars().filter(|c| *c != '-').map(|c| c.to_digit(16)).map(digit).collect::<Option<_>>()?;
+    let digits: Vec<u8> =
+        digits.chars().filter(|c| *c != '-').map(|c| c.to_digit(16)).map(digit).collect::<Option<_>>()?;
     if digits.is_empty() || digits.len() > 32 {
         return None;
     }
