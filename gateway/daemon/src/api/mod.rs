@@ -15,9 +15,11 @@ mod erasures;
 mod events;
 mod extract;
 mod incoming;
+mod life;
 mod metrics;
 mod over_mqtt;
 mod problem;
+mod queue;
 mod redecode;
 mod registrations;
 mod results;
@@ -148,6 +150,8 @@ fn routes() -> Vec<Route> {
         status::routes(),
         metrics::routes(),
         diagnostics::routes(),
+        life::routes(),
+        queue::routes(),
     ];
     rooms.into_iter().flatten().collect()
 }

@@ -45,7 +45,8 @@ fn collect(args: &Collect, out: &mut dyn Write) -> Result<(), Failed> {
         return Ok(());
     }
     let folder = folder(args)?;
-    let bytes = args.asker.fetch(Method::POST, "/api/diagnostics")?;
+    let mut bytes = Vec::new();
+    args.asker.copy_of(&Method::POST, "/api/diagnostics", &mut bytes)?;
     let name = manifest["name"].as_str().unwrap_or("diagnostics.tar.gz");
     let written = drive::save(&folder, name, &bytes).map_err(|text| Failed { status: EXIT_FAILED, text })?;
     let _ = match args.asker.json {

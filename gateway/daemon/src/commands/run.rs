@@ -1,5 +1,6 @@
 //! `run`: the gateway itself, until it is told to stop.
 
+use super::ask::Home;
 use super::{EXIT_CONFIG, EXIT_FAILED};
 use crate::app::{self, Control, Order};
 use crate::configuration::{self, Source};
@@ -7,19 +8,13 @@ use crate::platform::Platform;
 use crate::platform::journal::Recent;
 use crate::pulse::{Stopper, stop_channel};
 use std::io::Write;
-use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The settings file [default: $ANALYZER_GATEWAY_CONFIG, /boot/firmware/gateway.yaml or
-    /// /etc/analyzer-gateway/gateway.yaml, the first that there is]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The state folder, whatever the settings say
-    #[arg(long, value_name = "FOLDER")]
-    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    home: Home,
 }
 
 /// Runs the gateway. Exit status 0 after a stop that was asked for, 78 without usable settings.
@@ -27,7 +22,7 @@ pub fn run(args: Args, err: &mut dyn Write) -> u8 {
     start_log();
     // What the gateway writes holds patient data: for its own user and group only.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o027));
-    let source = Source::of_process(args.config, args.state_dir);
+    let source = args.home.source();
     let running = match configuration::load_for_run(&source) {
         Ok(running) => running,
         Err(failure) => {

@@ -25,6 +25,7 @@ pub mod pty;
 pub mod serial;
 pub mod serve;
 pub mod systemd;
+pub mod time_source;
 pub mod tls;
 
 use crate::pulse::Stop;
