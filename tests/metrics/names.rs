@@ -45,7 +45,7 @@ pub fn everything() -> String {
     board.tell(Now::default(), Fact::Measured { vitals, store: Default::default() });
     board.tell(Now::default(), Fact::DestinationReached { destination: "mqtt".to_owned(), trouble: None });
     let analyzer = AnalyzerId("cells".to_owned());
-    board.tell(Now::default(), Fact::event(&analyzer, &EventKind::new(EventName::DeviceReady)));
+    board.tell(Now::default(), Fact::event(&analyzer, &EventKind::bare(EventName::DeviceReady)));
     board.tally.rejected(&analyzer, "checksum");
     board.tally.committed(Duration::from_millis(2), true);
     board.tally.attempted("mqtt", &Outcome::Delivered, Duration::from_secs(1));
