@@ -10,15 +10,19 @@ mod clients;
 mod completeness;
 mod curves;
 mod deliveries;
+mod diagnostics;
 mod door;
 mod erasures;
 mod events;
 mod exports;
 mod extract;
 mod incoming;
+mod life;
 mod listing;
+mod metrics;
 mod over_mqtt;
 mod problem;
+mod queue;
 mod redecode;
 mod registrations;
 mod results;
@@ -150,6 +154,10 @@ fn routes() -> Vec<Route> {
         listing::routes(),
         curves::routes(),
         exports::routes(),
+        metrics::routes(),
+        diagnostics::routes(),
+        life::routes(),
+        queue::routes(),
     ];
     rooms.into_iter().flatten().collect()
 }
