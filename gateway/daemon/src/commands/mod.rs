@@ -2,6 +2,7 @@
 
 pub mod analyzers;
 pub mod ask;
+pub mod backup;
 pub mod captures;
 pub mod check;
 pub mod clock;
@@ -23,6 +24,7 @@ pub mod reconcile;
 pub mod redecode;
 pub mod redrive;
 pub mod registrations;
+pub mod restore;
 pub mod results;
 pub mod run;
 pub mod schema;
@@ -91,6 +93,10 @@ enum Command {
     Results(results::Args),
     /// How far the clock can be trusted, who sets it, and what was corrected
     Clock(clock::Args),
+    /// Everything that the gateway knows in one file, taken while it runs
+    Backup(backup::Args),
+    /// A backup into a state folder
+    Restore(restore::Args),
     /// How far each broker and endpoint has come; forget one that is no longer in the settings
     Destinations(destinations::Args),
     /// What was given up, why, and what to do about it
@@ -143,6 +149,8 @@ impl Cli {
             Command::Tests(args) => test_list::run(args, &mut out, &mut err),
             Command::Results(args) => results::run(args, &mut out, &mut err),
             Command::Clock(args) => clock::run(args, &mut out, &mut err),
+            Command::Backup(args) => backup::run(args, &mut out, &mut err),
+            Command::Restore(args) => restore::run(args, &mut out, &mut err),
             Command::Destinations(args) => destinations::run(args, &mut out, &mut err),
             Command::Dead(args) => dead::run(args, &mut out, &mut err),
             Command::Redrive(args) => redrive::run(args, &mut out, &mut err),
