@@ -17,7 +17,8 @@
 //!    taken out of all that; [`manifest`]: proof of what an endpoint was sent.
 //! 8. [`line_model`], [`detect`]: bytes of which nobody knows yet what they are.
 //! 9. [`config`]: all of it, chosen by one YAML file ([`error`]: what is wrong in there); [`health`] and
-//!    [`overview`]: all of it, at a glance; [`monitoring`]: what of it leaves the clinic.
+//!    [`overview`]: all of it, at a glance; [`vitals`]: what the machine's own numbers foretell; [`monitoring`]: what of it
+//!    leaves the clinic.
 //!
 //! Invariant: this crate depends on no runtime, no database and no network crate, and reads no clock, file, environment
 //! or randomness. Its `Cargo.toml` shows it and `tests/tidy.rs` holds it.
@@ -48,4 +49,5 @@ pub mod session;
 pub mod text_rules;
 pub mod time;
 pub mod versions;
+pub mod vitals;
 pub mod worklist;

@@ -9,12 +9,14 @@ mod captures;
 mod clients;
 mod completeness;
 mod deliveries;
+mod diagnostics;
 mod door;
 mod erasures;
 mod events;
 mod extract;
 mod incoming;
 mod life;
+mod metrics;
 mod over_mqtt;
 mod problem;
 mod queue;
@@ -146,6 +148,8 @@ fn routes() -> Vec<Route> {
         captures::routes(),
         redecode::routes(),
         status::routes(),
+        metrics::routes(),
+        diagnostics::routes(),
         life::routes(),
         queue::routes(),
     ];

@@ -131,9 +131,14 @@ impl Asker {
 
     /// Copies the answer's body as it is, in the media type that is asked for. Returns the exit status.
     pub fn copy(&self, path: &str, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-        let copied = self.home.settings().and_then(|config| {
+        self.copy_of(&Method::GET, path, out).map_or_else(|failed| failed.tell(err), |()| 0)
+    }
+
+    /// The same for any method.
+    pub fn copy_of(&self, method: &Method, path: &str, out: &mut dyn Write) -> Result<(), Failed> {
+        self.home.settings().and_then(|config| {
             runtime()?.block_on(async {
-                let asked = answer(config, &Method::GET, path, None).await?;
+                let asked = answer(config, method, path, None).await?;
                 if !asked.response.status().is_success() {
                     return read(asked.response).await.map(|_| ());
                 }
@@ -146,8 +151,7 @@ impl Asker {
                 }
                 Ok(())
             })
-        });
-        copied.map_or_else(|failed| failed.tell(err), |()| 0)
+        })
     }
 }
 

@@ -12,6 +12,7 @@ pub mod demo;
 pub mod destinations;
 pub mod detect;
 pub mod devices;
+pub mod diagnostics;
 pub mod erase;
 pub mod events;
 pub mod explain;
@@ -120,6 +121,9 @@ enum Command {
     Manifest(manifest::Args),
     /// Send an endpoint exactly what it lacks
     Reconcile(reconcile::Args),
+    /// One file for support, without secrets and without anybody's data
+    #[command(subcommand)]
+    Diagnostics(diagnostics::Diagnostics),
     /// Look after webhooks
     #[command(subcommand)]
     Webhook(webhook::Webhook),
@@ -162,6 +166,7 @@ impl Cli {
             Command::Erase(args) => erase::run(args, &mut out, &mut err),
             Command::Manifest(args) => manifest::run(args, &mut out, &mut err),
             Command::Reconcile(args) => reconcile::run(args, &mut out, &mut err),
+            Command::Diagnostics(command) => diagnostics::run(command, &mut out, &mut err),
             Command::Webhook(command) => webhook::run(command, &mut out, &mut err),
             Command::Receive(args) => receive::run(args, &mut out, &mut err),
         }

@@ -5,6 +5,7 @@ use super::{EXIT_CONFIG, EXIT_FAILED};
 use crate::app::{self, Control, Order};
 use crate::configuration::{self, Source};
 use crate::platform::Platform;
+use crate::platform::journal::Recent;
 use crate::pulse::{Stopper, stop_channel};
 use std::io::Write;
 use tokio::signal::unix::{SignalKind, signal};
@@ -65,7 +66,7 @@ async fn supervise(source: Source, running: configuration::Running) -> anyhow::R
         }
         Some(failure) => {
             let kept = loaded.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-            tracing::error!(%kept, gateway = %loaded.config.gateway.id, "the settings file is refused; running on the last good settings\n{failure}");
+            tracing::error!(%kept, gateway = %loaded.config.gateway.id, %failure, "the settings file is refused; running on the last good settings");
             orders.send(Order::Refused(summary(failure))).await?;
         }
     }
@@ -96,7 +97,7 @@ async fn heed_signals(source: Source, stopper: Stopper, orders: mpsc::Sender<Ord
                         Order::Reload(Box::new(loaded.config))
                     }
                     Err(failure) => {
-                        tracing::error!("{failure}");
+                        tracing::error!(%failure, "the settings file is refused");
                         Order::Refused(summary(&failure))
                     }
                 };
@@ -138,7 +139,7 @@ fn start_log() {
         let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_target(false)
     });
-    let _ = registry.with(journal).with(plain).try_init();
+    let _ = registry.with(journal).with(plain).with(Recent).try_init();
     // Where, but not what: a panic's text may quote what the program was working on.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
