@@ -96,8 +96,7 @@ fn made(args: &Args) -> Result<(PathBuf, Manifest), Failed> {
     // For its owner only, whatever is made on the way.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let running = configuration::load_for_run(&args.asker.home.source());
-    let loaded =
-        running.map_err(|failure| Failed { status: EXIT_CONFIG, text: failure.to_string() })?.loaded;
+    let loaded = running.map_err(|failure| Failed { status: EXIT_CONFIG, text: failure.to_string() })?.loaded;
     let database = loaded.config.gateway.state_dir.join(DATABASE);
     if !database.try_exists().unwrap_or(true) {
         let text = format!("there is no database at {}: nothing to back up", database.display());

@@ -13,10 +13,12 @@ pub mod destinations;
 pub mod detect;
 pub mod devices;
 pub mod diagnostics;
+pub mod doctor;
 pub mod erase;
 pub mod events;
 pub mod explain;
 pub mod manifest;
+pub mod pages;
 pub mod place;
 pub mod profiles;
 pub mod queue;
@@ -98,6 +100,12 @@ enum Command {
     Backup(backup::Args),
     /// A backup into a state folder
     Restore(restore::Args),
+    /// Look at everything that can be wrong with a box, and say what to do
+    Doctor(doctor::Args),
+    /// Print the completion of these commands for a shell
+    Completions(pages::Completions),
+    /// Print the manual page of a command, or write all of them into a folder
+    Man(pages::Man),
     /// How far each broker and endpoint has come; forget one that is no longer in the settings
     Destinations(destinations::Args),
     /// What was given up, why, and what to do about it
@@ -155,6 +163,9 @@ impl Cli {
             Command::Clock(args) => clock::run(args, &mut out, &mut err),
             Command::Backup(args) => backup::run(args, &mut out, &mut err),
             Command::Restore(args) => restore::run(args, &mut out, &mut err),
+            Command::Doctor(args) => doctor::run(args, &mut out, &mut err),
+            Command::Completions(args) => pages::completions(args, &mut out),
+            Command::Man(args) => pages::man(args, &mut out, &mut err),
             Command::Destinations(args) => destinations::run(args, &mut out, &mut err),
             Command::Dead(args) => dead::run(args, &mut out, &mut err),
             Command::Redrive(args) => redrive::run(args, &mut out, &mut err),

@@ -89,10 +89,8 @@ fn restored(args: &Args) -> Result<Done, Failed> {
     let _lock = backup::hold(&folder.join(DATABASE)).map_err(|error| Failed::new(error.to_string()))?;
     let there = entries(&folder)?;
     if !there.is_empty() && !args.force {
-        let text = format!(
-            "{} is not empty: name another folder, or move what is in it aside with --force",
-            folder.display()
-        );
+        let text =
+            format!("{} is not empty: name another folder, or move what is in it aside with --force", folder.display());
         return Err(Failed::new(text));
     }
     let stage = Stage::new(&folder, STAGE)?;
@@ -132,10 +130,13 @@ fn told(args: &Args, manifest: &Manifest, folder: &Path, aside: Option<&Path>, m
     }
     match (manifest.secrets, args.new_identity) {
         (_, true) => lines.push("Give this box another gateway.id before it starts.".to_owned()),
-        (true, false) => lines.push("Its settings are there too; a settings file on the card goes before them.".to_owned()),
+        (true, false) => {
+            lines.push("Its settings are there too; a settings file on the card goes before them.".to_owned())
+        }
         (false, false) => lines.push("Put your settings file in its place before you start the gateway.".to_owned()),
     }
-    let answer = json!({ "manifest": manifest, "state_dir": folder, "aside": aside, "new_identity": args.new_identity });
+    let answer =
+        json!({ "manifest": manifest, "state_dir": folder, "aside": aside, "new_identity": args.new_identity });
     (answer, lines.join("\n"))
 }
 
@@ -261,7 +262,9 @@ impl Archive {
                 _ => cannot(&target, &error),
             })?;
             if copied != (listed.bytes, listed.sha256.clone()) {
-                return Err(self.not_good(&format!("{} is not what the manifest says (its SHA-256 differs)", listed.name)));
+                return Err(
+                    self.not_good(&format!("{} is not what the manifest says (its SHA-256 differs)", listed.name))
+                );
             }
         }
         match missing.first() {

@@ -85,14 +85,14 @@ fn changes(
     }
     let head = events::head(connection)?;
     for table in LEAPING {
-        let leapt =
-            connection.execute("UPDATE sqlite_sequence SET seq = seq + ?1 WHERE name = ?2", (LEAP, table))?;
+        let leapt = connection.execute("UPDATE sqlite_sequence SET seq = seq + ?1 WHERE name = ?2", (LEAP, table))?;
         if leapt == 0 {
             let from = if table == "events" { head.0 } else { 0 };
             connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", (table, from + LEAP))?;
         }
     }
-    let reason = "The log was restored from a backup: what was stored after the backup was made is not in it.".to_owned();
+    let reason =
+        "The log was restored from a backup: what was stored after the backup was made is not in it.".to_owned();
     let gap = Gap { reason, from: Some(made_at), to: Some(now.wall) };
     let kind = EventKind { gap: Some(gap), ..EventKind::bare(EventName::Gap) };
     events::insert(connection, id, &AnalyzerId(GATEWAY.to_owned()), now, boot, None, &kind)?;
