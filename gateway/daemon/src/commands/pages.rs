@@ -80,7 +80,7 @@ pub fn man(args: Man, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
 
 fn page(command: &clap::Command, name: &str) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(command.clone().name(name.to_owned())).render(&mut page)?;
+    clap_mangen::Man::new(command.clone()).title(name).render(&mut page)?;
     Ok(page)
 }
 
