@@ -22,6 +22,7 @@ pub mod mqtt;
 pub mod probe;
 pub mod programs;
 pub mod pty;
+pub mod reach;
 pub mod serial;
 pub mod serve;
 pub mod systemd;

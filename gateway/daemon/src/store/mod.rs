@@ -21,6 +21,7 @@
 mod asked;
 mod attempts;
 mod audit;
+pub mod backup;
 mod captures;
 mod connect;
 mod deletion_requests;
