@@ -17,7 +17,8 @@
 //!    taken out of all that; [`manifest`]: proof of what an endpoint was sent.
 //! 8. [`line_model`], [`detect`]: bytes of which nobody knows yet what they are.
 //! 9. [`config`]: all of it, chosen by one YAML file ([`error`]: what is wrong in there); [`health`] and
-//!    [`overview`]: all of it, at a glance; [`monitoring`]: what of it leaves the clinic.
+//!    [`overview`]: all of it, at a glance; [`monitoring`]: what of it leaves the clinic; [`fleet`]: many
+//!    gateways, as somebody sees them who hears that.
 //!
 //! Invariant: this crate depends on no runtime, no database and no network crate, and reads no clock, file, environment
 //! or randomness. Its `Cargo.toml` shows it and `tests/tidy.rs` holds it.
@@ -30,6 +31,7 @@ pub mod drivers;
 pub mod erasure;
 pub mod error;
 pub mod event;
+pub mod fleet;
 pub mod framing;
 pub mod health;
 mod hl7;

@@ -1,0 +1,1 @@
+//! Fleets in words: who is found, and who is left in peace.
