@@ -102,9 +102,8 @@ fn clock(known: &Known, rules: &Rules, usual: &Usual) -> Option<Trouble> {
 fn two_boxes(known: &Known, now: Now) -> Option<Trouble> {
     let (until, since) = known.taking_turns?;
     let next = "Give one of the two boxes another gateway.id.";
-    (now.mono < until).then(|| {
-        seen("two_boxes", Urgency::Today, Some(since), "two boxes use this id and push each other out", next)
-    })
+    (now.mono < until)
+        .then(|| seen("two_boxes", Urgency::Today, Some(since), "two boxes use this id and push each other out", next))
 }
 
 fn unreadable(known: &Known) -> Option<Trouble> {

@@ -132,7 +132,11 @@ impl Known {
         self.at = Some(summary.at);
         self.clock = summary.clock;
         self.version = Some(word(&summary.version));
-        self.take_troubles(summary.troubles, if news.retained { self.ours(summary.at, rules) } else { now.wall }, rules);
+        self.take_troubles(
+            summary.troubles,
+            if news.retained { self.ours(summary.at, rules) } else { now.wall },
+            rules,
+        );
         self.unreadable = None;
     }
 
@@ -205,6 +209,9 @@ fn text(said: &str) -> String {
 
 /// Letters only: nothing that ends a line, steers a terminal or turns its writing round (Unicode's bidirectional controls).
 fn plain(said: &str, chars_max: usize) -> String {
-    let steers = |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
     said.chars().filter(|c| !steers(*c)).take(chars_max).collect()
 }

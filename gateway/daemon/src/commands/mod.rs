@@ -11,6 +11,7 @@ pub mod detect;
 pub mod devices;
 pub mod erase;
 pub mod events;
+pub mod fleet;
 pub mod manifest;
 pub mod place;
 pub mod profiles;
@@ -71,6 +72,9 @@ enum Command {
     Redrive(redrive::Args),
     /// Print the log, one event a line as JSON
     Events(events::Args),
+    /// Many gateways at one broker: which need a person; or play a fleet
+    #[command(subcommand)]
+    Fleet(fleet::Fleet),
     /// Messages as they were received: list, show, export without the people in them
     #[command(subcommand)]
     Captures(captures::Captures),
@@ -111,6 +115,7 @@ impl Cli {
             Command::Dead(args) => dead::run(args, &mut out, &mut err),
             Command::Redrive(args) => redrive::run(args, &mut out, &mut err),
             Command::Events(args) => events::run(args, &mut out, &mut err),
+            Command::Fleet(command) => fleet::run(command, &mut out, &mut err),
             Command::Captures(command) => captures::run(command, &mut out, &mut err),
             Command::Redecode(args) => redecode::run(args, &mut out, &mut err),
             Command::Registrations(args) => registrations::run(args, &mut out, &mut err),

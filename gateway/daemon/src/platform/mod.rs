@@ -13,6 +13,7 @@ pub mod disk;
 pub mod holder;
 pub mod http;
 pub mod input;
+pub mod listening;
 pub mod machine;
 mod mllp;
 pub mod mqtt;
