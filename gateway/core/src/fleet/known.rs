@@ -2,9 +2,9 @@
 
 use super::{News, PAYLOAD_BYTES_MAX, Rules, TROUBLES_MAX};
 use crate::health::DeviceState;
-use crate::monitoring::{Status, Summary};
 use crate::overview::Trouble;
 use crate::time::{ClockQuality, Mono, Now, Timestamp};
+use serde::Deserialize;
 use std::time::Duration;
 
 const TEXT_CHARS_MAX: usize = 300;
@@ -13,6 +13,32 @@ const WORD_CHARS_MAX: usize = 64;
 const LIVES_MAX: usize = 4;
 /// Two boxes are told of for so long after they were last seen to take turns.
 const TURNS_SECONDS: u64 = 900;
+
+/// Of a [`crate::monitoring::Status`] what is needed here, so that an older or a newer gateway can be read too.
+#[derive(Deserialize)]
+struct Status {
+    gateway: String,
+    state: DeviceState,
+    since: Timestamp,
+    version: String,
+    boot: String,
+    configuration: Settings,
+}
+
+#[derive(Deserialize)]
+struct Settings {
+    hash: String,
+}
+
+/// Of a [`crate::monitoring::Summary`] likewise.
+#[derive(Deserialize)]
+struct Summary {
+    gateway: String,
+    version: String,
+    at: Timestamp,
+    clock: ClockQuality,
+    troubles: Vec<Trouble>,
+}
 
 /// The boot and the start of a process: no other process has both.
 type Life = (String, Timestamp);

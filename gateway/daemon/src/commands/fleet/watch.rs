@@ -33,7 +33,7 @@ pub struct Args {
     /// Show it once and exit
     #[arg(long)]
     once: bool,
-    /// With --once: how long nothing new must have come before the list is thought to be whole
+    /// With --once: when nothing more of what the broker had kept has come for so long, the list is whole
     #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = duration, requires = "once")]
     settle: Duration,
     /// Show those too that need nobody
@@ -100,18 +100,23 @@ enum Shown {
 
 impl Watch<'_> {
     async fn once(&mut self, mut heard: mpsc::Receiver<Heard>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-        let mut patience = Duration::from_secs(CONNECT_SECONDS_MAX);
+        let mut due = self.clock.now().mono.after(Duration::from_secs(CONNECT_SECONDS_MAX));
         let mut listening = false;
         let whole = async {
             loop {
+                let patience = due.since(self.clock.now().mono);
                 match tokio::time::timeout(patience, heard.recv()).await {
                     Ok(Some(Heard::Listening)) => {
                         listening = true;
-                        patience = self.args.settle;
+                        due = self.clock.now().mono.after(self.args.settle);
                         self.fleet.listen(Some(self.clock.now()));
                     }
                     Ok(Some(Heard::Message { topic, payload, retained })) => {
                         self.hear(&topic, &payload, retained);
+                        // What is said meanwhile puts nothing off.
+                        if retained {
+                            due = self.clock.now().mono.after(self.args.settle);
+                        }
                     }
                     Ok(Some(Heard::Lost(reason))) if !listening => break Some(reason.to_string()),
                     Ok(Some(Heard::Lost(_))) => {}
@@ -120,7 +125,7 @@ impl Watch<'_> {
                 }
             }
         };
-        // A fleet that never falls silent is shown as far as it was heard.
+        // One that takes longer is shown as far as it was heard.
         let told = tokio::time::timeout(Duration::from_secs(ONCE_SECONDS_MAX), whole).await.unwrap_or_default();
         if let Some(reason) = told {
             let _ = writeln!(err, "{reason}");
