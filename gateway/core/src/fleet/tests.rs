@@ -133,7 +133,7 @@ fn an_old_word_that_was_kept_is_silence_if_its_clock_was_right() {
 fn a_clock_is_wrong_by_what_is_heard_live_or_dated_ahead() {
     let mut one = Box::new("clinic-7", "a", 0);
     one.clock_off_ms = -7_200_000;
-    let mut fleet = fleet_of(&one, 10, false);
+    let fleet = fleet_of(&one, 10, false);
     let standing = fleet.standing("clinic-7", at(11)).expect("known");
     assert_eq!((standing.troubles[0].code.as_str(), standing.clock_off_seconds), ("clock_wrong", Some(-7_200)));
     assert_eq!(standing.since, Some(at(10).wall));
