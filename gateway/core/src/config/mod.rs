@@ -9,6 +9,7 @@ mod overlay;
 mod read;
 mod tree;
 
+pub use address::is_loopback;
 pub use group::{Outside, WrittenProfile};
 pub use overlay::{Variable, overlay};
 pub use read::{profile, read};

@@ -17,6 +17,7 @@ pub mod doctor;
 pub mod erase;
 pub mod events;
 pub mod explain;
+pub mod fleet;
 pub mod manifest;
 pub mod pages;
 pub mod place;
@@ -114,6 +115,9 @@ enum Command {
     Redrive(redrive::Args),
     /// Print the log, one event a line as JSON
     Events(events::Args),
+    /// Many gateways at one broker: which need a person; or play a fleet
+    #[command(subcommand)]
+    Fleet(fleet::Fleet),
     /// Messages as they were received: list, show, export without the people in them
     #[command(subcommand)]
     Captures(captures::Captures),
@@ -170,6 +174,7 @@ impl Cli {
             Command::Dead(args) => dead::run(args, &mut out, &mut err),
             Command::Redrive(args) => redrive::run(args, &mut out, &mut err),
             Command::Events(args) => events::run(args, &mut out, &mut err),
+            Command::Fleet(command) => fleet::run(command, &mut out, &mut err),
             Command::Captures(command) => captures::run(command, &mut out, &mut err),
             Command::Redecode(args) => redecode::run(args, &mut out, &mut err),
             Command::Registrations(args) => registrations::run(args, &mut out, &mut err),

@@ -16,6 +16,7 @@ pub mod http;
 pub mod input;
 pub mod journal;
 mod kernel;
+pub mod listening;
 pub mod machine;
 mod mllp;
 pub mod mqtt;
