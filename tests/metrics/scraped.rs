@@ -76,7 +76,8 @@ async fn the_settings_may_let_anybody_read_the_numbers_and_nothing_else() {
 /// Prometheus's own parser. It reads the older format, which has no `# EOF`, no type `info` and no type `unknown`.
 fn judged(text: &str) {
     let older = text.replace("# EOF\n", "").replace(" info\n", " gauge\n").replace(" unknown\n", " untyped\n");
-    let checking = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let checking =
+        Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let Ok(mut checking) = checking else {
         eprintln!("SKIPPED: promtool is not installed (tests/run does it); nobody else reads the metrics");
         assert!(std::env::var("CI").as_deref() != Ok("true"), "promtool is needed in CI");

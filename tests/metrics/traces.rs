@@ -33,7 +33,9 @@ async fn collector(port: u16, taken: Taken) -> JoinSet<()> {
 fn spans(taken: &Taken) -> Vec<Value> {
     let taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
     let requests = taken.iter().map(|(_, body)| serde_json::from_str::<Value>(body).expect("JSON"));
-    requests.flat_map(|request| request["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().cloned().expect("spans")).collect()
+    requests
+        .flat_map(|request| request["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().cloned().expect("spans"))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,7 +64,8 @@ async fn a_collector_that_comes_late_is_told_what_happened_before() {
         .eventually("the commit and an attempt", || {
             let spans = spans(&taken);
             let commit = spans.iter().find(finished)?.clone();
-            let attempt = spans.iter().find(|span| span["name"] == "deliver" && span["traceId"] == commit["traceId"])?;
+            let attempt =
+                spans.iter().find(|span| span["name"] == "deliver" && span["traceId"] == commit["traceId"])?;
             Some((commit, attempt.clone()))
         })
         .await;
