@@ -7,6 +7,7 @@ pub mod calls;
 pub mod commands;
 pub mod configuration;
 pub mod dispatcher;
+pub mod entrance;
 pub mod housekeeping;
 pub mod link;
 pub mod observer;

@@ -5,11 +5,13 @@ mod defaults;
 pub mod duration;
 pub mod file;
 mod group;
+mod masked;
 mod overlay;
 mod read;
 mod tree;
 
 pub use group::{Outside, WrittenProfile};
+pub use masked::{MASK, masked};
 pub use overlay::{Variable, overlay};
 pub use read::{profile, read};
 pub use tree::{Entry, Mistake, Node, Place, Value};
@@ -345,6 +347,8 @@ pub struct Http {
     pub tokens: Vec<Token>,
     /// Longest body taken, in bytes.
     pub body_bytes_max: usize,
+    /// Whether the page is served beside the API.
+    pub page: bool,
 }
 
 /// `http.tokens[]`

@@ -232,7 +232,15 @@ impl SendError {
 pub trait Machine: Send + Sync {
     /// Looks at it. What it cannot say is absent. `state_dir` names the file system that holds the events.
     fn vitals(&self, state_dir: &Path) -> BoxFuture<'static, Vitals>;
+    /// What it is called on the network, without a domain.
+    fn host_name(&self) -> Option<String> {
+        None
+    }
 }
+
+/// From where a request came over TCP: an extension of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub std::net::IpAddr);
 
 /// systemd, or nobody.
 pub trait ServiceManager: Send + Sync {

@@ -36,6 +36,7 @@ pub fn read(root: &Group<'_>) -> Http {
         public_url,
         tokens,
         body_bytes_max: group.number("body_bytes_max", default.body_bytes_max),
+        page: group.flag_if_written("page").unwrap_or(default.page),
     }
 }
 
