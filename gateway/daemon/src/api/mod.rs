@@ -9,12 +9,15 @@ mod caller;
 mod captures;
 mod clients;
 mod completeness;
+mod curves;
 mod deliveries;
 mod door;
 mod erasures;
 mod events;
+mod exports;
 mod extract;
 mod incoming;
+mod listing;
 mod over_mqtt;
 pub mod page;
 mod people;
@@ -188,6 +191,9 @@ fn routes() -> Vec<Route> {
         people::routes(),
         stream::routes(),
         settings::routes(),
+        listing::routes(),
+        curves::routes(),
+        exports::routes(),
     ];
     rooms.into_iter().flatten().collect()
 }
