@@ -6,6 +6,8 @@ import { busy, empty, table } from "./parts.js";
 import { exactly, t } from "./words.js";
 
 const PAGE = 100;
+// Beyond every number.
+const NEWEST = 4294967295;
 
 export async function audit(root, { signal }) {
   let rows = [];
@@ -14,7 +16,7 @@ export async function audit(root, { signal }) {
   const more = el("button", { type: "button", hidden: true }, t("action.older"));
   root.append(list, more, place);
   const page = async (before) => {
-    const { entries } = await get(`/api/audit?newest=true&limit=${PAGE}${before ? `&before=${before}` : ""}`, signal);
+    const { entries } = await get(`/api/audit?limit=${PAGE}&before=${before ?? NEWEST}`, signal);
     rows = [...rows, ...entries];
     more.hidden = entries.length < PAGE;
     const row = (one) => ({ key: one.number, cells: [exactly(one.at), one.client, one.action, one.object, one.outcome] });

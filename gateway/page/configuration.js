@@ -13,7 +13,7 @@ export async function configuration(root, { signal }) {
   const row = (one, at) => ({ key: at, cells: [t("configuration.place", { line: one.line, column: one.column }), el("code", one.path), one.problem, one.suggestion] });
   root.append(...[
     el("p.big", el(`span.state.state-${STATES[file.verdict]}`, t(`configuration.${file.verdict}`))),
-    facts([[t("configuration.file"), el("code", file.path)], [t("configuration.hash"), el("code", hash)]]),
+    facts([[t("configuration.file"), el("code", file.path)], [t("configuration.hash"), el("code", hash.slice(0, 16))]]),
     mistakes.length && el("section", el("h2", t("configuration.mistakes", { n: mistakes.length })),
       table(t("configuration.mistakes", { n: mistakes.length }), ["place", "path", "problem", "suggestion"].map((name) => t(`configuration.column_${name}`)), mistakes.map(row))),
     text !== null && el("section", el("h2", t("configuration.text")), el("p.hint", t("configuration.secrets")),

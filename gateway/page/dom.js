@@ -8,7 +8,7 @@ function fill(node, attributes, children) {
     if (value === null || value === undefined || value === false) continue;
     if (typeof value === "function") {
       node.addEventListener(name.slice(2), value);
-    } else if (name === "href" && !/^[#/](?!\/)/.test(value)) {
+    } else if (name === "href" && !/^(#|\/(?![/\\]))/.test(value)) {
       throw new Error("a link leads only into this gateway");
     } else {
       node.setAttribute(name, value === true ? "" : String(value));

@@ -8,6 +8,8 @@ import { busy, confirm, empty, failure, field, table } from "./parts.js";
 import { moment, t } from "./words.js";
 
 const PAGE = 100;
+// Beyond every number.
+const NEWEST = 4294967295;
 
 export async function registrations(root, { signal }) {
   let rows = [];
@@ -27,7 +29,7 @@ export async function registrations(root, { signal }) {
     more.hidden = before === null;
   };
   const page = async (from) => {
-    const answer = await get(`/api/registrations?newest=true&limit=${PAGE}${from ? `&before=${from}` : ""}`, signal);
+    const answer = await get(`/api/registrations?limit=${PAGE}&before=${from ?? NEWEST}`, signal);
     const found = answer.registrations.map((one) => one.registration);
     rows = from ? [...rows, ...found] : found;
     before = found.length === PAGE ? found.at(-1).number : null;

@@ -10,7 +10,7 @@ import { bytes, duration, exactly, moment, number, t, word } from "./words.js";
 export async function system(root, { signal }) {
   const box = el("div.cardset");
   const link = (name, symbol) => el("li", el("a.button", { href: `#/${name}` }, icon(symbol), t(`${name}.title`)));
-  const ways = el("ul.plain.buttons", link("configuration", "gear"), may("administer") && link("people", "plug"), may("administer") && link("audit", "list"));
+  const ways = el("ul.plain.buttons", link("configuration", "gear"), may("administer") && link("people", "person"), may("administer") && link("audit", "book"));
   const diagnostics = el("section");
   root.append(ways, box, diagnostics);
   const paint = (now) => now && morphChildren(box, [clock(now), store(now), machine(now), certificates(now), versions(now)].filter(Boolean));
@@ -67,7 +67,7 @@ function versions(now) {
 // First what would be in it; the file itself only when the person has seen that.
 function bundle(root) {
   const place = el("div", { "aria-live": "polite" });
-  const preview = el("button", { type: "button" }, icon("list"), t("diagnostics.preview"));
+  const preview = el("button", { type: "button" }, icon("book"), t("diagnostics.preview"));
   root.append(el("h2", t("diagnostics.title")), el("p", t("diagnostics.about")), preview, place);
   preview.addEventListener("click", () => busy(preview, place, async () => {
     const manifest = await post("/api/diagnostics/preview");

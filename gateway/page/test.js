@@ -93,7 +93,7 @@ function results(test) {
 function downloads(address) {
   const link = (path, text, name) => el("li", el("a.button", { href: `${address}/${path}`, download: name }, icon("save"), text));
   return el("ul.plain.buttons", link("curve.svg", "SVG", "curve.svg"), link("curve.png", "PNG", "curve.png"), link("curve.csv", "CSV", "curve.csv"),
-    el("li", el("a.button", { href: `${address}/report.html`, target: "_blank", rel: "noopener" }, icon("list"), t("test.report"))));
+    el("li", el("a.button", { href: `${address}/report.html`, target: "_blank", rel: "noopener" }, icon("book"), t("test.report"))));
 }
 
 // The registration of its sample, which a person may verify here.

@@ -54,14 +54,14 @@ export function moment(text) {
   if (Number.isNaN(at.getTime())) return String(text);
   const today = at.toDateString() === new Date().toDateString();
   const day = today ? {} : { day: "numeric", month: "short", ...(at.getFullYear() !== new Date().getFullYear() && { year: "numeric" }) };
-  return new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", ...day }).format(at);
+  return new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23", ...day }).format(at);
 }
 
-// The same to the second, with its day and zone.
+// The same to the second, with its day.
 export function exactly(text) {
   const at = new Date(text);
   if (Number.isNaN(at.getTime())) return String(text ?? "");
-  return new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "long" }).format(at);
+  return new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" }).format(at);
 }
 
 export function duration(seconds) {

@@ -19,6 +19,7 @@ mod problem;
 mod redecode;
 mod registrations;
 mod results;
+mod sent;
 mod status;
 mod table;
 
@@ -135,6 +136,7 @@ fn routes() -> Vec<Route> {
     let rooms = [
         events::routes(),
         results::routes(),
+        sent::routes(),
         registrations::routes(),
         deliveries::routes(),
         completeness::routes(),

@@ -41,6 +41,7 @@ mod lanes;
 mod manifests;
 mod messages;
 mod migrate;
+mod newest;
 mod open;
 pub mod patch;
 mod read_store;
