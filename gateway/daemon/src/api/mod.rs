@@ -8,12 +8,15 @@ pub mod auth;
 mod captures;
 mod clients;
 mod completeness;
+mod curves;
 mod deliveries;
 mod door;
 mod erasures;
 mod events;
+mod exports;
 mod extract;
 mod incoming;
+mod listing;
 mod over_mqtt;
 mod problem;
 mod redecode;
@@ -146,6 +149,9 @@ fn routes() -> Vec<Route> {
         captures::routes(),
         redecode::routes(),
         status::routes(),
+        listing::routes(),
+        curves::routes(),
+        exports::routes(),
     ];
     rooms.into_iter().flatten().collect()
 }
