@@ -97,10 +97,14 @@ function choice(id, label, options, chosen, choose) {
 // How many wait for a person, beside the entry where they are.
 function badges() {
   if (!overview) return;
-  const waiting = overview.destinations.reduce((sum, one) => sum + one.dead + one.held, 0);
-  for (const link of document.querySelectorAll("#nav [data-badge=dead]")) {
-    link.querySelector(".badge")?.remove();
-    if (waiting) link.append(el("span.badge", { "aria-label": t("frame.waiting", { n: waiting }) }, String(Math.min(waiting, 999))));
+  const waiting = {
+    overview: overview.troubles.filter((trouble) => trouble.urgency !== "watch").length,
+    dead: overview.destinations.reduce((sum, one) => sum + one.dead + one.held, 0),
+  };
+  for (const [name, n] of Object.entries(waiting)) {
+    const link = document.querySelector(`#nav [data-badge=${name}]`);
+    link?.querySelector(".badge")?.remove();
+    if (n) link?.append(el("span.badge", String(Math.min(n, 999)), el("span.unseen", ` ${t("frame.waiting", { n })}`)));
   }
 }
 

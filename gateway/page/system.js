@@ -53,9 +53,7 @@ function machine({ machine }) {
 
 function certificates({ machine }) {
   if (!machine.certificates.length) return null;
-  const row = (one) => ({ key: `${one.of} ${one.what}`, cells: [one.of, one.what, el(one.days_left < 21 ? "strong" : "span", t("value.days", { n: one.days_left }))] });
-  const columns = ["of", "what", "left"].map((name) => t(`system.certificate_${name}`));
-  return card("certificates", table(t("system.certificates"), columns, machine.certificates.map(row)));
+  return card("certificates", facts(machine.certificates.map((one) => [`${one.of} ${one.what}`, t("value.days", { n: one.days_left })])));
 }
 
 function versions(now) {
