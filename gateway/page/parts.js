@@ -24,7 +24,7 @@ export function failure(error, again) {
   return el("div.failure", { role: "alert" }, icon("alert"), el("div",
     el("p", detail),
     error.retryAfter && el("p", t("problem.wait", { n: error.retryAfter })),
-    faults.length > 0 && el("ul", faults.map((fault) => el("li", [fault.path, fault.detail ?? fault.problem].filter(Boolean).join(": ")))),
+    faults.length > 1 && el("ul", faults.map((fault) => el("li", [fault.path, fault.detail ?? fault.problem].filter(Boolean).join(": ")))),
     again && el("button", { type: "button", onclick: again }, t("action.again"))));
 }
 

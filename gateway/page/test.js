@@ -69,13 +69,15 @@ export async function test(root, { signal, rest: [id], title }) {
   await around();
 }
 
+// `N` says that nothing is unusual.
+const flags = (one) => (one.flags ?? []).filter((flag) => flag !== "" && flag !== "N");
 const rounds = (run) => Math.max(0, ...[...run.channels().values()].map((points) => points.length));
 
 // The one word of a test that has one, as its last result says it.
 function verdict({ test }) {
   const whole = test.result?.detectionResult ?? (test.results.length === 1 ? test.results[0].value : null);
   if (typeof whole === "string" && whole) return el("strong.verdict", word("result", whole));
-  return outcome({ ...test, results: test.results.length, flagged: test.results.filter((one) => one.flags?.length).length });
+  return outcome({ ...test, results: test.results.length, flagged: test.results.filter((one) => flags(one).length).length });
 }
 
 function results(test) {
@@ -85,7 +87,7 @@ function results(test) {
   const row = (one, at) => ({ key: `${one.code} ${one.run ?? at}`, cells: [
     [one.name || one.code, one.loinc && el("span.muted", ` ${one.loinc}`), test.corrected?.includes(one.code) && el("span.flag", t("test.corrected"))],
     one.omitted ? t("test.omitted") : el("strong", word("result", one.value)), one.unit, one.reference,
-    one.flags?.length ? el("span.flag", icon("alert"), one.flags.join(", ")) : ""] });
+    flags(one).length ? el("span.flag", icon("alert"), flags(one).join(", ")) : ""] });
   return [heading, table(t("test.results"), columns, test.results.map(row)),
     test.comments?.length && el("ul", test.comments.map((comment) => el("li", comment)))].filter(Boolean);
 }
