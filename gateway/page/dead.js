@@ -66,7 +66,7 @@ function heldList() {
   if (!waiting.length) return [];
   const one = (one) => el("li.trouble.urgency-today", { "data-key": one.id }, state("delivery", "held"), el("div",
     el("p.reason", el("strong", destinationName(one.id)), ": ", t("dead.held", { n: one.held })), one.reason && el("p", one.reason),
-    el("p.next", said(one.code, overview.troubles.find((trouble) => trouble.subject === one.id && trouble.code === one.code)?.next_step ?? ""))));
+    el("p.next", said(overview.troubles.find((trouble) => trouble.subject === one.id && trouble.code === one.code)?.next_step ?? ""))));
   return [el("h2", t("dead.held_title")), el("ul.plain", waiting.map(one))];
 }
 
@@ -85,7 +85,7 @@ function groups(letters) {
       el("button.small", { type: "button", "data-act": "attempts", "data-destination": letter.destination, "data-id": letter.event }, t("dead.attempts")),
       el("button.small", { type: "button", "data-act": "one", "data-destination": letter.destination, "data-id": letter.event }, t("dead.redrive"))) : ""] });
   const group = ([key, [first, ...others]]) => el("article.card", { "data-key": key },
-    el("h3", destinationName(first.destination), ": ", first.reason.detail), el("p.next", said(first.reason.code, first.reason.next_step)),
+    el("h3", destinationName(first.destination), ": ", first.reason.detail), el("p.next", said(first.reason.next_step)),
     may("operate") ? el("button.primary", { type: "button", "data-act": "all", "data-destination": first.destination, "data-reason": first.reason.code }, icon("send"), t("dead.redrive_all")) : null,
     table(first.reason.detail, columns, [first, ...others].map(row)));
   return [el("h2", t("dead.dead_title")), ...[...groups].map(group)];

@@ -40,7 +40,7 @@ function card(one) {
   const name = one.id.replace(/^webhook:/, "");
   const act = (act, symbol) => el("button", { type: "button", "data-act": act, "data-id": name }, icon(symbol), t(`destinations.${act}`));
   return el(`article.card.is-${one.state}`, { "data-key": one.id }, el("h2", destinationName(one.id)), el("p.big", state("destination", one.state)),
-    reason ? el("p.reason", reason.detail ?? reason) : null, reason?.next_step ? el("p.next", said(reason.code, reason.next_step)) : null,
+    reason ? el("p.reason", reason.detail ?? reason) : null, reason?.next_step ? el("p.next", said(reason.next_step)) : null,
     facts([
       [t("destinations.waiting"), number(one.undone)], [t("destinations.held"), one.held ? number(one.held) : null],
       [t("destinations.dead"), one.dead ? el("a", { href: "#/dead" }, number(one.dead)) : null],
@@ -55,6 +55,6 @@ function card(one) {
 // Hop by hop, as the gateway went.
 function report(answer) {
   const hop = (hop) => el("li", state("hop_state", hop.ok ? "delivered" : "dead"), el("div", el("strong", word("hop", hop.hop)), ` ${hop.told} `,
-    el("span.muted", t("destinations.milliseconds", { n: hop.milliseconds })), hop.next_step && el("p.next", hop.next_step)));
+    el("span.muted", t("destinations.milliseconds", { n: hop.milliseconds })), hop.next_step && el("p.next", said(hop.next_step))));
   return el("div.hops", el("p", el("strong", t(answer.ok ? "destinations.test_good" : "destinations.test_bad"))), el("ol.plain", answer.hops.map(hop)));
 }

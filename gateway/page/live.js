@@ -30,7 +30,8 @@ function lost() {
 }
 
 export function connect() {
-  disconnect();
+  clearTimeout(retry);
+  source?.close();
   heardAt = Date.now();
   source = new EventSource("/api/stream");
   source.onopen = heard;
@@ -66,6 +67,8 @@ export function disconnect() {
   clearTimeout(retry);
   source?.close();
   source = null;
+  if (lostSince !== null) tell("connection", null);
+  lostSince = null;
 }
 
 window.addEventListener("offline", lost);

@@ -56,8 +56,8 @@ function troubleList(now) {
   }
   const shown = (trouble) => el(`li.trouble.urgency-${trouble.urgency}`, { "data-key": `${trouble.code} ${trouble.subject}` },
     state("urgency", trouble.urgency),
-    el("div", el("p.reason", trouble.subject !== "gateway" && el("strong", `${destinationName(trouble.subject)}: `), trouble.reason),
-      el("p.next", said(trouble.code, trouble.next_step), trouble.since && el("span.muted", ` · ${t("value.since", { at: moment(trouble.since) })}`))));
+    el("div", el("p.reason", trouble.subject !== "gateway" && el("strong", `${destinationName(trouble.subject)}: `), said(trouble.reason)),
+      el("p.next", said(trouble.next_step), trouble.since && el("span.muted", ` · ${t("value.since", { at: moment(trouble.since) })}`))));
   const rest = now.troubles.slice(TROUBLES_SHOWN);
   return [heading, el("ul.plain", now.troubles.slice(0, TROUBLES_SHOWN).map(shown)),
     rest.length > 0 && el("details", el("summary", t("overview.more_troubles", { n: rest.length })), el("ul.plain", rest.map(shown)))].filter(Boolean);

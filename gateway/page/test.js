@@ -93,8 +93,8 @@ function results(test) {
 }
 
 function downloads(address) {
-  const link = (path, text, name) => el("li", el("a.button", { href: `${address}/${path}`, download: name }, icon("save"), text));
-  return el("ul.plain.buttons", link("curve.svg", "SVG", "curve.svg"), link("curve.png", "PNG", "curve.png"), link("curve.csv", "CSV", "curve.csv"),
+  const link = (kind) => el("li", el("a.button", { href: `${address}/curve.${kind}`, download: `curve.${kind}` }, icon("save"), kind.toUpperCase()));
+  return el("ul.plain.buttons", ["svg", "png", "csv"].map(link),
     el("li", el("a.button", { href: `${address}/report.html`, target: "_blank", rel: "noopener" }, icon("book"), t("test.report"))));
 }
 

@@ -38,9 +38,9 @@ export function word(group, said) {
   return messages[`${group}.${said}`] ?? String(said);
 }
 
-// What the gateway says in English by a code: in this page's language if it has it.
-export function said(code, english) {
-  return messages[`said.${code}`] ?? english;
+// A sentence of the gateway, which says everything in English: in this page's language if it knows the sentence.
+export function said(english) {
+  return messages[`said.${english}`] ?? english;
 }
 
 export function number(value, digits = 1) {

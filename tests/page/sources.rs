@@ -9,7 +9,7 @@ use std::path::Path;
 /// Of all that one visit fetches, as it is written.
 const BYTES_MAX: usize = 128 << 10;
 const LANGUAGES: [&str; 2] = ["en", "de"];
-/// What the gateway says itself, in English; other languages have it by its code.
+/// What the gateway says itself, in English; other languages have it by its sentence.
 const SAID: &str = "said.";
 
 fn sources() -> Vec<(String, String)> {
@@ -66,7 +66,7 @@ fn every_message_is_in_both_languages_with_the_same_holes() {
         assert!(forms(message).iter().chain(&forms(&german[key])).all(|form| !form.is_empty()), "{key} is empty");
     }
     for code in ReasonCode::ALL {
-        assert!(german.contains_key(&format!("{SAID}{}", code.as_str())), "no next step for {}", code.as_str());
+        assert!(german.contains_key(&format!("{SAID}{}", code.next_step())), "no next step for {}", code.as_str());
     }
 }
 
