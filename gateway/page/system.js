@@ -69,22 +69,22 @@ function bundle(root) {
   root.append(el("h2", t("diagnostics.title")), el("p", t("diagnostics.about")), preview, place);
   preview.addEventListener("click", () => busy(preview, place, async () => {
     const manifest = await post("/api/diagnostics/preview");
-    const rows = (manifest.files ?? []).map((file) => ({ key: file.name ?? file.path, cells: [file.name ?? file.path, bytes(file.bytes), file.about ?? ""] }));
-    const out = manifest.left_out ?? [];
+    const rows = manifest.files.map((file) => ({ key: file.name, cells: [file.name, bytes(file.bytes), file.about] }));
+    const out = manifest.left_out;
     const collect = el("button.primary", { type: "button" }, icon("save"), t("diagnostics.collect"));
     const told = el("div");
-    collect.addEventListener("click", () => busy(collect, told, () => save()));
+    collect.addEventListener("click", () => busy(collect, told, () => save(manifest.name)));
     place.replaceChildren(table(t("diagnostics.files"), ["file", "size", "about"].map((name) => t(`diagnostics.column_${name}`)), rows),
-      ...(out.length ? [el("h3", t("diagnostics.left_out")), el("ul", out.map((one) => el("li", typeof one === "string" ? one : [one.what ?? one.name, one.why ?? one.reason].filter(Boolean).join(": "))))] : []),
+      ...(out.length ? [el("h3", t("diagnostics.left_out")), el("ul", out.map((one) => el("li", `${one.what}: ${one.why}`)))] : []),
       el("p", collect), told);
   }));
 }
 
-async function save() {
+async function save(name) {
   const blob = await post("/api/diagnostics", undefined, { as: "blob" });
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  link.download = `diagnostics-${session.gateway}-${new Date().toISOString().slice(0, 10)}.${blob.type.includes("zip") && !blob.type.includes("gzip") ? "zip" : "tar.gz"}`;
+  link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
