@@ -54,7 +54,7 @@ pub fn routes() -> Vec<Route> {
 
 /// Why something was not delivered.
 #[derive(Serialize, JsonSchema)]
-struct Why {
+pub struct Why {
     /// A word for programs.
     code: &'static str,
     /// A sentence for people.

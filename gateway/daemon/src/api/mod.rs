@@ -27,6 +27,7 @@ mod registrations;
 mod results;
 mod session;
 mod settings;
+mod sent;
 mod status;
 mod stream;
 mod table;
@@ -178,6 +179,7 @@ fn routes() -> Vec<Route> {
     let rooms = [
         events::routes(),
         results::routes(),
+        sent::routes(),
         registrations::routes(),
         deliveries::routes(),
         completeness::routes(),

@@ -42,6 +42,7 @@ mod listing;
 mod manifests;
 mod messages;
 mod migrate;
+mod newest;
 mod open;
 pub mod patch;
 pub mod people;
