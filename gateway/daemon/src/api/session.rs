@@ -244,8 +244,11 @@ impl Api {
         Ok(response)
     }
 
-    /// The pairing code that is good now, if one is.
+    /// The pairing code that is good now, if one is; where no page is served there is none.
     pub async fn pairing_code(&self) -> Result<Option<String>, Problem> {
+        if !self.config.http.page {
+            return Ok(None);
+        }
         let has_people = self.store.has_people().await?;
         let ports = (&*self.platform.disk, &*self.platform.entropy);
         let state_dir = &self.config.gateway.state_dir;

@@ -33,6 +33,10 @@ pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
             None => writeln!(out, "The page is not served: see http.listen and http.page in the settings."),
         };
     }
+    if answer["code"].is_null() && answer["page"].is_null() {
+        let _ = writeln!(err, "the page is not served: see http.listen and http.page in the settings");
+        return EXIT_FAILED;
+    }
     if answer["code"].is_null() {
         let _ = writeln!(
             err,
