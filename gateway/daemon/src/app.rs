@@ -1,9 +1,10 @@
 //! The composition root: the one file that knows all of the gateway. The binary, the demo and the simulation run this very
 //! function, each with its own [`Platform`].
 
-use crate::api::DoorWorker;
+use crate::api::{DoorWorker, Front};
 use crate::board::Board;
 use crate::calls::{Calls, Inbox, calls};
+use crate::configuration::Source;
 use crate::dispatcher::Shown;
 use crate::dispatcher::broker::{BrokerWorker, MQTT};
 use crate::dispatcher::monitor::{MONITORING, MonitorWorker};
@@ -45,6 +46,8 @@ pub struct Control {
     pub orders: mpsc::Receiver<Order>,
     /// Called once the gateway runs: it has the store, and nobody else has.
     pub started: Box<dyn FnOnce() + Send>,
+    /// Where the settings were read from, if they were.
+    pub settings: Option<Arc<Source>>,
 }
 
 /// See [`Control`].
@@ -74,6 +77,7 @@ pub async fn run(config: Config, platform: Platform, control: Control) -> Result
     app.identities = Arc::new(Mutex::new(Identities::new(app.store.identities().await?)));
     let furthest = app.store.furthest_cursor().await?;
     app.shown.raise(Seq(furthest.0.saturating_add(UNWRITTEN_EVENTS_MAX)).min(app.store.head().borrow()));
+    app.front.settings = control.settings;
     app.apply(config).await?;
     (control.started)();
     app.platform.service.notify(Notice::Ready);
@@ -118,6 +122,8 @@ struct App {
     tasks: JoinSet<String>,
     /// Requests to the API over MQTT, on their way from the broker's part to the API's.
     calls: (Calls, Inbox),
+    /// Who has signed in at the page: it outlives the API's part.
+    front: Front,
     /// Parts that were asked to stop and have not ended; a new one of the same name waits for it.
     leaving: BTreeSet<String>,
 }
@@ -135,6 +141,7 @@ impl App {
             parts: BTreeMap::new(),
             tasks: JoinSet::new(),
             calls: calls(),
+            front: Front::default(),
             leaving: BTreeSet::new(),
         }
     }
@@ -312,7 +319,8 @@ impl App {
             }
             Settings::Door(config) => {
                 let (config, inbox) = ((**config).clone(), self.calls.1.clone());
-                let door = DoorWorker { config, platform, store, board, inbox, pulse: beat };
+                let front = self.front.clone();
+                let door = DoorWorker { config, platform, store, board, inbox, front, pulse: beat };
                 self.tasks.spawn(async move {
                     door.run(stop).await;
                     task

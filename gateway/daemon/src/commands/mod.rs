@@ -20,6 +20,7 @@ pub mod explain;
 pub mod fleet;
 pub mod manifest;
 pub mod pages;
+pub mod pair;
 pub mod place;
 pub mod profiles;
 pub mod queue;
@@ -127,6 +128,8 @@ enum Command {
     Registrations(registrations::Args),
     /// Who may use the API; the first token is made here
     Token(token::Args),
+    /// Print the pairing code that lets the first person in at the page
+    Pair(pair::Args),
     /// Erase a person's data from everything that is stored
     Erase(erase::Args),
     /// Proof of what an endpoint was sent, a row a day
@@ -179,6 +182,7 @@ impl Cli {
             Command::Redecode(args) => redecode::run(args, &mut out, &mut err),
             Command::Registrations(args) => registrations::run(args, &mut out, &mut err),
             Command::Token(args) => token::run(args, &mut out, &mut err),
+            Command::Pair(args) => pair::run(args, &mut out, &mut err),
             Command::Erase(args) => erase::run(args, &mut out, &mut err),
             Command::Manifest(args) => manifest::run(args, &mut out, &mut err),
             Command::Reconcile(args) => reconcile::run(args, &mut out, &mut err),
