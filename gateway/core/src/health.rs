@@ -130,6 +130,10 @@ pub enum Fact {
         trouble: Option<String>,
     },
     ConfigAccepted,
+    /// Pushed settings are tried until then; `None`: none are any more.
+    ConfigTried {
+        confirm_by: Option<Timestamp>,
+    },
     ConfigRefused {
         reason: String,
     },
@@ -282,6 +286,7 @@ pub struct Health {
     analyzers: BTreeMap<AnalyzerId, AnalyzerHealth>,
     destinations: BTreeMap<String, DestinationHealth>,
     config_refused: Option<String>,
+    config_tried: Option<Timestamp>,
     store_failed: Option<String>,
     lab_ids: Option<String>,
     door_trouble: Option<String>,
@@ -302,6 +307,7 @@ impl Health {
             analyzers: BTreeMap::new(),
             destinations: BTreeMap::new(),
             config_refused: None,
+            config_tried: None,
             store_failed: None,
             lab_ids: None,
             door_trouble: None,
@@ -366,6 +372,7 @@ impl Health {
             }
             Fact::StoreFailed { reason } => replace(&mut self.store_failed, Some(reason)),
             Fact::LabIds { trouble } => replace(&mut self.lab_ids, trouble),
+            Fact::ConfigTried { confirm_by } => replace(&mut self.config_tried, confirm_by),
             Fact::ConfigAccepted => replace(&mut self.config_refused, None),
             Fact::ConfigRefused { reason } => replace(&mut self.config_refused, Some(reason)),
             Fact::DoorTried { trouble } => replace(&mut self.door_trouble, trouble),
@@ -461,7 +468,11 @@ impl Health {
             since: self.since,
             at: now.wall,
             clock: self.clock,
-            configuration: Configuration { hash: self.config_hash.clone(), refused: self.config_refused.clone() },
+            configuration: Configuration {
+                hash: self.config_hash.clone(),
+                refused: self.config_refused.clone(),
+                confirm_by: self.config_tried,
+            },
             troubles,
             analyzers: self.analyzers.values().map(AnalyzerHealth::overview).collect(),
             destinations: self.destinations.iter().map(|(id, known)| known.overview(id, now)).collect(),

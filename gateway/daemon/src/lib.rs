@@ -16,3 +16,4 @@ pub mod redecode;
 pub mod registrar;
 pub mod simulated;
 pub mod store;
+pub mod supervision;

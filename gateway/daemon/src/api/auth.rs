@@ -31,6 +31,19 @@ pub enum Door {
     /// The control socket, or a command that has the store for itself.
     Socket,
     Mqtt,
+    /// The broker of `monitoring:`.
+    Monitoring,
+}
+
+impl Door {
+    pub fn word(self) -> &'static str {
+        match self {
+            Door::Network => "http",
+            Door::Socket => "the control socket",
+            Door::Mqtt => "mqtt",
+            Door::Monitoring => "the monitoring broker",
+        }
+    }
 }
 
 /// Who asks.

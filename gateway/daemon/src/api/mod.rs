@@ -19,6 +19,7 @@ mod problem;
 mod redecode;
 mod registrations;
 mod results;
+mod settings;
 mod status;
 mod table;
 
@@ -28,6 +29,7 @@ use crate::board::Board;
 use crate::platform::Platform;
 use crate::pulse::Stop;
 use crate::store::{AuditEntry, Store};
+use crate::supervision::Supervisor;
 use auth::{Client, Door, Refusals};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -55,6 +57,7 @@ pub struct Api {
     pub platform: Platform,
     pub store: Store,
     pub board: Arc<Board>,
+    pub supervisor: Supervisor,
     /// What waits ends when the gateway does.
     pub stop: Stop,
     pub refusals: Refusals,
@@ -68,12 +71,20 @@ pub struct Api {
 }
 
 impl Api {
-    pub fn new(config: Config, platform: Platform, store: Store, board: Arc<Board>, stop: Stop) -> Arc<Api> {
+    pub fn new(
+        config: Config,
+        platform: Platform,
+        store: Store,
+        board: Arc<Board>,
+        supervisor: Supervisor,
+        stop: Stop,
+    ) -> Arc<Api> {
         Arc::new(Api {
             config,
             platform,
             store,
             board,
+            supervisor,
             stop,
             refusals: Refusals::default(),
             noted: Refusals::default(),
@@ -143,6 +154,7 @@ fn routes() -> Vec<Route> {
         incoming::routes(),
         captures::routes(),
         redecode::routes(),
+        settings::routes(),
         status::routes(),
     ];
     rooms.into_iter().flatten().collect()

@@ -10,6 +10,7 @@ use crate::configuration::{self, Source};
 use crate::platform::{Platform, call};
 use crate::pulse::stop_channel;
 use crate::store::Store;
+use crate::supervision::Supervisor;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, Response, header};
 use gateway_core::config::Config;
@@ -114,7 +115,7 @@ async fn alone(config: Config, request: Request<String>) -> Result<Value, Failed
     let store = opened.map_err(|error| Failed::new(error.to_string()))?;
     let board = Arc::new(Board::new(&config, platform.clock.boot(), platform.clock.now()));
     let (_stopper, stop) = stop_channel();
-    let api = Api::new(config, platform, store.clone(), board, stop);
+    let api = Api::new(config, platform, store.clone(), board, Supervisor::default(), stop);
     let response =
         api.router(Door::Socket).oneshot(request.map(Body::from)).await.unwrap_or_else(|never| match never {});
     let answer = read(response).await;
