@@ -96,7 +96,8 @@ pub async fn authorize(
 }
 
 impl Api {
-    async fn client(&self, door: Option<Door>, headers: &HeaderMap) -> Result<Client, Problem> {
+    /// Who that is, by the door and the token.
+    pub(super) async fn client(&self, door: Option<Door>, headers: &HeaderMap) -> Result<Client, Problem> {
         if door == Some(Door::Socket) {
             return Ok(Client { id: "socket".to_owned(), scope: Scope::Administer });
         }

@@ -7,6 +7,7 @@
 pub mod auth;
 mod captures;
 mod clients;
+mod commands;
 mod completeness;
 mod deliveries;
 mod door;
@@ -63,6 +64,8 @@ pub struct Api {
     pub refusals: Refusals,
     /// Refusals at sources without secrets that were written into the audit log.
     pub noted: Refusals,
+    /// Commands over MQTT.
+    pub rates: commands::Rates,
     /// Held while webhooks that came in are stored, one after the other.
     pub turn: tokio::sync::Mutex<()>,
     /// Held while a page of the log is put together: whoever waits for the next event does so at the same time, and the page
@@ -88,6 +91,7 @@ impl Api {
             stop,
             refusals: Refusals::default(),
             noted: Refusals::default(),
+            rates: commands::Rates::default(),
             turn: Default::default(),
             paging: Default::default(),
         })

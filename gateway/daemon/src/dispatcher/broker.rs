@@ -6,7 +6,7 @@
 
 mod session;
 
-use super::{Recorder, Shown, attempt_note};
+use super::{Recorder, Shown, attempt_note, properties};
 use crate::board::Board;
 use crate::calls::Calls;
 use crate::platform::{Message, MqttConnect, Platform};
@@ -250,11 +250,7 @@ impl BrokerWorker {
     }
 
     fn message(&self, publication: &Publication) -> Message {
-        Message {
-            topic: self.topic(publication.topic()),
-            payload: publication.payload().to_vec(),
-            retain: publication.retain(),
-        }
+        properties::message(&format!("{}/", self.mqtt.topic_prefix), &self.gateway, publication, None)
     }
 
     fn event_message(&self, event: &Event, redriven: bool) -> Message {
@@ -267,6 +263,7 @@ impl BrokerWorker {
             topic: self.topic(&format!("analyzers/{}/events/{}", event.analyzer, event.kind.word())),
             payload: payload.into_bytes(),
             retain: false,
+            properties: properties::of_event(&self.gateway, event),
         }
     }
 

@@ -4,6 +4,8 @@
 //! has said. The workers know no link: they meet in the store.
 
 pub mod broker;
+mod properties;
+mod requests;
 pub mod webhook;
 
 use crate::platform::{BoxFuture, Platform};

@@ -151,7 +151,7 @@ fn hand_over(wanted: &Subscriptions, publish: rumqttc::Publish) {
     }
     for (topic, sender) in wanted.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         if topic.as_bytes() == &publish.topic[..] {
-            let message = Message { topic: topic.clone(), payload: publish.payload.to_vec(), retain: false };
+            let message = Message { topic: topic.clone(), payload: publish.payload.to_vec(), ..Message::default() };
             let _ = sender.try_send(message);
         }
     }

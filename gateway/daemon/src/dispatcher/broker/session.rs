@@ -1,8 +1,8 @@
 //! One connection to the broker, from the connect to its end.
 
 use super::{BrokerWorker, MQTT, Position};
-use crate::calls::{Answer, Call};
 use crate::dispatcher::Recorder;
+use crate::dispatcher::requests::{Requests, Turn};
 use crate::platform::{BoxFuture, Message, MqttConnection};
 use crate::pulse::{BEAT_SECONDS, Stop};
 use crate::store::{DestinationId, HeadWatch, Record, RedriveWatch, Row, StoreError, unsendable};
@@ -16,7 +16,7 @@ use gateway_core::mutants::{Mutant, planted};
 use gateway_core::time::Mono;
 use std::collections::VecDeque;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 
 /// How long a stop waits for PUBACKs that are on their way.
 const DRAIN_SECONDS_MAX: u64 = 3;
@@ -30,9 +30,6 @@ pub(super) struct Lost {
     /// The oldest event that was on its way.
     pub first_unacked: Option<Seq>,
 }
-
-/// Requests to the API that are answered at once; the next ones wait.
-const ANSWERS_MAX: usize = 8;
 
 type Ack = (Published, Result<(), Reason>);
 
@@ -64,9 +61,8 @@ pub(super) struct Session<'a> {
     /// When the broker last acknowledged anything, or when waiting for it began.
     progress: Mono,
     retained: FuturesUnordered<BoxFuture<'static, Result<(), Reason>>>,
-    /// What others ask the API for, and the answers that are on their way to them.
-    requests: mpsc::Receiver<Message>,
-    answers: FuturesUnordered<BoxFuture<'static, Option<Answer>>>,
+    /// What others ask, and the answers that are on their way to them.
+    requests: Requests,
     shown_states: Vec<Publication>,
     head: HeadWatch,
     changes: watch::Receiver<u64>,
@@ -80,7 +76,8 @@ impl<'a> Session<'a> {
         alone: bool,
         recorder: &'a mut Recorder,
     ) -> Session<'a> {
-        let requests = connection.subscribe(worker.topic("api/request"));
+        let (prefix, gateway) = (&worker.mqtt.topic_prefix, &worker.gateway);
+        let requests = Requests::local(connection.as_mut(), &worker.calls, prefix, gateway);
         Session {
             worker,
             recorder,
@@ -97,7 +94,6 @@ impl<'a> Session<'a> {
             progress: worker.now(),
             retained: FuturesUnordered::new(),
             requests,
-            answers: FuturesUnordered::new(),
             shown_states: Vec::new(),
             head: worker.store.head(),
             changes: worker.board.changes(),
@@ -139,8 +135,10 @@ impl<'a> Session<'a> {
                         break reason;
                     }
                 }
-                Some(answer) = self.answers.next(), if !self.answers.is_empty() => self.publish_answer(answer),
-                Some(request) = self.requests.recv(), if self.answers.len() < ANSWERS_MAX => self.hand_in(request),
+                turn = self.requests.turn() => match turn {
+                    Turn::Publish(message) => self.requests.publish(self.connection.as_mut(), message),
+                    Turn::Broken(reason) => break reason,
+                },
                 () = self.redrives.asked() => {}
                 () = self.head.changed(), if caught_up && self.acks.len() < self.window => {}
                 _ = self.changes.changed() => self.publish_states(),
@@ -285,7 +283,7 @@ impl<'a> Session<'a> {
         for analyzer in self.worker.store.analyzers_seen().await? {
             if !self.worker.analyzers.contains(&analyzer) {
                 let topic = self.worker.topic(&format!("analyzers/{analyzer}/state"));
-                let empty = Message { topic, payload: Vec::new(), retain: true };
+                let empty = Message { topic, retain: true, ..Message::default() };
                 self.retained.push(self.connection.publish(empty));
             }
         }
@@ -311,24 +309,11 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Whoever answers requests gets this one, if there is room.
-    fn hand_in(&mut self, request: Message) {
-        let (answer, answered) = oneshot::channel();
-        if self.worker.calls.try_send(Call { payload: request.payload, answer }).is_ok() {
-            self.answers.push(Box::pin(async move { answered.await.ok() }));
-        }
-    }
-
-    fn publish_answer(&mut self, answer: Option<Answer>) {
-        let Some(answer) = answer else { return };
-        let topic = self.worker.topic(&format!("api/response/{}", answer.id));
-        let message = Message { topic, payload: answer.payload, retain: false };
-        self.retained.push(self.connection.publish(message));
-    }
-
     /// Waits for what is on its way, leaves a true status behind, and closes without the last will.
     async fn say_goodbye(&mut self) {
         let worker = self.worker;
+        let due = worker.now().after(Duration::from_secs(DRAIN_SECONDS_MAX));
+        self.requests.drain(self.connection.as_mut(), &worker.platform.clock, due).await;
         let patience = worker.now().after(Duration::from_secs(DRAIN_SECONDS_MAX));
         let stopped = worker.board.overview_stopped(worker.platform.clock.now());
         let stopped = Publication::state("status", &Status::from(&stopped));
