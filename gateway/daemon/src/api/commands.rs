@@ -19,7 +19,7 @@ use gateway_core::monitoring::{
 use gateway_core::overview::{Overview, SCHEMA};
 use gateway_core::time::{ClockQuality, Mono, Timestamp};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -337,6 +337,7 @@ fn result(name: &str, body: &Value) -> Option<CommandResult> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_client_has_a_burst_and_then_one_a_second() {

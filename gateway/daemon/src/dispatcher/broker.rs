@@ -242,6 +242,7 @@ impl BrokerWorker {
             will_payload: Publication::state("status", &Status::from(&self.board.overview_lost(now)))
                 .payload()
                 .to_vec(),
+            will_properties: properties::of(&self.gateway),
         }
     }
 

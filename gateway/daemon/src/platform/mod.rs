@@ -147,6 +147,7 @@ pub struct MqttConnect {
     pub client_id: String,
     pub will_topic: String,
     pub will_payload: Vec<u8>,
+    pub will_properties: Properties,
 }
 
 /// One message to or from a broker.
@@ -159,7 +160,7 @@ pub struct Message {
 }
 
 /// What MQTT 5 carries beside a payload (section 3.3.2.3); a connection of MQTT 3.1.1 leaves it out.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Properties {
     /// A media type.
     pub content_type: Option<&'static str>,

@@ -15,7 +15,8 @@ pub fn read(root: &Group<'_>) -> Monitoring {
         group.wrong("url", "must be another machine's broker", suggestion);
     }
     if broker.is_none() {
-        let others = ["user", "password", "password_file", "ca_file", "certificate_file", "key_file", "topic_prefix"];
+        let others =
+            ["user", "password", "password_file", "ca_file", "certificate_file", "key_file", "topic_prefix", "version"];
         group.refuse(&others, "belongs to `url`, which is missing", "add `url:`, or remove this line");
     }
     Monitoring { interval: Duration::from_secs(interval), broker }
