@@ -6,6 +6,7 @@ use crate::board::Board;
 use crate::calls::{Calls, Inbox, calls};
 use crate::dispatcher::Shown;
 use crate::dispatcher::broker::{BrokerWorker, MQTT};
+use crate::dispatcher::monitor::{MONITORING, MonitorWorker};
 use crate::dispatcher::webhook::WebhookWorker;
 use crate::housekeeping::Housekeeper;
 use crate::link::Link;
@@ -15,7 +16,8 @@ use crate::pulse::{Pulse, Stop, Stopper, stop_channel};
 use crate::registrar::Registrar;
 use crate::store::{AuditEntry, DestinationId, Filter, PostedFilter, Store, StoreError};
 use crate::supervision::Supervisor;
-use gateway_core::config::{Analyzer, Config, Mqtt, Registrations, Webhook};
+use crate::telemetry::Exporter;
+use gateway_core::config::{Analyzer, Config, Mqtt, Registrations, Telemetry, Webhook};
 use gateway_core::dialects::{Dialect, dialect};
 use gateway_core::drivers::driver;
 use gateway_core::event::{AnalyzerId, EventName, Seq};
@@ -23,6 +25,7 @@ use gateway_core::health::Fact;
 use gateway_core::identity::Identities;
 use gateway_core::session::DriverOptions;
 use gateway_core::time::Timestamp;
+use gateway_core::vitals::{CertificateFile, certificate_files};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
@@ -96,12 +99,14 @@ pub async fn run(config: Config, platform: Platform, control: Control) -> Result
 #[derive(PartialEq)]
 enum Settings {
     Link(Analyzer, DriverOptions),
-    Broker(Mqtt, String, Vec<AnalyzerId>),
+    Broker(Mqtt, String, Vec<AnalyzerId>, Duration),
+    Monitor(Box<Mqtt>, String, Duration),
     /// The last: since when a person has paused it.
     Webhook(Box<Webhook>, String, usize, Option<Timestamp>),
     Housekeeper(gateway_core::config::Limits, gateway_core::config::Retention, Vec<Webhook>),
     Registrar(Registrations),
-    Observer(PathBuf),
+    Observer(PathBuf, Vec<CertificateFile>),
+    Telemetry(Telemetry, String),
     /// It looks at all of them.
     Door(Box<Config>),
 }
@@ -164,7 +169,7 @@ impl App {
         let pinned = pinned.filter_map(|analyzer| Some((analyzer.id.clone(), analyzer.serial_number.clone()?)));
         self.identities.lock().unwrap_or_else(PoisonError::into_inner).pin(pinned.collect());
         for warning in self.config.warnings() {
-            tracing::warn!("{warning}");
+            tracing::warn!(warning, "allowed, and to be known");
         }
         let wanted = self.wanted();
         let stale = self.parts.extract_if(.., |name, part| wanted.get(name) != Some(&part.settings));
@@ -200,15 +205,26 @@ impl App {
             wanted.insert(DestinationId::webhook(&webhook.id).0, settings);
         }
         let analyzers = config.analyzers.iter().map(|analyzer| analyzer.id.clone()).collect();
-        let broker = Settings::Broker(config.mqtt.clone(), config.gateway.id.clone(), analyzers);
+        let broker =
+            Settings::Broker(config.mqtt.clone(), config.gateway.id.clone(), analyzers, config.monitoring.interval);
         wanted.insert(MQTT.to_owned(), broker);
+        if let Some(mqtt) = &config.monitoring.broker {
+            let interval = config.monitoring.interval;
+            let monitor = Settings::Monitor(Box::new(mqtt.clone()), config.gateway.id.clone(), interval);
+            wanted.insert(MONITORING.to_owned(), monitor);
+        }
         let housekeeper =
             Settings::Housekeeper(config.limits.clone(), config.retention.clone(), config.webhooks.clone());
         wanted.insert("housekeeping".to_owned(), housekeeper);
         if config.registrations.lab_id_url.is_some() {
             wanted.insert("registrar".to_owned(), Settings::Registrar(config.registrations.clone()));
         }
-        wanted.insert("observer".to_owned(), Settings::Observer(config.gateway.state_dir.clone()));
+        let observer = Settings::Observer(config.gateway.state_dir.clone(), certificate_files(config));
+        wanted.insert("observer".to_owned(), observer);
+        if config.telemetry.otlp_url.is_some() {
+            let telemetry = Settings::Telemetry(config.telemetry.clone(), config.gateway.id.clone());
+            wanted.insert("telemetry".to_owned(), telemetry);
+        }
         wanted.insert("api".to_owned(), Settings::Door(Box::new(config.clone())));
         wanted
     }
@@ -233,12 +249,13 @@ impl App {
                     task
                 });
             }
-            Settings::Broker(mqtt, gateway, analyzers) => {
+            Settings::Broker(mqtt, gateway, analyzers, interval) => {
                 let (mqtt, gateway, analyzers) = (mqtt.clone(), gateway.clone(), analyzers.clone());
                 let worker = BrokerWorker {
                     mqtt,
                     gateway,
                     analyzers,
+                    interval: *interval,
                     platform,
                     store,
                     board,
@@ -248,6 +265,15 @@ impl App {
                 };
                 self.tasks.spawn(async move {
                     keep_running(&task, &clock, || worker.run(stop.clone())).await;
+                    task
+                });
+            }
+            Settings::Monitor(mqtt, gateway, interval) => {
+                let (mqtt, gateway, interval) = (*mqtt.clone(), gateway.clone(), *interval);
+                let calls = self.calls.0.clone();
+                let monitor = MonitorWorker { mqtt, gateway, interval, platform, store, board, calls, pulse: beat };
+                self.tasks.spawn(async move {
+                    monitor.run(stop).await;
                     task
                 });
             }
@@ -289,10 +315,19 @@ impl App {
                     task
                 });
             }
-            Settings::Observer(state_dir) => {
-                let observer = Observer { state_dir: state_dir.clone(), platform, store, board, pulse: beat };
+            Settings::Observer(state_dir, files) => {
+                let (state_dir, files) = (state_dir.clone(), files.clone());
+                let observer = Observer { state_dir, files, platform, store, board, pulse: beat };
                 self.tasks.spawn(async move {
                     observer.run(stop).await;
+                    task
+                });
+            }
+            Settings::Telemetry(settings, gateway) => {
+                let (settings, gateway) = (settings.clone(), gateway.clone());
+                let exporter = Exporter { settings, gateway, platform, board, pulse: beat };
+                self.tasks.spawn(async move {
+                    exporter.run(stop).await;
                     task
                 });
             }

@@ -1,9 +1,12 @@
 //! The notice board: every part tells it facts, and those who show the gateway's state look at it.
 
+use crate::tally::Tally;
+use crate::telemetry::Spans;
 use gateway_core::config::Config;
 use gateway_core::delivery::Reason;
 use gateway_core::event::Id;
 use gateway_core::health::{ConfiguredAnalyzer, DeviceState, Fact, Health};
+use gateway_core::monitoring::Publication;
 use gateway_core::overview::Overview;
 use gateway_core::time::Now;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,6 +14,10 @@ use tokio::sync::watch;
 
 /// Shared by all parts.
 pub struct Board {
+    /// What has happened since the start, counted.
+    pub tally: Tally,
+    /// The same for a collector of traces.
+    pub spans: Spans,
     health: Mutex<Health>,
     changes: watch::Sender<u64>,
 }
@@ -18,7 +25,12 @@ pub struct Board {
 impl Board {
     pub fn new(config: &Config, boot: Id, now: Now) -> Board {
         let health = Health::new(&config.gateway.id, env!("CARGO_PKG_VERSION"), boot.to_string(), now);
-        Board { health: Mutex::new(health), changes: watch::Sender::new(0) }
+        Board {
+            tally: Tally::default(),
+            spans: Spans::default(),
+            health: Mutex::new(health),
+            changes: watch::Sender::new(0),
+        }
     }
 
     /// Only these analyzers and destinations are shown from now on.
@@ -28,11 +40,15 @@ impl Board {
             port: analyzer.port.to_string(),
             model: analyzer.model.clone(),
         });
+        self.tally.configure(config);
+        self.spans.want(config.telemetry.otlp_url.is_some());
         self.health().configure(&config.gateway.id, &config.hash, analyzers.collect(), destinations, now);
+        self.health().expect_monitoring(config.monitoring.broker.is_some());
         self.changes.send_modify(|count| *count += 1);
     }
 
     pub fn tell(&self, now: Now, fact: Fact) {
+        self.tally.learn(&fact);
         if self.health().learn(now, fact) {
             self.changes.send_modify(|count| *count += 1);
         }
@@ -46,6 +62,21 @@ impl Board {
     /// What stands in the way of this destination, if anything does.
     pub fn destination_trouble(&self, id: &str) -> Option<Reason> {
         self.health().destination_trouble(id).cloned()
+    }
+
+    /// The number of the next notice that this broker has not acknowledged.
+    pub fn notice_place(&self, reader: &str) -> u64 {
+        self.health().notice_place(reader)
+    }
+
+    /// The first notice from this number on, and its number.
+    pub fn notice_from(&self, number: u64) -> Option<(u64, Publication)> {
+        self.health().notice_from(number).map(|(number, notice)| (number, notice.clone()))
+    }
+
+    /// This broker has acknowledged everything up to this number.
+    pub fn notices_acknowledged(&self, reader: &str, number: u64) {
+        self.health().notices_acknowledged(reader, number);
     }
 
     /// Everything at a glance.

@@ -9,14 +9,21 @@ mod captures;
 mod clients;
 mod commands;
 mod completeness;
+mod curves;
 mod deliveries;
+mod diagnostics;
 mod door;
 mod erasures;
 mod events;
+mod exports;
 mod extract;
 mod incoming;
+mod life;
+mod listing;
+mod metrics;
 mod over_mqtt;
 mod problem;
+mod queue;
 mod redecode;
 mod registrations;
 mod results;
@@ -160,6 +167,13 @@ fn routes() -> Vec<Route> {
         redecode::routes(),
         settings::routes(),
         status::routes(),
+        listing::routes(),
+        curves::routes(),
+        exports::routes(),
+        metrics::routes(),
+        diagnostics::routes(),
+        life::routes(),
+        queue::routes(),
     ];
     rooms.into_iter().flatten().collect()
 }

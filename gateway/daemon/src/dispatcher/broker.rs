@@ -6,6 +6,7 @@
 
 mod session;
 
+use super::outlet::root;
 use super::{Recorder, Shown, attempt_note, properties};
 use crate::board::Board;
 use crate::calls::Calls;
@@ -44,6 +45,8 @@ pub struct BrokerWorker {
     pub mqtt: Mqtt,
     pub gateway: String,
     pub analyzers: Vec<AnalyzerId>,
+    /// How often it says how the gateway is although nothing has changed.
+    pub interval: Duration,
     pub platform: Platform,
     pub store: Store,
     pub board: Arc<Board>,
@@ -128,7 +131,7 @@ impl BrokerWorker {
                     said = None;
                     self.tell(None);
                     tracing::info!(destination = MQTT, "connected to the broker");
-                    let session = Session::new(self, connection, position, suspect.is_isolated(), recorder);
+                    let session = Session::begin(self, connection, position, suspect.is_isolated(), recorder).await;
                     let Some(lost) = session.run(stop).await? else { return Ok(()) };
                     let Lost { reason, reached, first_unacked: first } = lost;
                     if reached.cursor > position.cursor {
@@ -196,6 +199,8 @@ impl BrokerWorker {
     ) -> Position {
         let reached = Position { cursor: event.seq, ordinal: position.ordinal + 1, dead: position.dead + 1 };
         let note = attempt_note(self.platform.clock.now(), event.seq, attempts, Some(&reason));
+        let fact = Fact::Buried { destination: MQTT.to_owned(), event: event.id, reason: reason.clone() };
+        self.board.tell(self.platform.clock.now(), fact);
         let state = DeliveryState::Dead { attempts, reason };
         let row = Row {
             seq: event.seq,
@@ -242,16 +247,12 @@ impl BrokerWorker {
             will_payload: Publication::state("status", &Status::from(&self.board.overview_lost(now)))
                 .payload()
                 .to_vec(),
-            will_properties: properties::of(&self.gateway),
+            will_properties: properties::of(&root(&self.mqtt, &self.gateway)),
         }
     }
 
     fn topic(&self, rest: &str) -> String {
-        format!("{}/{}/{rest}", self.mqtt.topic_prefix, self.gateway)
-    }
-
-    fn message(&self, publication: &Publication) -> Message {
-        properties::message(&format!("{}/", self.mqtt.topic_prefix), &self.gateway, publication, None)
+        format!("{}{rest}", root(&self.mqtt, &self.gateway))
     }
 
     fn event_message(&self, event: &Event, redriven: bool) -> Message {
@@ -264,7 +265,7 @@ impl BrokerWorker {
             topic: self.topic(&format!("analyzers/{}/events/{}", event.analyzer, event.kind.word())),
             payload: payload.into_bytes(),
             retain: false,
-            properties: properties::of_event(&self.gateway, event),
+            properties: properties::of_event(&root(&self.mqtt, &self.gateway), event),
         }
     }
 

@@ -4,8 +4,11 @@
 //! has said. The workers know no link: they meet in the store.
 
 pub mod broker;
+pub mod monitor;
+mod outlet;
 mod properties;
 mod requests;
+mod telling;
 pub mod webhook;
 
 use crate::platform::{BoxFuture, Platform};

@@ -13,8 +13,9 @@ pub const STATE_SECONDS: u32 = 86_400;
 /// Intervals after which a health report that was not repeated is gone.
 const INTERVALS: u64 = 3;
 
-/// Of a message in JSON.
-pub fn of(gateway: &str) -> Properties {
+/// Of a message in JSON; `root` is what stands before each topic.
+pub fn of(root: &str) -> Properties {
+    let gateway = root.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     Properties {
         content_type: Some("application/json"),
         user: vec![("gateway", gateway.to_owned()), ("schema", SCHEMA.to_string())],
@@ -23,27 +24,27 @@ pub fn of(gateway: &str) -> Properties {
 }
 
 /// Of an event, which never expires.
-pub fn of_event(gateway: &str, event: &Event) -> Properties {
-    let mut properties = of(gateway);
+pub fn of_event(root: &str, event: &Event) -> Properties {
+    let mut properties = of(root);
     properties.content_type = Some("application/cloudevents+json");
     properties.user.push(("event", event.kind.word().to_owned()));
     properties
 }
 
 /// A publication on its topic. `interval`: between two health reports.
-pub fn message(prefix: &str, gateway: &str, publication: &Publication, interval: Option<Duration>) -> Message {
+pub fn message(root: &str, publication: &Publication, interval: Duration) -> Message {
     let rest = publication.topic();
-    let interval = interval.map_or(0, |interval| interval.as_secs().saturating_mul(INTERVALS));
-    let expiry = match rest {
+    let health_seconds = interval.as_secs().saturating_mul(INTERVALS);
+    let expiry_seconds = match rest {
         // The last word on the gateway stays, and above all the last will.
         "status" | "summary" => None,
-        "health" => u32::try_from(interval).ok().filter(|seconds| *seconds > 0),
+        "health" => u32::try_from(health_seconds).ok().filter(|seconds| *seconds > 0),
         _ => (publication.retain() && !publication.payload().is_empty()).then_some(STATE_SECONDS),
     };
     Message {
-        topic: format!("{prefix}{gateway}/{rest}"),
+        topic: format!("{root}{rest}"),
         payload: publication.payload().to_vec(),
         retain: publication.retain(),
-        properties: Properties { expiry_seconds: expiry, ..of(gateway) },
+        properties: Properties { expiry_seconds, ..of(root) },
     }
 }

@@ -11,6 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use gateway_core::delivery::Reason;
 use gateway_core::time::Mono;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// Requests and answers on their way; the next ones wait.
@@ -19,44 +20,74 @@ const AT_ONCE_MAX: usize = 8;
 const TOPIC_BYTES_MAX: usize = 256;
 
 /// The requests of one connection.
-pub struct Requests {
+pub(super) struct Requests {
     calls: Calls,
-    gateway: String,
-    /// `<prefix>/`, and behind it `<gateway>/`.
-    prefix: String,
+    /// `<prefix>/<gateway>/`
+    root: String,
     commands: mpsc::Receiver<Message>,
     command_way: Way,
     /// The clinic's broker alone.
     api: Option<mpsc::Receiver<Message>>,
-    answers: FuturesUnordered<BoxFuture<'static, Option<Message>>>,
+    answers: FuturesUnordered<BoxFuture<'static, Option<Reply>>>,
     publishing: FuturesUnordered<BoxFuture<'static, Result<(), Reason>>>,
 }
 
 /// What the connection has to do for them.
-pub enum Turn {
-    Publish(Message),
+pub(super) enum Turn {
+    Answer(Reply),
     /// It has broken.
     Broken(Reason),
 }
 
+/// An answer, and where it is wanted.
+pub(super) struct Reply {
+    answer: Answer,
+    /// The response topic of MQTT 5, if there was one that is heeded.
+    topic: Option<String>,
+    correlation: Option<Vec<u8>>,
+}
+
+impl Reply {
+    /// Whether it is free of a person's data by its type.
+    pub(super) fn may_leave(&self) -> bool {
+        matches!(self.answer, Answer::Command(_))
+    }
+
+    fn message(self, root: &str) -> Message {
+        let mut message = match self.answer {
+            Answer::Api { id, payload } => Message {
+                topic: format!("{root}api/response/{id}"),
+                payload,
+                retain: false,
+                properties: properties::of(root),
+            },
+            Answer::Command(publication) => properties::message(root, &publication, Duration::ZERO),
+        };
+        if let Some(topic) = self.topic {
+            message.topic = topic;
+        }
+        message.properties.correlation = self.correlation;
+        message
+    }
+}
+
 impl Requests {
     /// Of the clinic's broker.
-    pub fn local(connection: &mut dyn MqttConnection, calls: &Calls, prefix: &str, gateway: &str) -> Requests {
-        let api = connection.subscribe(format!("{prefix}/{gateway}/api/request"));
-        Requests { api: Some(api), ..Requests::new(connection, calls, prefix, gateway, Way::Command) }
+    pub(super) fn local(connection: &mut dyn MqttConnection, calls: &Calls, root: &str) -> Requests {
+        let api = connection.subscribe(format!("{root}api/request"));
+        Requests { api: Some(api), ..Requests::new(connection, calls, root, Way::Command) }
     }
 
     /// Of the broker outside.
-    pub fn outside(connection: &mut dyn MqttConnection, calls: &Calls, prefix: &str, gateway: &str) -> Requests {
-        Requests::new(connection, calls, prefix, gateway, Way::CommandFromOutside)
+    pub(super) fn outside(connection: &mut dyn MqttConnection, calls: &Calls, root: &str) -> Requests {
+        Requests::new(connection, calls, root, Way::CommandFromOutside)
     }
 
-    fn new(connection: &mut dyn MqttConnection, calls: &Calls, prefix: &str, gateway: &str, way: Way) -> Requests {
+    fn new(connection: &mut dyn MqttConnection, calls: &Calls, root: &str, way: Way) -> Requests {
         Requests {
             calls: calls.clone(),
-            gateway: gateway.to_owned(),
-            prefix: format!("{prefix}/"),
-            commands: connection.subscribe(format!("{prefix}/{gateway}/commands/request")),
+            root: root.to_owned(),
+            commands: connection.subscribe(format!("{root}commands/request")),
             command_way: way,
             api: None,
             answers: FuturesUnordered::new(),
@@ -65,7 +96,7 @@ impl Requests {
     }
 
     /// Goes on until the connection has something to do. Nothing is lost if it is not waited for to its end.
-    pub async fn turn(&mut self) -> Turn {
+    pub(super) async fn turn(&mut self) -> Turn {
         loop {
             let room = self.answers.len() + self.publishing.len() < AT_ONCE_MAX;
             let api = async {
@@ -82,8 +113,8 @@ impl Requests {
                     }
                 }
                 Some(answer) = self.answers.next(), if !self.answers.is_empty() => {
-                    if let Some(message) = answer {
-                        return Turn::Publish(message);
+                    if let Some(reply) = answer {
+                        return Turn::Answer(reply);
                     }
                 }
                 Some(request) = self.commands.recv(), if room => self.hand_in(self.command_way, request),
@@ -94,12 +125,12 @@ impl Requests {
     }
 
     /// Publishes an answer and waits for its PUBACK with the others.
-    pub fn publish(&mut self, connection: &mut dyn MqttConnection, message: Message) {
-        self.publishing.push(connection.publish(message));
+    pub(super) fn publish(&mut self, connection: &mut dyn MqttConnection, reply: Reply) {
+        self.publishing.push(connection.publish(reply.message(&self.root)));
     }
 
     /// Waits for the answers that are on their way, until then.
-    pub async fn drain(&mut self, connection: &mut dyn MqttConnection, clock: &Arc<dyn Clock>, due: Mono) {
+    pub(super) async fn drain(&mut self, connection: &mut dyn MqttConnection, clock: &Arc<dyn Clock>, due: Mono) {
         self.commands.close();
         self.api = None;
         let draining = async {
@@ -107,8 +138,8 @@ impl Requests {
                 tokio::select! {
                     biased;
                     Some(answer) = self.answers.next(), if !self.answers.is_empty() => {
-                        if let Some(message) = answer {
-                            self.publishing.push(connection.publish(message));
+                        if let Some(reply) = answer {
+                            self.publishing.push(connection.publish(reply.message(&self.root)));
                         }
                     }
                     Some(published) = self.publishing.next(), if !self.publishing.is_empty() => {
@@ -133,35 +164,41 @@ impl Requests {
         if self.calls.try_send(Call { way, payload: request.payload, answer }).is_err() {
             return;
         }
-        let wanted = request.properties.response_topic.filter(|topic| self.may_answer_on(topic));
+        let topic = request.properties.response_topic.filter(|topic| may_answer_on(&self.root, topic));
         let correlation = request.properties.correlation;
-        let (prefix, gateway) = (self.prefix.clone(), self.gateway.clone());
-        self.answers.push(Box::pin(async move {
-            let mut message = match answered.await.ok()? {
-                Answer::Api { id, payload } => Message {
-                    topic: format!("{prefix}{gateway}/api/response/{id}"),
-                    payload,
-                    retain: false,
-                    properties: properties::of(&gateway),
-                },
-                Answer::Command(publication) => properties::message(&prefix, &gateway, &publication, None),
-            };
-            if let Some(topic) = wanted {
-                message.topic = topic;
-            }
-            message.properties.correlation = correlation;
-            Some(message)
-        }));
+        self.answers.push(Box::pin(async move { Some(Reply { answer: answered.await.ok()?, topic, correlation }) }));
     }
+}
 
-    /// A response topic of MQTT 5 is heeded unless it would make the answer pass for something else that a gateway says.
-    fn may_answer_on(&self, topic: &str) -> bool {
-        let own = [
-            format!("{}{}/commands/response/", self.prefix, self.gateway),
-            format!("{}{}/api/response/", self.prefix, self.gateway),
-        ];
-        let plain = !topic.is_empty() && topic.len() <= TOPIC_BYTES_MAX && !topic.starts_with('$');
-        let plain = plain && !topic.contains(|c: char| matches!(c, '#' | '+') || c.is_control());
-        plain && (!topic.starts_with(&self.prefix) || own.iter().any(|own| topic.starts_with(own)))
+/// A response topic of MQTT 5 is heeded unless it would make the answer pass for something else that a gateway says.
+fn may_answer_on(root: &str, topic: &str) -> bool {
+    let prefix = root.trim_end_matches('/').rsplit_once('/').map_or(root, |(prefix, _)| prefix);
+    let own = ["commands/response/", "api/response/"];
+    let is_own = topic.strip_prefix(root).is_some_and(|rest| own.iter().any(|own| rest.starts_with(own)));
+    let elsewhere = topic.strip_prefix(prefix).is_none_or(|rest| !rest.starts_with('/'));
+    let plain = !topic.is_empty() && topic.len() <= TOPIC_BYTES_MAX && !topic.starts_with('$');
+    let plain = plain && !topic.contains(|c: char| matches!(c, '#' | '+') || c.is_control());
+    plain && (is_own || elsewhere)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_passes_for_nothing_else() {
+        for (topic, may) in [
+            ("answers/me", true),
+            ("a/box/commands/response/x", true),
+            ("a/box/api/response/x", true),
+            ("a/box/status", false),
+            ("a/other/commands/request", false),
+            ("ab/c", true),
+            ("$SYS/x", false),
+            ("answers/#", false),
+            ("", false),
+        ] {
+            assert_eq!(may_answer_on("a/box/", topic), may, "{topic}");
+        }
     }
 }

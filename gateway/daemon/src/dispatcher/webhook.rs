@@ -18,7 +18,7 @@ use gateway_core::delivery::{
     Changes, DeliveryState, DestinationView, Entry, Jitter, Limits, Outcome, Queue, Reason, ReasonCode,
 };
 use gateway_core::dialects::Dialect;
-use gateway_core::event::{Event, Lane, Seq};
+use gateway_core::event::{Event, EventId, Lane, Seq};
 use gateway_core::health::Fact;
 use gateway_core::time::{Now, Timestamp};
 use request::{Ended, Learned, Sender};
@@ -108,6 +108,11 @@ impl WebhookWorker {
 
     fn show(&self, view: DestinationView) {
         self.board.tell(self.now(), Fact::DestinationChanged { destination: self.destination.0.clone(), view });
+    }
+
+    fn bury(&self, event: EventId, reason: &Reason) {
+        let destination = self.destination.0.clone();
+        self.board.tell(self.now(), Fact::Buried { destination, event, reason: reason.clone() });
     }
 
     /// What must keep its order with what.
@@ -250,6 +255,7 @@ impl<'a> Forwarding<'a> {
             let changes = self.queue.finish(ended.leader, &ended.outcome, self.worker.now(), jitter);
             self.learn(&ended);
             self.say(&ended, &changes);
+            self.count(&ended);
             let notes = if changes.counted { ended.notes } else { Vec::new() };
             self.note_down(changes, notes);
             next = self.flights.next().now_or_never().flatten();
@@ -274,6 +280,7 @@ impl<'a> Forwarding<'a> {
             if let Some(DeliveryState::Dead { reason, .. }) = state {
                 let attempt = start.attempt;
                 tracing::error!(destination = %endpoint, %event, attempt, %reason, "dead letter: it is kept and not sent again");
+                self.worker.bury(*event, reason);
             }
         }
         let (Some(event), Some(start)) = (ended.events.first(), ended.starts.first()) else { return };
@@ -296,6 +303,16 @@ impl<'a> Forwarding<'a> {
                     tracing::warn!(destination = %endpoint, %event, events, attempt, %reason, next_step, "not delivered, kept");
                 }
             }
+        }
+    }
+
+    fn count(&self, ended: &Ended) {
+        let (board, now) = (&self.worker.board, self.worker.now());
+        let destination = &self.worker.destination.0;
+        let events = ended.events.iter().zip(&ended.received).zip(&ended.starts);
+        for ((event, received), start) in events {
+            board.tally.attempted(destination, &ended.outcome, now.wall.since(*received));
+            board.spans.attempted(*event, destination, start.attempt, &ended.outcome, ended.began, now);
         }
     }
 

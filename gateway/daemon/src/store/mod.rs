@@ -21,6 +21,7 @@
 mod asked;
 mod attempts;
 mod audit;
+pub mod backup;
 mod captures;
 mod connect;
 mod deletion_requests;
@@ -38,6 +39,8 @@ mod hand;
 mod head;
 mod identities;
 mod lanes;
+mod listing;
+mod looks;
 mod manifests;
 mod messages;
 mod migrate;
@@ -48,6 +51,7 @@ mod read_store;
 mod redrive;
 mod registrations;
 mod requests;
+mod retained;
 mod retention;
 mod salvage;
 mod tokens;
@@ -56,10 +60,13 @@ mod versions;
 mod writer;
 
 pub use asked::Asked;
+pub use attempts::AttemptReasons;
 pub use done::Swept;
 pub use error::StoreError;
 pub use events::{GATEWAY, unsendable};
 pub use head::HeadWatch;
+pub use listing::{ExportedTo, ListedTest, WhichResults, WhichTests};
+pub use looks::{Queued, Sought};
 pub use messages::{Content, MessageHead, Part, Statement, Which};
 pub use read_store::{Counts, DestinationCounts, ReadStore};
 pub use redrive::RedriveWatch;
@@ -75,7 +82,7 @@ use gateway_core::event::{AnalyzerId, Event, EventId, EventName, Seq, TestId};
 use gateway_core::health::Standing;
 use gateway_core::overview::StoreOverview;
 use gateway_core::session::RunningTest;
-use gateway_core::time::Now;
+use gateway_core::time::{Mono, Now};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -113,6 +120,8 @@ struct Shared {
     erasing: tokio::sync::Mutex<()>,
     /// Something erased may still be in the WAL.
     unwiped: AtomicBool,
+    /// When this process began to open it.
+    opened: Mono,
     /// Released last, after the connections are closed.
     _lock: std::fs::File,
 }
@@ -121,6 +130,7 @@ impl Store {
     /// Opens the database file at `path` (its folder is made if it is missing), or starts a new one.
     pub async fn open(path: &Path, clock: Arc<dyn Clock>, disk: Arc<dyn Disk>) -> Result<Store, StoreError> {
         let (path, ports) = (path.to_owned(), (clock, Arc::clone(&disk)));
+        let opened = ports.0.now().mono;
         let shared = on_disk(&*disk, move || {
             let lock = open::lock(&path)?;
             let connection = open::writer(&path, &*ports.0)?;
@@ -143,6 +153,7 @@ impl Store {
                 erasing: Default::default(),
                 // An earlier process may have left it there.
                 unwiped: AtomicBool::new(true),
+                opened,
                 _lock: lock,
             })
         });
@@ -152,6 +163,11 @@ impl Store {
     /// The log's head; changes after each commit that stored events.
     pub fn head(&self) -> HeadWatch {
         self.shared.head.watch()
+    }
+
+    /// When this process began to open the store.
+    pub fn opened(&self) -> Mono {
+        self.shared.opened
     }
 
     /// How long a commit may wait for company while more than one analyzer is active. Zero, the default: not at all.
@@ -238,6 +254,16 @@ impl Store {
         self.show(move |connection| events::after(connection, after, limit)).await
     }
 
+    /// The next events of these names, at most `limit`, and the seq up to which the log was looked through.
+    pub async fn events_named(
+        &self,
+        names: &'static [EventName],
+        after: Seq,
+        limit: usize,
+    ) -> Result<(Vec<Event>, Seq), StoreError> {
+        self.read(move |connection| events::named(connection, names, after, limit)).await
+    }
+
     /// One event.
     pub async fn event(&self, seq: Seq) -> Result<Option<Event>, StoreError> {
         self.read(move |connection| events::get(connection, seq)).await
@@ -257,6 +283,11 @@ impl Store {
     pub async fn attempts(&self, destination: &DestinationId, seq: Seq) -> Result<Vec<AttemptNote>, StoreError> {
         let destination = destination.clone();
         self.show(move |connection| attempts::of_event(connection, &destination, seq)).await
+    }
+
+    /// How the attempts in the books went, by destination, reason and status.
+    pub async fn attempt_reasons(&self) -> Result<Vec<AttemptReasons>, StoreError> {
+        self.show(attempts::reasons).await
     }
 
     /// The events of one test up to `through`, oldest first.
@@ -303,6 +334,11 @@ impl Store {
     /// The log's size, and how much there is to do for each destination in the settings. Cheap enough to be asked often.
     pub async fn standings(&self) -> Result<(StoreOverview, Vec<(DestinationId, Standing)>), StoreError> {
         self.show(read_store::standings).await
+    }
+
+    /// The size of the journal beside the database, in bytes.
+    pub fn wal_bytes(&self) -> u64 {
+        files::wal_bytes(&self.shared.path)
     }
 
     /// The orderly stop: empties the WAL into the file and marks it as checked. Nothing may be written afterwards.

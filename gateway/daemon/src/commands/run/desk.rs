@@ -158,7 +158,7 @@ impl Desk {
                 (Ok(granted), Order::Reload(config))
             }
             Err(failure) => {
-                tracing::error!("{failure}");
+                tracing::error!(%failure, "the settings file is refused");
                 let told = summary(&failure);
                 self.file_refused = Some(told.clone());
                 (Err(Refused::Mistakes(Box::new(failure))), Order::Refused(told))

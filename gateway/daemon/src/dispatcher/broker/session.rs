@@ -2,26 +2,25 @@
 
 use super::{BrokerWorker, MQTT, Position};
 use crate::dispatcher::Recorder;
+use crate::dispatcher::outlet::{Outlet, root};
 use crate::dispatcher::requests::{Requests, Turn};
+use crate::dispatcher::telling::{ACK_SECONDS_MAX, Telling};
 use crate::platform::{BoxFuture, Message, MqttConnection};
 use crate::pulse::{BEAT_SECONDS, Stop};
 use crate::store::{DestinationId, HeadWatch, Record, RedriveWatch, Row, StoreError, unsendable};
 use futures_util::FutureExt;
-use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
-use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
-use gateway_core::event::{Event, Seq};
+use futures_util::stream::{FuturesOrdered, StreamExt};
+use gateway_core::delivery::{DeliveryState, Outcome, Reason, ReasonCode};
+use gateway_core::event::{Event, EventId, Seq};
 use gateway_core::health::Fact;
-use gateway_core::monitoring::{AnalyzerState, Publication, Status};
 use gateway_core::mutants::{Mutant, planted};
-use gateway_core::time::Mono;
+use gateway_core::time::{Mono, Now, Timestamp};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// How long a stop waits for PUBACKs that are on their way.
 const DRAIN_SECONDS_MAX: u64 = 3;
-/// A PUBACK that takes longer than this does not come any more.
-const ACK_SECONDS_MAX: u64 = 30;
 
 /// How a connection ended that nobody asked to end.
 pub(super) struct Lost {
@@ -32,6 +31,13 @@ pub(super) struct Lost {
 }
 
 type Ack = (Published, Result<(), Reason>);
+
+/// What is counted of a publication once it is answered.
+struct Flown {
+    event: EventId,
+    began: Now,
+    received: Timestamp,
+}
 
 /// What was published.
 enum Published {
@@ -58,26 +64,31 @@ pub(super) struct Session<'a> {
     acks: FuturesOrdered<BoxFuture<'static, Ack>>,
     /// What `acks` waits for, in the same order.
     in_flight: VecDeque<Seq>,
+    /// The same, with what is counted of them.
+    flown: VecDeque<Flown>,
     /// When the broker last acknowledged anything, or when waiting for it began.
     progress: Mono,
-    retained: FuturesUnordered<BoxFuture<'static, Result<(), Reason>>>,
+    /// How the gateway is, for everybody who watches.
+    telling: Telling,
+    root: String,
     /// What others ask, and the answers that are on their way to them.
     requests: Requests,
-    shown_states: Vec<Publication>,
     head: HeadWatch,
     changes: watch::Receiver<u64>,
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(
+    pub(super) async fn begin(
         worker: &'a BrokerWorker,
         mut connection: Box<dyn MqttConnection>,
         position: Position,
         alone: bool,
         recorder: &'a mut Recorder,
     ) -> Session<'a> {
-        let (prefix, gateway) = (&worker.mqtt.topic_prefix, &worker.gateway);
-        let requests = Requests::local(connection.as_mut(), &worker.calls, prefix, gateway);
+        let root = root(&worker.mqtt, &worker.gateway);
+        let requests = Requests::local(connection.as_mut(), &worker.calls, &root);
+        let now = worker.platform.clock.now();
+        let telling = Telling::begin(MQTT, &worker.store, &worker.board, worker.interval, now, &root).await;
         Session {
             worker,
             recorder,
@@ -91,10 +102,11 @@ impl<'a> Session<'a> {
             window: if alone { 1 } else { worker.mqtt.window.max(1) },
             acks: FuturesOrdered::new(),
             in_flight: VecDeque::new(),
+            flown: VecDeque::new(),
             progress: worker.now(),
-            retained: FuturesUnordered::new(),
+            telling,
+            root,
             requests,
-            shown_states: Vec::new(),
             head: worker.store.head(),
             changes: worker.board.changes(),
         }
@@ -102,19 +114,22 @@ impl<'a> Session<'a> {
 
     /// Publishes until the connection breaks, or until it is asked to stop (`None`).
     pub(super) async fn run(mut self, stop: &mut Stop) -> Result<Option<Lost>, StoreError> {
-        self.clear_retained().await?;
-        self.publish_states();
+        self.clear_unknown().await?;
         self.take_redriven().await?;
         let reason = loop {
             if !self.redrives.take().is_empty() {
                 self.take_redriven().await?;
             }
             self.fill().await?;
-            if let Some(overdue) = self.overdue() {
+            let now = self.worker.platform.clock.now();
+            if let Some(overdue) = self.overdue().or_else(|| self.telling.overdue(now.mono)) {
                 break overdue;
             }
-            self.worker.pulse.beat(self.worker.now());
-            let beat = self.worker.now().after(Duration::from_secs(BEAT_SECONDS));
+            self.worker.pulse.beat(now.mono);
+            if self.telling.is_due(now.mono) {
+                self.telling.say(now, Outlet::over(&mut *self.connection, &self.root)).await;
+            }
+            let beat = now.mono.after(Duration::from_secs(BEAT_SECONDS)).min(self.telling.wake());
             let caught_up = self.waiting.is_empty();
             tokio::select! {
                 biased;
@@ -130,18 +145,18 @@ impl<'a> Session<'a> {
                 }
                 reason = self.connection.broken() => break reason,
                 written = self.recorder.written() => written?,
-                Some(published) = self.retained.next(), if !self.retained.is_empty() => {
-                    if let Err(reason) = published {
+                told = self.telling.acknowledged(|| self.worker.now()) => {
+                    if let Err(reason) = told {
                         break reason;
                     }
                 }
                 turn = self.requests.turn() => match turn {
-                    Turn::Publish(message) => self.requests.publish(self.connection.as_mut(), message),
+                    Turn::Answer(reply) => self.requests.publish(self.connection.as_mut(), reply),
                     Turn::Broken(reason) => break reason,
                 },
                 () = self.redrives.asked() => {}
                 () = self.head.changed(), if caught_up && self.acks.len() < self.window => {}
-                _ = self.changes.changed() => self.publish_states(),
+                _ = self.changes.changed() => self.telling.ask(),
                 () = self.worker.platform.clock.sleep_until(beat) => {}
             }
         };
@@ -193,16 +208,18 @@ impl<'a> Session<'a> {
                 continue;
             }
             self.next_ordinal += 1;
-            self.publish(event.seq, Published::Next(event.seq, self.next_ordinal), message);
+            self.publish(&event, Published::Next(event.seq, self.next_ordinal), message);
         }
         Ok(())
     }
 
-    fn publish(&mut self, seq: Seq, published: Published, message: Message) {
+    fn publish(&mut self, event: &Event, published: Published, message: Message) {
         if self.in_flight.is_empty() {
             self.progress = self.worker.now();
         }
-        self.in_flight.push_back(seq);
+        self.in_flight.push_back(event.seq);
+        let began = self.worker.platform.clock.now();
+        self.flown.push_back(Flown { event: event.id, began, received: event.received_at });
         let publishing = self.connection.publish(message);
         self.acks.push_back(if planted(Mutant::DeliveredBeforePuback) {
             Box::pin(async move {
@@ -240,7 +257,7 @@ impl<'a> Session<'a> {
                 tracing::error!(destination = MQTT, event = %event.id, %reason, "dead letter again");
                 self.position = self.worker.record_dead_again(self.position, row, reason, 0, self.recorder);
             }
-            None => self.publish(row.seq, Published::Again(row), message),
+            None => self.publish(event, Published::Again(row), message),
         }
     }
 
@@ -251,10 +268,13 @@ impl<'a> Session<'a> {
         let before = self.position.cursor;
         let mut count = 0;
         while let Some((published, result)) = next.take() {
+            let flown = self.flown.pop_front();
             if let Err(reason) = result {
+                self.count(flown, &Outcome::Retryable { reason: reason.clone(), retry_after: None });
                 failure = Some(reason);
                 break;
             }
+            self.count(flown, &Outcome::Delivered);
             match published {
                 Published::Next(cursor, ordinal) => self.position = Position { cursor, ordinal, ..self.position },
                 Published::Again(row) => {
@@ -278,35 +298,20 @@ impl<'a> Session<'a> {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Clears the retained state of analyzers that the log knows and the settings do not.
-    async fn clear_retained(&mut self) -> Result<(), StoreError> {
-        for analyzer in self.worker.store.analyzers_seen().await? {
-            if !self.worker.analyzers.contains(&analyzer) {
-                let topic = self.worker.topic(&format!("analyzers/{analyzer}/state"));
-                let empty = Message { topic, retain: true, ..Message::default() };
-                self.retained.push(self.connection.publish(empty));
-            }
-        }
+    /// Takes away the states of analyzers that the log knows and the settings do not: an older version has noted no topics.
+    async fn clear_unknown(&mut self) -> Result<(), StoreError> {
+        let mut seen = self.worker.store.analyzers_seen().await?;
+        seen.retain(|analyzer| !self.worker.analyzers.contains(analyzer));
+        let worker = self.worker;
+        self.telling.clear(seen.iter().map(|analyzer| worker.topic(&format!("analyzers/{analyzer}/state"))));
         Ok(())
     }
 
-    /// Publishes every retained state that differs from what this connection has published.
-    fn publish_states(&mut self) {
-        let overview = self.worker.board.overview(self.worker.platform.clock.now());
-        let mut states = vec![Publication::state("status", &Status::from(&overview))];
-        for analyzer in &overview.analyzers {
-            if self.worker.analyzers.iter().any(|id| id.0 == analyzer.id) {
-                let topic = format!("analyzers/{}/state", analyzer.id);
-                states.push(Publication::state(topic, &AnalyzerState::from(analyzer)));
-            }
-        }
-        for state in states {
-            if !self.shown_states.contains(&state) {
-                self.shown_states.retain(|shown| shown.topic() != state.topic());
-                self.retained.push(self.connection.publish(self.worker.message(&state)));
-                self.shown_states.push(state);
-            }
-        }
+    fn count(&self, flown: Option<Flown>, outcome: &Outcome) {
+        let Some(Flown { event, began, received }) = flown else { return };
+        let now = self.worker.platform.clock.now();
+        self.worker.board.tally.attempted(MQTT, outcome, now.wall.since(received));
+        self.worker.board.spans.attempted(event, MQTT, 1, outcome, began, now);
     }
 
     /// Waits for what is on its way, leaves a true status behind, and closes without the last will.
@@ -315,9 +320,8 @@ impl<'a> Session<'a> {
         let due = worker.now().after(Duration::from_secs(DRAIN_SECONDS_MAX));
         self.requests.drain(self.connection.as_mut(), &worker.platform.clock, due).await;
         let patience = worker.now().after(Duration::from_secs(DRAIN_SECONDS_MAX));
-        let stopped = worker.board.overview_stopped(worker.platform.clock.now());
-        let stopped = Publication::state("status", &Status::from(&stopped));
-        let leaving = self.connection.publish(worker.message(&stopped));
+        let now = worker.platform.clock.now();
+        let leaving = self.telling.goodbye(now, Outlet::over(&mut *self.connection, &self.root));
         let draining = async {
             while let Some(ack) = self.acks.next().await {
                 if self.take_acks(ack).is_err() {
