@@ -1,9 +1,10 @@
 //! The composition root: the one file that knows all of the gateway. The binary, the demo and the simulation run this very
 //! function, each with its own [`Platform`].
 
-use crate::api::DoorWorker;
+use crate::api::{DoorWorker, Front};
 use crate::board::Board;
 use crate::calls::{Calls, Inbox, calls};
+use crate::configuration::Source;
 use crate::dispatcher::Shown;
 use crate::dispatcher::broker::{BrokerWorker, MQTT};
 use crate::dispatcher::monitor::{MONITORING, MonitorWorker};
@@ -49,6 +50,8 @@ pub struct Control {
     pub started: Box<dyn FnOnce() + Send>,
     /// Whom the API asks for other settings.
     pub supervisor: Supervisor,
+    /// Where the settings were read from, if they were.
+    pub settings: Option<Arc<Source>>,
 }
 
 /// See [`Control`].
@@ -84,6 +87,7 @@ pub async fn run(config: Config, platform: Platform, control: Control) -> Result
     app.identities = Arc::new(Mutex::new(Identities::new(app.store.identities().await?)));
     let furthest = app.store.furthest_cursor().await?;
     app.shown.raise(Seq(furthest.0.saturating_add(UNWRITTEN_EVENTS_MAX)).min(app.store.head().borrow()));
+    app.front.settings = control.settings;
     app.apply(config).await?;
     (control.started)();
     app.platform.service.notify(Notice::Ready);
@@ -132,6 +136,8 @@ struct App {
     supervisor: Supervisor,
     /// Endpoints that a person has paused, and since when.
     paused: BTreeMap<String, Timestamp>,
+    /// Who has signed in at the page: it outlives the API's part.
+    front: Front,
     /// Parts that were asked to stop and have not ended; a new one of the same name waits for it.
     leaving: BTreeSet<String>,
 }
@@ -151,6 +157,7 @@ impl App {
             calls: calls(),
             supervisor,
             paused: BTreeMap::new(),
+            front: Front::default(),
             leaving: BTreeSet::new(),
         }
     }
@@ -333,8 +340,8 @@ impl App {
             }
             Settings::Door(config) => {
                 let (config, inbox) = ((**config).clone(), self.calls.1.clone());
-                let supervisor = self.supervisor.clone();
-                let door = DoorWorker { config, platform, store, board, inbox, supervisor, pulse: beat };
+                let (supervisor, front) = (self.supervisor.clone(), self.front.clone());
+                let door = DoorWorker { config, platform, store, board, inbox, supervisor, front, pulse: beat };
                 self.tasks.spawn(async move {
                     door.run(stop).await;
                     task

@@ -189,7 +189,8 @@ impl Clinic {
         };
         let (stopper, stop) = stop_channel();
         let (orders_in, orders) = mpsc::channel(1);
-        let control = Control { stop, orders, started: Box::new(|| {}), supervisor: Supervisor::default() };
+        let control =
+            Control { stop, orders, started: Box::new(|| {}), supervisor: Supervisor::default(), settings: None };
         let app = tokio::spawn(app::run(self.config.clone(), platform, control));
         Running { app, stopper, _orders: orders_in }
     }

@@ -217,7 +217,7 @@ impl Stage {
         let app = tokio::spawn(app::run(
             config,
             platform,
-            Control { stop, orders, started: Box::new(|| {}), supervisor: Supervisor::default() },
+            Control { stop, orders, started: Box::new(|| {}), supervisor: Supervisor::default(), settings: None },
         ));
         Gateway { life, app, stopper, _orders: orders_in, alive: Arc::downgrade(&disk) }
     }

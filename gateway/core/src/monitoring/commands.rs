@@ -33,7 +33,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "collect_diagnostics",
         harmless: false,
-        about: "Makes the diagnostic bundle on the box and says where it is; the arguments are those of `POST /api/diagnostics`.",
+        about: "Makes the diagnostic bundle and sends it, if it fits into a packet.",
     },
     Command { name: "reload", harmless: false, about: "Reads the settings file again." },
     Command {
@@ -107,8 +107,8 @@ pub enum CommandResult {
     },
     /// Why settings are refused.
     Mistakes(Vec<ConfigMistake>),
-    /// `collect_diagnostics`: where the bundle is, and how large.
-    Diagnostics { file: String, bytes: u64 },
+    /// `collect_diagnostics`: the bundle, a gzipped archive that holds no secret and nothing about a person.
+    Diagnostics { name: String, base64: String },
 }
 
 /// One hop on the way to an endpoint.

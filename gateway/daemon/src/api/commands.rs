@@ -13,6 +13,8 @@ use crate::calls::{Known, Memory};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use gateway_core::monitoring::{
     COMMANDS, Command, CommandOutcome, CommandResponse, CommandResult, ConfigMistake, Publication, TestedHop,
 };
@@ -35,6 +37,9 @@ const REFILL_SECONDS: u64 = 1;
 const CLIENTS_MAX: usize = 256;
 /// Bytes of the API's answer that are read.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a packet beside what the answer holds, at most.
+const PACKET_OVERHEAD_BYTES: usize = 2_048;
+const DIAGNOSTICS: &str = "collect_diagnostics";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -117,7 +122,7 @@ async fn answer(
     let refuse =
         |(code, reason): Refusal| CommandResponse::not_done(&asked.id, name, CommandOutcome::Refused, code, &reason);
     let client = match bearer(&asked.token) {
-        Ok(headers) => api.client(Some(door), &headers).await,
+        Ok(headers) => api.client(Some(door), &Method::POST, &headers).await.map(|(client, _)| client),
         Err(problem) => Err(problem),
     };
     let client = match client {
@@ -143,15 +148,25 @@ async fn answer(
     let response = match request(&asked) {
         Ok(request) => {
             let response = router.oneshot(request).await.unwrap_or_else(|never| match never {});
-            let status = response.status().as_u16();
-            let body = to_bytes(response.into_body(), ANSWER_BYTES_MAX).await.unwrap_or_default();
-            told(&asked, name, status, serde_json::from_slice(&body).unwrap_or_default())
+            let (parts, body) = response.into_parts();
+            let body = to_bytes(body, ANSWER_BYTES_MAX).await;
+            match body {
+                Ok(body) if name == DIAGNOSTICS && parts.status.is_success() => {
+                    bundle(&asked.id, &parts.headers, &body, room(api, door))
+                }
+                Ok(body) => {
+                    told(&asked, name, parts.status.as_u16(), serde_json::from_slice(&body).unwrap_or_default())
+                }
+                Err(_) => too_large(&asked.id, name),
+            }
         }
         Err(refusal) => refuse(refusal),
     };
     match response.result {
-        // How things are is looked at again.
-        Some(CommandResult::Overview(_) | CommandResult::Pong { .. }) => lock().forget(&client.id, &asked.id),
+        // How things are is looked at again, and what is long is not kept.
+        Some(CommandResult::Overview(_) | CommandResult::Pong { .. } | CommandResult::Diagnostics { .. }) => {
+            lock().forget(&client.id, &asked.id)
+        }
         _ => lock().answered(&client.id, &asked.id, &response),
     }
     response
@@ -239,7 +254,7 @@ fn request(asked: &Asked) -> Result<Request<Body>, Refusal> {
             (Method::POST, format!("/api/webhooks/{}/{}", endpoint(&mut arguments)?, asked.command), false)
         }
         "redrive" => (Method::POST, "/api/redrive".to_owned(), true),
-        "collect_diagnostics" => (Method::POST, "/api/diagnostics".to_owned(), true),
+        DIAGNOSTICS => (Method::POST, "/api/diagnostics".to_owned(), false),
         "reload" => (Method::POST, "/api/reload".to_owned(), false),
         "push_config" => (Method::POST, "/api/config".to_owned(), true),
         _ => (Method::POST, "/api/config/confirm".to_owned(), true),
@@ -280,6 +295,28 @@ fn told(asked: &Asked, name: &str, status: u16, body: Value) -> CommandResponse 
     let reason = text("detail").unwrap_or("the gateway refuses this");
     let response = CommandResponse::not_done(&asked.id, name, outcome, text("code").unwrap_or(fallback), reason);
     CommandResponse { result: (!mistakes.is_empty()).then_some(CommandResult::Mistakes(mistakes)), ..response }
+}
+
+/// The longest payload that this broker is given.
+fn room(api: &Api, door: Door) -> usize {
+    let outside = api.config.monitoring.broker.as_ref().filter(|_| door == Door::Monitoring);
+    outside.unwrap_or(&api.config.mqtt).packet_bytes_max.saturating_sub(PACKET_OVERHEAD_BYTES)
+}
+
+/// The bundle itself, if there is room for it.
+fn bundle(id: &str, headers: &HeaderMap, body: &[u8], room: usize) -> CommandResponse {
+    if body.len().div_ceil(3) * 4 > room {
+        return too_large(id, DIAGNOSTICS);
+    }
+    let disposition = headers.get(header::CONTENT_DISPOSITION).and_then(|value| value.to_str().ok());
+    let name = disposition.and_then(|value| value.split('"').nth(1)).unwrap_or("diagnostics.tar.gz").to_owned();
+    CommandResponse::done(id, DIAGNOSTICS, CommandResult::Diagnostics { name, base64: STANDARD.encode(body) })
+}
+
+fn too_large(id: &str, name: &str) -> CommandResponse {
+    let reason = "the answer is longer than a packet to this broker may be (packet_bytes_max): fetch it over HTTP, or on the \
+                  box with `analyzer-gateway diagnostics collect`";
+    CommandResponse::not_done(id, name, CommandOutcome::Failed, "too_large", reason)
 }
 
 fn refused(id: &str, name: &str, problem: &Problem) -> CommandResponse {
@@ -329,7 +366,6 @@ fn result(name: &str, body: &Value) -> Option<CommandResult> {
             paused: body["paused"].as_bool()?,
             since: moment("since"),
         },
-        "collect_diagnostics" => CommandResult::Diagnostics { file: text("file")?, bytes: body["bytes"].as_u64()? },
         _ => CommandResult::Settings { hash: text("hash")?, confirm_by: moment("confirm_by"), file: text("file") },
     })
 }

@@ -2,9 +2,9 @@
 //!
 //! Invariant: a port that cannot be opened is told and tried again; it never ends the gateway.
 
-use super::Api;
 use super::auth::Door;
 use super::over_mqtt;
+use super::{Api, Front};
 use crate::board::Board;
 use crate::calls::Inbox;
 use crate::platform::{Platform, Serving};
@@ -28,6 +28,7 @@ pub struct DoorWorker {
     pub board: Arc<Board>,
     pub inbox: Inbox,
     pub supervisor: Supervisor,
+    pub front: Front,
     pub pulse: Pulse,
 }
 
@@ -35,8 +36,13 @@ impl DoorWorker {
     /// Runs until it is asked to stop.
     pub async fn run(&self, stop: Stop) {
         let (store, board) = (self.store.clone(), Arc::clone(&self.board));
+        let (config, platform, front) = (self.config.clone(), self.platform.clone(), self.front.clone());
         let supervisor = self.supervisor.clone();
-        let api = Api::new(self.config.clone(), self.platform.clone(), store, board, supervisor, stop.clone());
+        let api = Api::with_front(config, platform, store, board, supervisor, stop.clone(), front);
+        if self.config.http.page && self.config.http.listen.is_some() {
+            // What goes wrong is in the log; whoever pairs is told too.
+            let _ = api.pairing_code().await;
+        }
         let socket = Serving::Socket(self.config.gateway.state_dir.join("control.sock"));
         let network = self.config.http.listen.clone().map(Serving::Tcp);
         let serving = join3(

@@ -5,6 +5,7 @@
 //! is; the API knows the store, the board and the settings, but no destination and no analyzer's port.
 
 pub mod auth;
+mod caller;
 mod captures;
 mod clients;
 mod commands;
@@ -22,18 +23,26 @@ mod life;
 mod listing;
 mod metrics;
 mod over_mqtt;
+pub mod page;
+mod people;
 mod problem;
 mod queue;
 mod redecode;
 mod registrations;
 mod results;
+mod sent;
+mod session;
 mod settings;
 mod status;
+mod steering;
+mod stream;
 mod table;
 
 pub use door::DoorWorker;
 
 use crate::board::Board;
+use crate::configuration::Source;
+use crate::entrance::Entrance;
 use crate::platform::Platform;
 use crate::pulse::Stop;
 use crate::store::{AuditEntry, Store};
@@ -41,12 +50,13 @@ use crate::supervision::Supervisor;
 use auth::{Client, Door, Refusals};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use gateway_core::config::Config;
 use gateway_core::event::Id;
+use gateway_core::time::Mono;
 use problem::Problem;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -78,16 +88,31 @@ pub struct Api {
     /// Held while a page of the log is put together: whoever waits for the next event does so at the same time, and the page
     /// may be large.
     pub paging: tokio::sync::Mutex<()>,
+    pub front: Front,
+}
+
+/// What the page needs beside the API's own.
+#[derive(Clone, Default)]
+pub struct Front {
+    pub entrance: Arc<Entrance>,
+    /// Where the settings were read from.
+    pub settings: Option<Arc<Source>>,
 }
 
 impl Api {
-    pub fn new(
+    /// Beside no running gateway.
+    pub fn new(config: Config, platform: Platform, store: Store, board: Arc<Board>, stop: Stop) -> Arc<Api> {
+        Api::with_front(config, platform, store, board, Supervisor::default(), stop, Front::default())
+    }
+
+    pub fn with_front(
         config: Config,
         platform: Platform,
         store: Store,
         board: Arc<Board>,
         supervisor: Supervisor,
         stop: Stop,
+        front: Front,
     ) -> Arc<Api> {
         Arc::new(Api {
             config,
@@ -101,18 +126,29 @@ impl Api {
             rates: commands::Rates::default(),
             turn: Default::default(),
             paging: Default::default(),
+            front,
         })
+    }
+
+    fn mono(&self) -> Mono {
+        self.platform.clock.now().mono
     }
 
     /// The router for requests that come in by this door.
     pub fn router(self: &Arc<Self>, door: Door) -> Router {
+        let page = match door == Door::Network && self.config.http.page {
+            true => page::router(),
+            false => Router::new(),
+        };
         table::router(routes(), self)
             .route("/api/openapi.json", get(openapi))
+            .merge(page)
             .fallback(async || Problem::unknown("address"))
             .method_not_allowed_fallback(async || {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method")
             })
             .layer(from_fn_with_state(Arc::clone(self), in_time))
+            .layer(from_fn(page::guard))
             .layer(Extension(door))
             .with_state(Arc::clone(self))
     }
@@ -157,6 +193,7 @@ fn routes() -> Vec<Route> {
     let rooms = [
         events::routes(),
         results::routes(),
+        sent::routes(),
         registrations::routes(),
         deliveries::routes(),
         completeness::routes(),
@@ -166,7 +203,11 @@ fn routes() -> Vec<Route> {
         captures::routes(),
         redecode::routes(),
         settings::routes(),
+        steering::routes(),
         status::routes(),
+        session::routes(),
+        people::routes(),
+        stream::routes(),
         listing::routes(),
         curves::routes(),
         exports::routes(),

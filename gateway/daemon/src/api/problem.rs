@@ -45,7 +45,7 @@ pub struct MistakeView {
     /// From 1; null: the file as a whole, or an environment variable.
     line: Option<usize>,
     column: Option<usize>,
-    /// The key: `webhooks[0].url`. An environment variable or another file comes before it.
+    /// The key, such as `webhooks[0].url`; empty: the file as a whole.
     path: String,
     problem: String,
     /// What to write instead.
@@ -60,11 +60,9 @@ impl From<&Mistake> for MistakeView {
             Place::In { file, line, column } => (Some(*line), Some(*column), Some(file)),
             Place::Variable(name) => (None, None, Some(name)),
         };
-        let path = match before {
-            Some(before) => format!("{before}: {}", mistake.error.path),
-            None => mistake.error.path.clone(),
-        };
-        let (problem, suggestion) = (mistake.error.problem.clone(), mistake.error.suggestion.clone());
+        let error = &mistake.error;
+        let problem = before.map_or_else(|| error.problem.clone(), |before| format!("{before}: {}", error.problem));
+        let (path, suggestion) = (error.path.clone(), error.suggestion.clone());
         MistakeView { line, column, path, problem, suggestion }
     }
 }
@@ -118,7 +116,12 @@ impl Problem {
 
     /// 429
     pub fn slow_down(detail: impl Into<String>, seconds: u32) -> Problem {
-        Problem { retry_after_seconds: Some(seconds), ..Problem::new(StatusCode::TOO_MANY_REQUESTS, detail) }
+        Problem::come_again(StatusCode::TOO_MANY_REQUESTS, detail, seconds)
+    }
+
+    /// Not now: with `Retry-After`.
+    pub fn come_again(status: StatusCode, detail: impl Into<String>, seconds: u32) -> Problem {
+        Problem { retry_after_seconds: Some(seconds), ..Problem::new(status, detail) }
     }
 
     pub fn status(&self) -> StatusCode {

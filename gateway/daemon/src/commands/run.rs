@@ -12,6 +12,7 @@ use crate::pulse::{Stopper, stop_channel};
 use crate::supervision::{Asked, Supervisor};
 use desk::{Desk, keep, summary};
 use std::io::Write;
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -76,6 +77,7 @@ async fn supervise(source: Source, running: configuration::Running) -> anyhow::R
     }
     let platform = Platform::real();
     let (supervisor, asked) = Supervisor::new();
+    let settings = Some(Arc::new(source.clone()));
     let desk = Desk {
         source,
         orders,
@@ -85,7 +87,7 @@ async fn supervise(source: Source, running: configuration::Running) -> anyhow::R
         trial: None,
     };
     desk.clear_up().await?;
-    let control = Control { stop, orders: inbox, started, supervisor };
+    let control = Control { stop, orders: inbox, started, supervisor, settings };
     let gateway = app::run(loaded.config, platform, control);
     tokio::pin!(gateway);
     let signals = heed(desk, stopper, asked);

@@ -12,9 +12,9 @@ mod profiles;
 mod pushed;
 mod yaml;
 
-pub use last_good::keep_last_good;
+pub use last_good::{keep_last_good, shown};
 pub use profiles::{PROFILES, folder_beside};
-pub use pushed::{Pushed, SECRET, check_pushed, keep_pushed, try_to_keep};
+pub use pushed::{Pushed, check_pushed, keep_pushed, try_to_keep};
 
 use crate::platform::Clock;
 use crate::platform::clock::SystemClock;
@@ -66,9 +66,13 @@ pub struct Loaded {
 
 impl Loaded {
     fn new(config: Config, path: Option<PathBuf>, text: String) -> Loaded {
-        let hash: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hash_of(&text);
         Loaded { config: Config { hash: hash.clone(), ..config }, path, text, hash }
     }
+}
+
+fn hash_of(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Shows where the settings came from, never what they hold.

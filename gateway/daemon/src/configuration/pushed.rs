@@ -4,14 +4,12 @@
 //! it; what is written is the text that came, with its comments, and replaces the file in one step.
 
 use super::{Failure, Loaded, Source, file, read_text, yaml};
-use gateway_core::config::{Entry, Mistake, Node, Place, Value};
+use gateway_core::config::{Entry, MASK, Mistake, Node, Place, Value};
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// What stands for a secret wherever settings are shown.
-pub const SECRET: &str = "***";
 /// As many bytes as a settings file may have.
 const TEXT_BYTES_MAX: usize = 1 << 20;
 
@@ -105,8 +103,8 @@ struct Filled {
 fn fill(node: &mut Node, known: Option<&Node>, path: &str, filled: &mut Vec<Filled>, mistakes: &mut Vec<Mistake>) {
     match &mut node.value {
         Value::Nothing => {}
-        Value::Text(text) if text == SECRET => match (known.and_then(Node::as_text), node.text_at) {
-            (Some(secret), Some((line, column))) if secret != SECRET => {
+        Value::Text(text) if text == MASK => match (known.and_then(Node::as_text), node.text_at) {
+            (Some(secret), Some((line, column))) if secret != MASK => {
                 secret.clone_into(text);
                 filled.push(Filled { line, column, secret: secret.to_owned() });
             }
@@ -148,8 +146,8 @@ fn written(text: &str, mut filled: Vec<Filled>) -> Option<String> {
         let line = lines.get_mut(line.checked_sub(1)?)?;
         let (start, _) = line.char_indices().nth(column.checked_sub(1)?)?;
         let quote = line[..start].chars().next_back().filter(|quote| matches!(quote, '"' | '\''))?;
-        let end = start + SECRET.len();
-        if !line.get(start..)?.starts_with(SECRET) || !line[end..].starts_with(quote) {
+        let end = start + MASK.len();
+        if !line.get(start..)?.starts_with(MASK) || !line[end..].starts_with(quote) {
             return None;
         }
         line.replace_range(start - 1..=end, &serde_json::Value::from(secret).to_string());

@@ -67,6 +67,11 @@ impl Events for EventLoop {
     }
 }
 
+/// The same for a connection that only listens.
+pub fn explain(error: &ConnectionError) -> Reason {
+    broken(error).reason
+}
+
 fn broken(error: &ConnectionError) -> Broken {
     let kind = match error {
         ConnectionError::ConnectionRefused(_) => Kind::Refused,
