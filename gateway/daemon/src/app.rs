@@ -15,14 +15,13 @@ use crate::observer::Observer;
 use crate::platform::{Clock, Notice, Platform};
 use crate::pulse::{Pulse, Stop, Stopper, stop_channel};
 use crate::registrar::Registrar;
-use crate::store::{AuditEntry, DestinationId, Filter, PostedFilter, Store, StoreError};
+use crate::store::{DestinationId, Filter, PostedFilter, Store, StoreError};
 use crate::supervision::Supervisor;
 use crate::telemetry::Exporter;
 use gateway_core::config::{Analyzer, Config, Mqtt, Registrations, Telemetry, Webhook};
 use gateway_core::dialects::{Dialect, dialect};
 use gateway_core::drivers::driver;
 use gateway_core::event::{AnalyzerId, EventName, Seq};
-use gateway_core::health::Fact;
 use gateway_core::identity::Identities;
 use gateway_core::session::DriverOptions;
 use gateway_core::time::Timestamp;
@@ -383,68 +382,6 @@ impl App {
                 }
             }
         }
-    }
-
-    async fn obey(&mut self, order: Order) -> Result<(), AppError> {
-        self.platform.service.notify(Notice::Reloading);
-        match order {
-            Order::Reload(config) => {
-                if let Err(reason) = self.adopt(*config).await? {
-                    tracing::error!(%reason, "new settings refused, the old ones stay in force");
-                    self.tell(Fact::ConfigRefused { reason });
-                } else {
-                    self.tell(Fact::ConfigAccepted);
-                    tracing::info!("new settings in force");
-                }
-            }
-            Order::Refused(reason) => {
-                tracing::error!(%reason, "new settings refused, the old ones stay in force");
-                self.tell(Fact::ConfigRefused { reason });
-            }
-            Order::Try { config, confirm_by, done } => {
-                let adopted = self.adopt(*config).await?;
-                if adopted.is_ok() {
-                    self.tell(Fact::ConfigTried { confirm_by: Some(confirm_by) });
-                }
-                let _ = done.send(adopted);
-            }
-            Order::Kept => {
-                self.tell(Fact::ConfigTried { confirm_by: None });
-                self.tell(Fact::ConfigAccepted);
-            }
-            Order::Lapsed { hash, why, former } => {
-                tracing::error!(%hash, %why, "pushed settings are not kept, the former ones are in force");
-                if let Some(former) = former
-                    && let Err(reason) = self.adopt(*former).await?
-                {
-                    tracing::error!(%reason, "the former settings are refused");
-                    self.tell(Fact::ConfigRefused { reason });
-                }
-                self.tell(Fact::ConfigTried { confirm_by: None });
-                let at = self.platform.clock.now().wall;
-                let (client, action) = ("gateway".to_owned(), "roll_back_config".to_owned());
-                let entry = AuditEntry { at, client, action, object: format!("config/{hash}"), outcome: why };
-                self.store.audit(entry).await?;
-            }
-        }
-        self.platform.service.notify(Notice::Ready);
-        Ok(())
-    }
-
-    /// Makes these the settings, or says why the store does not take them.
-    async fn adopt(&mut self, config: Config) -> Result<Result<(), String>, AppError> {
-        if config.gateway.state_dir != self.config.gateway.state_dir {
-            tracing::warn!("another gateway.state_dir takes effect at the next start");
-        }
-        match self.apply(config).await {
-            Ok(()) => Ok(Ok(())),
-            Err(AppError::Store(error)) => Ok(Err(format!("the store does not take them now: {error}"))),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn tell(&self, fact: Fact) {
-        self.board.tell(self.platform.clock.now(), fact);
     }
 
     /// The watchdog is fed only while every part goes round and the disk answers.
