@@ -14,6 +14,7 @@ use gateway_daemon::platform::programs::NoPrograms;
 use gateway_daemon::pulse::{Stopper, stop_channel};
 use gateway_daemon::simulated::astm::{Sender, Timers};
 use gateway_daemon::simulated::seeded::Seeded;
+use gateway_daemon::supervision::Supervisor;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -216,7 +217,7 @@ impl Stage {
         let app = tokio::spawn(app::run(
             config,
             platform,
-            Control { stop, orders, started: Box::new(|| {}), settings: None },
+            Control { stop, orders, started: Box::new(|| {}), supervisor: Supervisor::default(), settings: None },
         ));
         Gateway { life, app, stopper, _orders: orders_in, alive: Arc::downgrade(&disk) }
     }

@@ -38,6 +38,19 @@ pub enum Door {
     /// The control socket, or a command that has the store for itself.
     Socket,
     Mqtt,
+    /// The broker of `monitoring:`.
+    Monitoring,
+}
+
+impl Door {
+    pub fn word(self) -> &'static str {
+        match self {
+            Door::Network => "http",
+            Door::Socket => "the control socket",
+            Door::Mqtt => "mqtt",
+            Door::Monitoring => "the monitoring broker",
+        }
+    }
 }
 
 /// Who asks.
@@ -107,7 +120,8 @@ pub async fn authorize(
 }
 
 impl Api {
-    async fn client(
+    /// Who that is, by the door and the token or the session.
+    pub(super) async fn client(
         &self,
         door: Option<Door>,
         method: &Method,

@@ -10,6 +10,7 @@ use crate::calls::Inbox;
 use crate::platform::{Platform, Serving};
 use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
 use crate::store::Store;
+use crate::supervision::Supervisor;
 use futures_util::future::join3;
 use gateway_core::config::Config;
 use gateway_core::health::Fact;
@@ -26,6 +27,7 @@ pub struct DoorWorker {
     pub store: Store,
     pub board: Arc<Board>,
     pub inbox: Inbox,
+    pub supervisor: Supervisor,
     pub front: Front,
     pub pulse: Pulse,
 }
@@ -34,8 +36,9 @@ impl DoorWorker {
     /// Runs until it is asked to stop.
     pub async fn run(&self, stop: Stop) {
         let (store, board) = (self.store.clone(), Arc::clone(&self.board));
-        let (config, platform) = (self.config.clone(), self.platform.clone());
-        let api = Api::with_front(config, platform, store, board, stop.clone(), self.front.clone());
+        let (config, platform, front) = (self.config.clone(), self.platform.clone(), self.front.clone());
+        let supervisor = self.supervisor.clone();
+        let api = Api::with_front(config, platform, store, board, supervisor, stop.clone(), front);
         if self.config.http.page && self.config.http.listen.is_some() {
             // What goes wrong is in the log; whoever pairs is told too.
             let _ = api.pairing_code().await;

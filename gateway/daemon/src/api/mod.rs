@@ -8,6 +8,7 @@ pub mod auth;
 mod caller;
 mod captures;
 mod clients;
+mod commands;
 mod completeness;
 mod curves;
 mod deliveries;
@@ -33,6 +34,7 @@ mod sent;
 mod session;
 mod settings;
 mod status;
+mod steering;
 mod stream;
 mod table;
 
@@ -44,6 +46,7 @@ use crate::entrance::Entrance;
 use crate::platform::Platform;
 use crate::pulse::Stop;
 use crate::store::{AuditEntry, Store};
+use crate::supervision::Supervisor;
 use auth::{Client, Door, Refusals};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -72,11 +75,14 @@ pub struct Api {
     pub platform: Platform,
     pub store: Store,
     pub board: Arc<Board>,
+    pub supervisor: Supervisor,
     /// What waits ends when the gateway does.
     pub stop: Stop,
     pub refusals: Refusals,
     /// Refusals at sources without secrets that were written into the audit log.
     pub noted: Refusals,
+    /// Commands over MQTT.
+    pub rates: commands::Rates,
     /// Held while webhooks that came in are stored, one after the other.
     pub turn: tokio::sync::Mutex<()>,
     /// Held while a page of the log is put together: whoever waits for the next event does so at the same time, and the page
@@ -94,8 +100,9 @@ pub struct Front {
 }
 
 impl Api {
+    /// Beside no running gateway.
     pub fn new(config: Config, platform: Platform, store: Store, board: Arc<Board>, stop: Stop) -> Arc<Api> {
-        Api::with_front(config, platform, store, board, stop, Front::default())
+        Api::with_front(config, platform, store, board, Supervisor::default(), stop, Front::default())
     }
 
     pub fn with_front(
@@ -103,6 +110,7 @@ impl Api {
         platform: Platform,
         store: Store,
         board: Arc<Board>,
+        supervisor: Supervisor,
         stop: Stop,
         front: Front,
     ) -> Arc<Api> {
@@ -111,9 +119,11 @@ impl Api {
             platform,
             store,
             board,
+            supervisor,
             stop,
             refusals: Refusals::default(),
             noted: Refusals::default(),
+            rates: commands::Rates::default(),
             turn: Default::default(),
             paging: Default::default(),
             front,
@@ -192,11 +202,12 @@ fn routes() -> Vec<Route> {
         incoming::routes(),
         captures::routes(),
         redecode::routes(),
+        settings::routes(),
+        steering::routes(),
         status::routes(),
         session::routes(),
         people::routes(),
         stream::routes(),
-        settings::routes(),
         listing::routes(),
         curves::routes(),
         exports::routes(),

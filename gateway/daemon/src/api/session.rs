@@ -269,7 +269,7 @@ impl Api {
 fn only_a_browser(door: Door) -> Result<(), Problem> {
     match door {
         Door::Network => Ok(()),
-        Door::Socket | Door::Mqtt => Err(Problem::new(
+        Door::Socket | Door::Mqtt | Door::Monitoring => Err(Problem::new(
             StatusCode::FORBIDDEN,
             "sign in over HTTP; here a token or the socket's file says who asks",
         )),

@@ -3,7 +3,7 @@
 //! Invariant: no secret is shown to anybody (`gateway_core::config::masked`), and no setting to those who may not administer.
 
 use super::auth::Client;
-use super::problem::Problem;
+use super::problem::{MistakeView, Problem};
 use super::table::Route;
 use super::{Api, axum_json};
 use crate::configuration::{self, Source};
@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::Method;
 use axum::response::Response;
 use axum::routing::get;
-use gateway_core::config::{Mistake, Place, Scope};
+use gateway_core::config::Scope;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Arc;
@@ -55,30 +55,6 @@ enum Verdict {
     Changed,
 }
 
-#[derive(Serialize, JsonSchema)]
-struct MistakeView {
-    line: Option<usize>,
-    column: Option<usize>,
-    /// The key, such as `webhooks[0].url`; empty: the file as a whole.
-    path: String,
-    problem: String,
-    suggestion: Option<String>,
-}
-
-impl MistakeView {
-    fn of(mistake: &Mistake) -> MistakeView {
-        let (line, column, place) = match &mistake.place {
-            Place::Whole => (None, None, None),
-            Place::At { line, column } => (Some(*line), Some(*column), None),
-            Place::In { file, line, column } => (Some(*line), Some(*column), Some(file)),
-            Place::Variable(name) => (None, None, Some(name)),
-        };
-        let error = &mistake.error;
-        let problem = place.map_or_else(|| error.problem.clone(), |place| format!("{place}: {}", error.problem));
-        MistakeView { line, column, path: error.path.clone(), problem, suggestion: error.suggestion.clone() }
-    }
-}
-
 async fn config(State(api): State<Arc<Api>>, client: Client) -> Result<Response, Problem> {
     let may_see = client.scope >= Scope::Administer;
     let (hash, state_dir) = (api.config.hash.clone(), api.config.gateway.state_dir.clone());
@@ -105,7 +81,7 @@ fn verdict(source: &Source, hash: &str) -> FileView {
             (loaded.path, verdict, Vec::new())
         }
         Err(failure) => {
-            let mistakes = failure.mistakes.iter().map(MistakeView::of).collect();
+            let mistakes = failure.mistakes.iter().map(MistakeView::from).collect();
             (failure.path, Verdict::Refused, mistakes)
         }
     };

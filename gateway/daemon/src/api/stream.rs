@@ -85,7 +85,7 @@ async fn stream(
     Query(from): Query<From>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    if door == Door::Mqtt {
+    if matches!(door, Door::Mqtt | Door::Monitoring) {
         return Err(Problem::bad_request("this has no end: over MQTT subscribe to the topics of docs/mqtt.md instead"));
     }
     let place = Arc::clone(&api.front.entrance.streams).try_acquire_owned();

@@ -47,6 +47,7 @@ mod migrate;
 mod newest;
 mod open;
 pub mod patch;
+mod paused;
 pub mod people;
 mod read_store;
 mod redrive;
