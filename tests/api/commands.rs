@@ -4,13 +4,13 @@ use super::bench::Bench;
 use super::home::Home;
 use serde_json::{Value, json};
 
-struct Said {
+pub struct Said {
     status: Option<i32>,
     out: String,
     err: String,
 }
 
-async fn say(home: &Home, arguments: &[&str]) -> Said {
+pub async fn say(home: &Home, arguments: &[&str]) -> Said {
     let settings = home.settings_path();
     let settings = settings.to_string_lossy();
     let arguments: Vec<&str> = arguments.iter().copied().chain(["--config", &settings]).collect();
@@ -28,13 +28,13 @@ impl Said {
     }
 
     #[track_caller]
-    fn told(&self, words: &[&str]) {
+    pub fn told(&self, words: &[&str]) {
         assert_eq!(self.status, Some(0), "{}{}", self.out, self.err);
         assert!(words.iter().all(|word| self.out.contains(word)), "{words:?} in {}", self.out);
     }
 
     #[track_caller]
-    fn failed(&self, status: i32, word: &str) {
+    pub fn failed(&self, status: i32, word: &str) {
         assert_eq!(self.status, Some(status), "{}{}", self.out, self.err);
         assert!(self.err.contains(word), "{word} in {}", self.err);
     }

@@ -1,11 +1,13 @@
 //! The composition root: the one file that knows all of the gateway. The binary, the demo and the simulation run this very
 //! function, each with its own [`Platform`].
 
-use crate::api::DoorWorker;
+use crate::api::{DoorWorker, Front};
 use crate::board::Board;
 use crate::calls::{Calls, Inbox, calls};
+use crate::configuration::Source;
 use crate::dispatcher::Shown;
 use crate::dispatcher::broker::{BrokerWorker, MQTT};
+use crate::dispatcher::monitor::{MONITORING, MonitorWorker};
 use crate::dispatcher::webhook::WebhookWorker;
 use crate::housekeeping::Housekeeper;
 use crate::link::Link;
@@ -44,6 +46,8 @@ pub struct Control {
     pub orders: mpsc::Receiver<Order>,
     /// Called once the gateway runs: it has the store, and nobody else has.
     pub started: Box<dyn FnOnce() + Send>,
+    /// Where the settings were read from, if they were.
+    pub settings: Option<Arc<Source>>,
 }
 
 /// See [`Control`].
@@ -73,6 +77,7 @@ pub async fn run(config: Config, platform: Platform, control: Control) -> Result
     app.identities = Arc::new(Mutex::new(Identities::new(app.store.identities().await?)));
     let furthest = app.store.furthest_cursor().await?;
     app.shown.raise(Seq(furthest.0.saturating_add(UNWRITTEN_EVENTS_MAX)).min(app.store.head().borrow()));
+    app.front.settings = control.settings;
     app.apply(config).await?;
     (control.started)();
     app.platform.service.notify(Notice::Ready);
@@ -88,7 +93,8 @@ pub async fn run(config: Config, platform: Platform, control: Control) -> Result
 #[derive(PartialEq)]
 enum Settings {
     Link(Analyzer, DriverOptions),
-    Broker(Mqtt, String, Vec<AnalyzerId>),
+    Broker(Mqtt, String, Vec<AnalyzerId>, Duration),
+    Monitor(Box<Mqtt>, String, Duration),
     Webhook(Box<Webhook>, String, usize),
     Housekeeper(gateway_core::config::Limits, gateway_core::config::Retention, Vec<Webhook>),
     Registrar(Registrations),
@@ -116,6 +122,8 @@ struct App {
     tasks: JoinSet<String>,
     /// Requests to the API over MQTT, on their way from the broker's part to the API's.
     calls: (Calls, Inbox),
+    /// Who has signed in at the page: it outlives the API's part.
+    front: Front,
     /// Parts that were asked to stop and have not ended; a new one of the same name waits for it.
     leaving: BTreeSet<String>,
 }
@@ -133,6 +141,7 @@ impl App {
             parts: BTreeMap::new(),
             tasks: JoinSet::new(),
             calls: calls(),
+            front: Front::default(),
             leaving: BTreeSet::new(),
         }
     }
@@ -185,8 +194,14 @@ impl App {
             wanted.insert(DestinationId::webhook(&webhook.id).0, settings);
         }
         let analyzers = config.analyzers.iter().map(|analyzer| analyzer.id.clone()).collect();
-        let broker = Settings::Broker(config.mqtt.clone(), config.gateway.id.clone(), analyzers);
+        let broker =
+            Settings::Broker(config.mqtt.clone(), config.gateway.id.clone(), analyzers, config.monitoring.interval);
         wanted.insert(MQTT.to_owned(), broker);
+        if let Some(mqtt) = &config.monitoring.broker {
+            let interval = config.monitoring.interval;
+            let monitor = Settings::Monitor(Box::new(mqtt.clone()), config.gateway.id.clone(), interval);
+            wanted.insert(MONITORING.to_owned(), monitor);
+        }
         let housekeeper =
             Settings::Housekeeper(config.limits.clone(), config.retention.clone(), config.webhooks.clone());
         wanted.insert("housekeeping".to_owned(), housekeeper);
@@ -223,12 +238,13 @@ impl App {
                     task
                 });
             }
-            Settings::Broker(mqtt, gateway, analyzers) => {
+            Settings::Broker(mqtt, gateway, analyzers, interval) => {
                 let (mqtt, gateway, analyzers) = (mqtt.clone(), gateway.clone(), analyzers.clone());
                 let worker = BrokerWorker {
                     mqtt,
                     gateway,
                     analyzers,
+                    interval: *interval,
                     platform,
                     store,
                     board,
@@ -238,6 +254,14 @@ impl App {
                 };
                 self.tasks.spawn(async move {
                     keep_running(&task, &clock, || worker.run(stop.clone())).await;
+                    task
+                });
+            }
+            Settings::Monitor(mqtt, gateway, interval) => {
+                let (mqtt, gateway, interval) = (*mqtt.clone(), gateway.clone(), *interval);
+                let monitor = MonitorWorker { mqtt, gateway, interval, platform, store, board, pulse: beat };
+                self.tasks.spawn(async move {
+                    monitor.run(stop).await;
                     task
                 });
             }
@@ -295,7 +319,8 @@ impl App {
             }
             Settings::Door(config) => {
                 let (config, inbox) = ((**config).clone(), self.calls.1.clone());
-                let door = DoorWorker { config, platform, store, board, inbox, pulse: beat };
+                let front = self.front.clone();
+                let door = DoorWorker { config, platform, store, board, inbox, front, pulse: beat };
                 self.tasks.spawn(async move {
                     door.run(stop).await;
                     task

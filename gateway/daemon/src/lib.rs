@@ -8,6 +8,7 @@ pub mod commands;
 pub mod configuration;
 pub mod diagnostics;
 pub mod dispatcher;
+pub mod entrance;
 pub mod housekeeping;
 pub mod link;
 pub mod metrics;

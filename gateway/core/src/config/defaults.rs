@@ -72,6 +72,7 @@ impl Default for super::Http {
             tokens: Vec::new(),
             body_bytes_max: 4 << 20,
             metrics: super::MetricsDoor::Token,
+            page: true,
         }
     }
 }

@@ -5,11 +5,14 @@ mod defaults;
 pub mod duration;
 pub mod file;
 mod group;
+mod masked;
 mod overlay;
 mod read;
 mod tree;
 
+pub use address::is_loopback;
 pub use group::{Outside, WrittenProfile};
+pub use masked::{MASK, masked};
 pub use overlay::{Variable, overlay};
 pub use read::{profile, read};
 pub use tree::{Entry, Mistake, Node, Place, Value};
@@ -348,6 +351,8 @@ pub struct Http {
     pub body_bytes_max: usize,
     /// Whether `/metrics` needs no token.
     pub metrics: MetricsDoor,
+    /// Whether the page is served beside the API.
+    pub page: bool,
 }
 
 /// `http.metrics`

@@ -58,7 +58,7 @@ impl Route {
             problems.extend([400, 404]);
         }
         if scope.is_some() {
-            problems.extend([401, 403, 429]);
+            problems.extend([401, 403, 421, 429]);
         }
         Route {
             method,

@@ -17,8 +17,10 @@ pub mod doctor;
 pub mod erase;
 pub mod events;
 pub mod explain;
+pub mod fleet;
 pub mod manifest;
 pub mod pages;
+pub mod pair;
 pub mod place;
 pub mod profiles;
 pub mod queue;
@@ -114,6 +116,9 @@ enum Command {
     Redrive(redrive::Args),
     /// Print the log, one event a line as JSON
     Events(events::Args),
+    /// Many gateways at one broker: which need a person; or play a fleet
+    #[command(subcommand)]
+    Fleet(fleet::Fleet),
     /// Messages as they were received: list, show, export without the people in them
     #[command(subcommand)]
     Captures(captures::Captures),
@@ -123,6 +128,8 @@ enum Command {
     Registrations(registrations::Args),
     /// Who may use the API; the first token is made here
     Token(token::Args),
+    /// Print the pairing code that lets the first person in at the page
+    Pair(pair::Args),
     /// Erase a person's data from everything that is stored
     Erase(erase::Args),
     /// Proof of what an endpoint was sent, a row a day
@@ -170,10 +177,12 @@ impl Cli {
             Command::Dead(args) => dead::run(args, &mut out, &mut err),
             Command::Redrive(args) => redrive::run(args, &mut out, &mut err),
             Command::Events(args) => events::run(args, &mut out, &mut err),
+            Command::Fleet(command) => fleet::run(command, &mut out, &mut err),
             Command::Captures(command) => captures::run(command, &mut out, &mut err),
             Command::Redecode(args) => redecode::run(args, &mut out, &mut err),
             Command::Registrations(args) => registrations::run(args, &mut out, &mut err),
             Command::Token(args) => token::run(args, &mut out, &mut err),
+            Command::Pair(args) => pair::run(args, &mut out, &mut err),
             Command::Erase(args) => erase::run(args, &mut out, &mut err),
             Command::Manifest(args) => manifest::run(args, &mut out, &mut err),
             Command::Reconcile(args) => reconcile::run(args, &mut out, &mut err),

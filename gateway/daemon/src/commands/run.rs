@@ -8,6 +8,7 @@ use crate::platform::Platform;
 use crate::platform::journal::Recent;
 use crate::pulse::{Stopper, stop_channel};
 use std::io::Write;
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -70,7 +71,7 @@ async fn supervise(source: Source, running: configuration::Running) -> anyhow::R
             orders.send(Order::Refused(summary(failure))).await?;
         }
     }
-    let control = Control { stop, orders: inbox, started };
+    let control = Control { stop, orders: inbox, started, settings: Some(Arc::new(source.clone())) };
     let gateway = app::run(loaded.config, Platform::real(), control);
     tokio::pin!(gateway);
     let signals = heed_signals(source, stopper, orders);

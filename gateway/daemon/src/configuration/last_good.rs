@@ -144,3 +144,18 @@ impl Outside for Lenient {
         None
     }
 }
+
+/// The settings in force as they may be shown: the last good ones without their secrets, if they are those of this hash.
+pub fn shown(folder: &Path, hash: &str) -> Option<String> {
+    let text = super::file::text(&folder.join(NAME)).ok()?;
+    if super::hash_of(&text) != hash {
+        return None;
+    }
+    without_secrets(&text)
+}
+
+/// These settings with every secret masked.
+pub fn without_secrets(text: &str) -> Option<String> {
+    let (tree, _) = yaml::parse(text).ok()?;
+    Some(config::masked(&tree).to_yaml())
+}

@@ -11,7 +11,7 @@ mod last_good;
 mod profiles;
 mod yaml;
 
-pub use last_good::keep_last_good;
+pub use last_good::{keep_last_good, shown};
 pub use profiles::{PROFILES, folder_beside};
 
 use crate::platform::Clock;
@@ -64,9 +64,13 @@ pub struct Loaded {
 
 impl Loaded {
     fn new(config: Config, path: Option<PathBuf>, text: String) -> Loaded {
-        let hash: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hash_of(&text);
         Loaded { config: Config { hash: hash.clone(), ..config }, path, text, hash }
     }
+}
+
+fn hash_of(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Shows where the settings came from, never what they hold.
@@ -144,10 +148,9 @@ pub fn load_for_run(source: &Source) -> Result<Running, Failure> {
     }
 }
 
-/// The same settings as [`Loaded::text`] without their secrets; `None` where it is not known what is one.
+/// The same settings as [`Loaded::text`] with every secret masked.
 pub fn without_secrets(loaded: &Loaded) -> Option<String> {
-    let _ = loaded;
-    None
+    last_good::without_secrets(&loaded.text)
 }
 
 /// Every file that the settings name, by the place of its key (`webhooks[0].secret_file`), and the settings file itself; empty

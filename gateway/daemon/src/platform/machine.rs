@@ -53,6 +53,11 @@ impl Machine for ThisMachine {
         let root = self.root.clone();
         Box::pin(async move { tokio::task::spawn_blocking(move || particulars(&root)).await.unwrap_or_default() })
     }
+
+    fn host_name(&self) -> Option<String> {
+        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        name.split('.').next().filter(|name| !name.is_empty()).map(str::to_owned)
+    }
 }
 
 /// A machine of which nothing is known: that of a simulation.

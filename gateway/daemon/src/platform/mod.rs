@@ -16,6 +16,7 @@ pub mod http;
 pub mod input;
 pub mod journal;
 mod kernel;
+pub mod listening;
 pub mod machine;
 mod mllp;
 pub mod mqtt;
@@ -247,6 +248,10 @@ pub trait Machine: Send + Sync {
     fn particulars(&self) -> BoxFuture<'static, Particulars> {
         Box::pin(std::future::ready(Particulars::default()))
     }
+    /// What it is called on the network, without a domain.
+    fn host_name(&self) -> Option<String> {
+        None
+    }
 }
 
 /// See [`Machine::particulars`].
@@ -263,6 +268,10 @@ impl Default for Particulars {
         Particulars { versions: Vec::new(), kernel: Err("this machine says nothing of itself".to_owned()) }
     }
 }
+
+/// From where a request came over TCP: an extension of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub std::net::IpAddr);
 
 /// systemd, or nobody.
 pub trait ServiceManager: Send + Sync {

@@ -41,6 +41,7 @@ pub fn read(root: &Group<'_>) -> Http {
             &[("token", MetricsDoor::Token), ("open", MetricsDoor::Open)],
             default.metrics,
         ),
+        page: group.flag_if_written("page").unwrap_or(default.page),
     }
 }
 
