@@ -103,7 +103,10 @@ async fn the_life_of(the_box: &Box, event: &str, test: &str) {
 async fn the_queue_of(the_box: &Box, event: &str) {
     let queue = the_box.say(&["queue", "lims", "--json"]).await.expect(0).json();
     let one = &queue["destinations"][0];
-    assert_eq!((one["destination"].as_str(), queue["destinations"].as_array().map(Vec::len)), (Some("webhook:lims"), Some(1)));
+    assert_eq!(
+        (one["destination"].as_str(), queue["destinations"].as_array().map(Vec::len)),
+        (Some("webhook:lims"), Some(1))
+    );
     let undone = one["undone"].as_u64().expect("a number");
     let lanes = one["lanes"].as_array().expect("a list").iter();
     let rows: Vec<&Value> = lanes.flat_map(|lane| lane["events"].as_array().expect("a list")).collect();
@@ -126,7 +129,14 @@ async fn lists(the_box: &Box, test: &str) {
     assert!(csv.out.lines().count() >= 3 && csv.out.contains("GLU2"), "{}", csv.out);
     let lines = the_box.say(&["results", "--json"]).await.expect(0).out;
     assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{lines}");
-    assert!(the_box.say(&["results", "--format", "ndjson", "--until", "2000-01-01T00:00:00Z"]).await.expect(0).out.is_empty());
+    assert!(
+        the_box
+            .say(&["results", "--format", "ndjson", "--until", "2000-01-01T00:00:00Z"])
+            .await
+            .expect(0)
+            .out
+            .is_empty()
+    );
     the_box.say(&["results", "--since", "yesterday"]).await.expect(1);
     the_box.say(&["results", "--format", "xml"]).await.expect(2);
     assert!(the_box.say(&["events", "--analyzer", "other"]).await.expect(0).out.is_empty());
@@ -159,11 +169,14 @@ async fn what_an_analyzer_says_steers_no_terminal() {
     let (gateway, mut cable) = the_box.start().await;
     let mut forged = message("TUBE-4713", 1);
     // C1's CSI in UTF-8, and a text that would turn its direction.
-    forged.records[0] = "H|\\^&|||MODEL\u{9b}31m\u{202e}X^1.0^S-\u{9b}1|||||||P|LIS2-A2|20261121201403".as_bytes().to_vec();
+    forged.records[0] =
+        "H|\\^&|||MODEL\u{9b}31m\u{202e}X^1.0^S-\u{9b}1|||||||P|LIS2-A2|20261121201403".as_bytes().to_vec();
     cable.tell(&forged).await;
     let (event, _) = the_box.stored(1).await.remove(0);
     let steering = |text: &str| text.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}');
-    for screen in [&["status"][..], &["analyzers"], &["analyzers", "bench"], &["explain", &event, "--personal"], &["tests"]] {
+    for screen in
+        [&["status"][..], &["analyzers"], &["analyzers", "bench"], &["explain", &event, "--personal"], &["tests"]]
+    {
         let said = the_box.say(screen).await;
         assert!(!steering(&said.out) && !steering(&said.err), "{screen:?}: {:?}", said.out);
     }
@@ -177,7 +190,8 @@ async fn what_an_analyzer_says_steers_no_terminal() {
 #[tokio::test]
 async fn a_script_can_tell_what_went_wrong() {
     let the_box = Box::new("");
-    for command in [&["status"][..], &["queue"], &["analyzers"], &["clock"], &["explain", "1"], &["tests"], &["backup"]] {
+    for command in [&["status"][..], &["queue"], &["analyzers"], &["clock"], &["explain", "1"], &["tests"], &["backup"]]
+    {
         let said = the_box.say(command).await.expect(3);
         assert!(said.err.contains("there is no database"), "{command:?}: {}", said.err);
     }
