@@ -1,6 +1,6 @@
 //! A backup taken while the gateway stores, and what it becomes on another box.
 
-use super::box_::{Box, free_port};
+use super::box_::{Box, Said, free_port};
 use super::home::Home;
 use rusqlite::Connection;
 use std::os::unix::fs::PermissionsExt;
@@ -73,17 +73,18 @@ async fn what_was_acknowledged_before_a_backup_under_load_is_in_it_and_can_be_re
     goes_on(&the_box, &state).await;
 }
 
+async fn into(the_box: &Box, file: &Path, folder: &Path) -> Said {
+    let (file, folder) = (file.to_string_lossy(), folder.to_string_lossy());
+    the_box.say_bare(&["restore", &file, "--state-dir", &folder, "--force"]).await
+}
+
 /// Nothing is touched where it must not be.
 async fn refused(the_box: &Box, file: &Path) {
     let full = the_box.home.path("full");
     std::fs::create_dir(&full).expect("a folder of our own");
     std::fs::write(full.join("events.db"), "somebody's").expect("a folder of our own");
     let running = the_box.home.state_dir();
-    let into = async |file: &Path, folder: &Path| {
-        let (file, folder) = (file.to_string_lossy(), folder.to_string_lossy());
-        the_box.say_bare(&["restore", &file, "--state-dir", &folder, "--force"]).await
-    };
-    let said = into(file, &running).await.expect(1);
+    let said = into(the_box, file, &running).await.expect(1);
     assert!(said.err.contains("another analyzer-gateway"), "{}", said.err);
     the_box.say_bare(&["restore", &file.to_string_lossy()]).await.expect(2);
     the_box.say_bare(&["restore", "nowhere.tar", "--state-dir", "elsewhere"]).await.expect(3);
@@ -91,9 +92,10 @@ async fn refused(the_box: &Box, file: &Path) {
     let middle = bytes.len() / 2;
     let mut other = bytes.clone();
     other[middle] ^= 0x55;
-    for (name, bytes) in [("changed", &other[..]), ("short", &bytes[..middle]), ("foreign", b"no archive at all")] {
+    for (name, bytes) in [("changed", &other[..]), ("short", &bytes[..middle]), ("foreign", &b"no archive at all"[..])]
+    {
         let damaged = the_box.home.write(name, bytes);
-        let said = into(&damaged, &full).await.expect(1);
+        let said = into(the_box, &damaged, &full).await.expect(1);
         assert!(said.err.contains("no good backup"), "{name}: {}", said.err);
         the_box.say_bare(&["restore", &damaged.to_string_lossy(), "--check"]).await.expect(1);
     }
