@@ -8,7 +8,7 @@ use crate::api::auth::Door;
 use crate::board::Board;
 use crate::configuration::{self, Source};
 use crate::platform::{Platform, call};
-use crate::pulse::stop_channel;
+use crate::pulse::{Stopper, stop_channel};
 use crate::store::{Store, StoreError};
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, Response, header};
@@ -125,7 +125,10 @@ impl Asker {
         let config = self.home.settings()?;
         runtime()?.block_on(async {
             let asked = answer(config, &method, path, body).await?;
-            Ok((read(asked.response).await?, asked.by))
+            let by = asked.by();
+            let answer = read(asked.response).await;
+            end(asked.alone).await;
+            Ok((answer?, by))
         })
     }
 
@@ -139,17 +142,9 @@ impl Asker {
         self.home.settings().and_then(|config| {
             runtime()?.block_on(async {
                 let asked = answer(config, method, path, None).await?;
-                if !asked.response.status().is_success() {
-                    return read(asked.response).await.map(|_| ());
-                }
-                let mut pieces = asked.response.into_body().into_data_stream();
-                while let Some(piece) = pieces.next().await {
-                    let piece = piece.map_err(|_| broken_off())?;
-                    if out.write_all(&piece).is_err() {
-                        break;
-                    }
-                }
-                Ok(())
+                let copied = pour(asked.response, out).await;
+                end(asked.alone).await;
+                copied
             })
         })
     }
@@ -169,7 +164,35 @@ pub fn control_socket(state_dir: &Path) -> PathBuf {
 /// An answer whose body is still to come.
 struct Asked {
     response: Response<Body>,
-    by: By,
+    /// The store that has answered, and what keeps its API from ending before the body was read.
+    alone: Option<(Store, Stopper)>,
+}
+
+impl Asked {
+    fn by(&self) -> By {
+        if self.alone.is_some() { By::Store } else { By::Gateway }
+    }
+}
+
+/// What was answered is on disk; the next start only has to check the file.
+async fn end(alone: Option<(Store, Stopper)>) {
+    if let Some((store, _stopper)) = alone {
+        let _ = store.close().await;
+    }
+}
+
+/// Copies the body piece by piece. A closed pipe ends it.
+async fn pour(response: Response<Body>, out: &mut dyn Write) -> Result<(), Failed> {
+    if !response.status().is_success() {
+        return read(response).await.map(|_| ());
+    }
+    let mut pieces = response.into_body().into_data_stream();
+    while let Some(piece) = pieces.next().await {
+        if out.write_all(&piece.map_err(|_| broken_off())?).is_err() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 async fn answer(config: Config, method: &Method, path: &str, body: Option<Value>) -> Result<Asked, Failed> {
@@ -182,7 +205,7 @@ async fn answer(config: Config, method: &Method, path: &str, body: Option<Value>
     };
     let patience = Duration::from_secs(ANSWER_SECONDS_MAX);
     match tokio::time::timeout(patience, call::call(&socket, request()?)).await {
-        Ok(Ok(response)) => Ok(Asked { response, by: By::Gateway }),
+        Ok(Ok(response)) => Ok(Asked { response, alone: None }),
         Ok(Err(error)) if is_nobody(&error) => alone(config, request()?).await,
         Ok(Err(error)) if error.kind() == ErrorKind::PermissionDenied => Err(Failed::unreachable(format!(
             "you may not open {}: use sudo, or join the group of the service",
@@ -215,16 +238,11 @@ async fn alone(config: Config, request: Request<String>) -> Result<Asked, Failed
     let opened = Store::open(&path, platform.clock.clone(), platform.disk.clone()).await;
     let store = opened.map_err(|error| Failed::unreachable(error.to_string()))?;
     let board = board(&config, &platform, &store).await.map_err(|error| Failed::unreachable(error.to_string()))?;
-    let (_stopper, stop) = stop_channel();
+    let (stopper, stop) = stop_channel();
     let api = Api::new(config, platform, store.clone(), board, stop);
     let response =
         api.router(Door::Socket).oneshot(request.map(Body::from)).await.unwrap_or_else(|never| match never {});
-    // The body is whole already: no answer of the API but the stream is made piece by piece, and that one ends with the stop.
-    let (head, body) = response.into_parts();
-    let body = to_bytes(body, ANSWER_BYTES_MAX).await.map_err(|_| broken_off());
-    // What was answered is on disk; the next start only has to check the file.
-    let _ = store.close().await;
-    Ok(Asked { response: Response::from_parts(head, Body::from(body?)), by: By::Store })
+    Ok(Asked { response, alone: Some((store, stopper)) })
 }
 
 /// What the store and the machine can tell without a gateway.

@@ -151,6 +151,11 @@ pub fn shown(folder: &Path, hash: &str) -> Option<String> {
     if super::hash_of(&text) != hash {
         return None;
     }
-    let (tree, _) = yaml::parse(&text).ok()?;
+    without_secrets(&text)
+}
+
+/// These settings with every secret masked.
+pub fn without_secrets(text: &str) -> Option<String> {
+    let (tree, _) = yaml::parse(text).ok()?;
     Some(config::masked(&tree).to_yaml())
 }

@@ -150,10 +150,9 @@ pub fn load_for_run(source: &Source) -> Result<Running, Failure> {
     }
 }
 
-/// The same settings as [`Loaded::text`] without their secrets; `None` where it is not known what is one.
+/// The same settings as [`Loaded::text`] with every secret masked.
 pub fn without_secrets(loaded: &Loaded) -> Option<String> {
-    let _ = loaded;
-    None
+    last_good::without_secrets(&loaded.text)
 }
 
 /// Every file that the settings name, by the place of its key (`webhooks[0].secret_file`), and the settings file itself; empty

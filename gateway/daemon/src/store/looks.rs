@@ -97,7 +97,9 @@ fn stretch(
     limit: usize,
 ) -> Result<(Vec<Event>, Seq), StoreError> {
     let head = events::head(connection)?;
-    let end = Seq(after.0.saturating_add(STRETCH_SEQS).min(head.0).max(after.0));
+    // Where everything is sought, the first rows are the ones.
+    let stretch = if *sought == Sought::default() { i64::MAX } else { STRETCH_SEQS };
+    let end = Seq(after.0.saturating_add(stretch).min(head.0).max(after.0));
     let sql = format!(
         "SELECT {}, length(body) AS bytes FROM events WHERE seq > ?1 AND seq <= ?2 AND (?3 IS NULL OR analyzer = ?3)
              AND (?4 IS NULL OR name = ?4) AND received_at >= ?5 ORDER BY seq LIMIT ?6",
