@@ -12,6 +12,8 @@ export let overview = null;
 let source = null;
 let lostSince = null;
 let heardAt = 0;
+// The place in the log of the newest event heard: a new connection goes on behind it.
+let place = null;
 let retry = null;
 
 const tell = (type, detail) => live.dispatchEvent(new CustomEvent(type, { detail }));
@@ -33,7 +35,7 @@ export function connect() {
   clearTimeout(retry);
   source?.close();
   heardAt = Date.now();
-  source = new EventSource("/api/stream");
+  source = new EventSource(place === null ? "/api/stream" : `/api/stream?after=${place}`);
   source.onopen = heard;
   source.addEventListener("overview", (message) => {
     heard();
@@ -42,7 +44,9 @@ export function connect() {
   });
   source.addEventListener("event", (message) => {
     heard();
-    tell("event", JSON.parse(message.data));
+    const event = JSON.parse(message.data);
+    place = event.seq;
+    tell("event", event);
   });
   // The browser tries again by itself after a break, but not after a refusal.
   source.onerror = () => {

@@ -12,9 +12,12 @@ const PAST = 6;
 
 export async function test(root, { signal, rest: [id], title }) {
   const address = `/api/tests/${part(id ?? "")}`;
-  let view = await get(address, signal);
-  let run = new Run(view.data);
-  let newest = view.seq ?? 0;
+  let view = null;
+  let run = null;
+  // Up to where in the log the view is, and up to where it should be.
+  let newest = 0;
+  let heard = 0;
+  let loading = false;
   const curve = new Curve();
   const head = el("div.head");
   const places = { results: el("section"), sent: el("section"), registration: el("section"), facts: el("section"), past: el("section") };
@@ -38,35 +41,45 @@ export async function test(root, { signal, rest: [id], title }) {
       [t("test.started"), test.started_at], [t("test.finished"), test.finished_at], [t("test.stored"), exactly(view.updated_at)], [t("test.id"), view.id],
     ])]);
   };
-  const again = async () => {
-    view = await get(address, signal);
-    run = new Run(view.data);
-    newest = view.seq ?? newest;
-    paint();
+  const load = async () => {
+    loading = true;
+    try {
+      let asked;
+      do {
+        asked = heard;
+        view = await get(address, signal);
+        run = new Run(view.data);
+        newest = view.seq;
+        paint();
+        // What was told while the answer was on its way may not be in it.
+      } while (heard > newest && heard > asked);
+    } finally {
+      loading = false;
+    }
     await around();
   };
   const around = async () => {
-    if (view.test.state === "DONE") {
-      morphChildren(places.sent, [el("h2", t("sent.title")), ticks(await sent(view.id, signal))]);
-    }
-    await Promise.all([registration(places.registration, view.test, signal), past(places.past, view, signal)]);
+    const now = view;
+    if (now.test.state === "DONE") morphChildren(places.sent, [el("h2", t("sent.title")), ticks(await sent(id, signal))]);
+    await Promise.all([registration(places.registration, now.test, signal), past(places.past, now, signal)]);
   };
   const quietly = (work) => work().catch(() => {});
   live.addEventListener("event", ({ detail }) => {
-    if (detail.test?.id !== view.id || detail.seq <= newest) return;
+    if (detail.test?.id !== id) return;
+    heard = detail.seq;
+    if (loading || detail.seq <= newest) return;
     newest = detail.seq;
     if (detail.event !== "NEW_DATA" || !detail.run || !run.add(detail.run)) {
       if (detail.event === "TEST_FINISHED") announce(t("test.has_finished"));
-      quietly(again);
+      quietly(load);
     } else {
       paint();
     }
   }, { signal });
   live.addEventListener("overview", () => quietly(async () => {
-    if (view.test.state === "DONE") morphChildren(places.sent, [el("h2", t("sent.title")), ticks(await sent(view.id, signal))]);
+    if (view?.test.state === "DONE") morphChildren(places.sent, [el("h2", t("sent.title")), ticks(await sent(id, signal))]);
   }), { signal });
-  paint();
-  await around();
+  await load();
 }
 
 // `N` says that nothing is unusual.

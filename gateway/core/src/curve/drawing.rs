@@ -18,11 +18,11 @@ const POINTS_MAX: usize = 1_400;
 /// Characters of a line of text at most, so that it ends before the drawing does.
 const TITLE_CHARS_MAX: usize = 72;
 const LABEL_CHARS_MAX: usize = 100;
-/// A place in the legend, and how many stand in one row.
-const LEGEND_WIDTH: f64 = 84.0;
-const LEGEND_PLACES: usize = 8;
-/// Places of the legend; channels beyond are drawn without.
-const LEGEND_MAX: usize = 2 * LEGEND_PLACES;
+/// A letter's width, generously, and the least that an entry of the legend takes.
+const LETTER_WIDTH: f64 = 7.4;
+const ENTRY_WIDTH_MIN: f64 = 58.0;
+/// Entries of the legend; channels beyond are drawn without.
+const LEGEND_MAX: usize = 18;
 
 /// What stands above a drawing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,11 +86,10 @@ pub fn draw(curve: &Curve, heading: &Heading, words: &Words) -> Drawing {
         shapes.push(Shape::Area { left, top: TOP, width: right - left, height: BOTTOM - TOP, role: Role::Gap });
     }
     axes(&mut shapes, &minutes, &values, degrees.as_ref(), words);
-    if let Some(degrees) = &degrees {
-        let points: Vec<(f64, f64)> = thinned(&curve.temperature)
-            .into_iter()
-            .map(|point| (minutes.at(point.seconds / 60.0), degrees.at(point.value)))
-            .collect();
+    for piece in degrees.iter().flat_map(|_| curve.warm_pieces()) {
+        let height = |value: f64| degrees.as_ref().map_or(BOTTOM, |degrees| degrees.at(value));
+        let points = thinned(piece).into_iter();
+        let points = points.map(|point| (minutes.at(point.seconds / 60.0), height(point.value))).collect();
         line(&mut shapes, points, 1.2, false, Role::Temperature);
     }
     // The control last, so that it lies above the others.
@@ -111,7 +110,8 @@ pub fn draw(curve: &Curve, heading: &Heading, words: &Words) -> Drawing {
     }
     legend(&mut shapes, curve, degrees.is_some(), words);
     let title = if heading.title.is_empty() { words.curves.to_owned() } else { heading.title.clone() };
-    Drawing { width: WIDTH, height: HEIGHT, title, about: about(curve, words), shapes }
+    let top = if *heading == Heading::default() { TOP - 28.0 } else { 0.0 };
+    Drawing { width: WIDTH, height: HEIGHT, top, title, about: about(curve, words), shapes }
 }
 
 fn minutes(curve: &Curve) -> Scale {
@@ -170,21 +170,20 @@ fn legend(shapes: &mut Vec<Shape>, curve: &Curve, warm: bool, words: &Words) {
     let gap = (!curve.gaps.is_empty()).then(|| (Role::Gap, false, words.missing.to_owned()));
     let rest = warm.is_some() as usize + gap.is_some() as usize;
     let entries = channels.take(LEGEND_MAX - rest).chain(warm).chain(gap);
-    for (number, (role, dashed, name)) in entries.enumerate() {
-        let left = LEFT + LEGEND_WIDTH * (number % LEGEND_PLACES) as f64;
-        let height = BOTTOM + 58.0 + 16.0 * (number / LEGEND_PLACES) as f64;
+    let (mut left, mut height) = (LEFT, BOTTOM + 58.0);
+    for (role, dashed, name) in entries {
+        let width = (42.0 + LETTER_WIDTH * name.chars().count() as f64).max(ENTRY_WIDTH_MIN);
+        if left + width > WIDTH {
+            (left, height) = (LEFT, height + 16.0);
+        }
         if role == Role::Gap {
             shapes.push(Shape::Area { left, top: height - 9.0, width: 22.0, height: 11.0, role });
         } else {
-            let width = if dashed { 2.6 } else { 1.8 };
-            shapes.push(Shape::Line {
-                points: vec![(left, height - 4.0), (left + 22.0, height - 4.0)],
-                width,
-                dashed,
-                role,
-            });
+            let points = vec![(left, height - 4.0), (left + 22.0, height - 4.0)];
+            shapes.push(Shape::Line { points, width: if dashed { 2.6 } else { 1.8 }, dashed, role });
         }
         shapes.push(label((left + 27.0, height), Anchor::Start, name, Role::Ink));
+        left += width;
     }
 }
 

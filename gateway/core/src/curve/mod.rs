@@ -30,6 +30,8 @@ const VALUE_MAX: f64 = 1e12;
 const WARM_SECONDS_MAX: f64 = 900.0;
 /// Samples that lie further apart than this many usual distances are not neighbours.
 const DISTANCES_MAX: f64 = 1.6;
+/// A thermometer is read every other second, now and then later.
+const WARM_HOLE_SECONDS_MIN: f64 = 15.0;
 /// Fewer distances tell nothing of what is usual.
 const DISTANCES_MIN: usize = 3;
 /// The channel of the internal control on analyzers of the model below, measured on recordings of real runs: it rises about
@@ -99,7 +101,7 @@ impl Curve {
             points.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
         }
         curve.control = control(history, &curve.channels);
-        curve.neighbours_seconds_max = usual_distance(&curve.channels).map(|usual| usual * DISTANCES_MAX);
+        curve.neighbours_seconds_max = usual_distance(curve.channels.values()).map(|usual| usual * DISTANCES_MAX);
         curve.gaps = merged(curve.missing(&samples.keys().copied().collect::<Vec<_>>(), &samples, history, gaps));
         curve.origin_ms = origin(history).or_else(|| moment(temperatures.values().next()?));
         curve.temperature = curve.warmth(temperatures.values().copied());
@@ -184,9 +186,19 @@ impl Curve {
 
     /// A channel's points in pieces that each have no hole.
     fn pieces<'a>(&self, points: &'a [Point]) -> Vec<&'a [Point]> {
-        let distance = self.neighbours_seconds_max.unwrap_or(f64::INFINITY);
-        points.chunk_by(|one, other| other.seconds - one.seconds <= distance).collect()
+        pieces(points, self.neighbours_seconds_max.unwrap_or(f64::INFINITY))
     }
+
+    /// The same of the temperature.
+    fn warm_pieces(&self) -> Vec<&[Point]> {
+        let usual = usual_distance([&self.temperature].into_iter());
+        let distance = usual.map_or(f64::INFINITY, |usual| (usual * DISTANCES_MAX).max(WARM_HOLE_SECONDS_MIN));
+        pieces(&self.temperature, distance)
+    }
+}
+
+fn pieces(points: &[Point], distance: f64) -> Vec<&[Point]> {
+    points.chunk_by(|one, other| other.seconds - one.seconds <= distance).collect()
 }
 
 /// The `GAP` events that are about this test or about its analyzer as a whole.
@@ -241,9 +253,9 @@ fn origin(history: &[Event]) -> Option<i64> {
     None
 }
 
-/// The distance in the middle of all distances between a channel's samples.
-fn usual_distance(channels: &BTreeMap<u32, Vec<Point>>) -> Option<f64> {
-    let pairs = channels.values().flat_map(|points| points.windows(2));
+/// The distance in the middle of all distances between neighbours.
+fn usual_distance<'a>(lines: impl Iterator<Item = &'a Vec<Point>>) -> Option<f64> {
+    let pairs = lines.flat_map(|points| points.windows(2));
     let mut distances: Vec<f64> =
         pairs.map(|pair| pair[1].seconds - pair[0].seconds).filter(|distance| *distance > 0.0).collect();
     distances.sort_by(f64::total_cmp);

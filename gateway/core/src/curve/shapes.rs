@@ -7,6 +7,8 @@ use super::palette::Role;
 pub struct Drawing {
     pub width: f64,
     pub height: f64,
+    /// Above this there is nothing.
+    pub top: f64,
     /// What it is, in a line.
     pub title: String,
     /// What it shows, for those who do not see it.

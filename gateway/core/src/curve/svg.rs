@@ -15,9 +15,10 @@ pub fn svg(curve: &Curve, heading: &Heading, words: &Words, theme: Theme) -> Str
 }
 
 fn write(drawing: &Drawing, theme: Theme) -> String {
-    let Drawing { width, height, title, about, shapes } = drawing;
+    let Drawing { width, height, top, title, about, shapes } = drawing;
+    let height = height - top;
     let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"curve {}\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"curve {}\" viewBox=\"0 {top} {width} {height}\" width=\"{width}\" \
          height=\"{height}\" role=\"img\" aria-labelledby=\"curve-title curve-about\" font-family=\"system-ui, sans-serif\">\n\
          <title id=\"curve-title\">{}</title>\n<desc id=\"curve-about\">{}</desc>\n",
         theme.as_str(),

@@ -11,17 +11,21 @@ mod clients;
 mod completeness;
 mod curves;
 mod deliveries;
+mod diagnostics;
 mod door;
 mod erasures;
 mod events;
 mod exports;
 mod extract;
 mod incoming;
+mod life;
 mod listing;
+mod metrics;
 mod over_mqtt;
 pub mod page;
 mod people;
 mod problem;
+mod queue;
 mod redecode;
 mod registrations;
 mod results;
@@ -196,6 +200,10 @@ fn routes() -> Vec<Route> {
         listing::routes(),
         curves::routes(),
         exports::routes(),
+        metrics::routes(),
+        diagnostics::routes(),
+        life::routes(),
+        queue::routes(),
     ];
     rooms.into_iter().flatten().collect()
 }

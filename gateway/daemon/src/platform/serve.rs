@@ -1,19 +1,22 @@
 //! The door: HTTP/1.1 on a TCP port and on a Unix socket, through hyper.
 //!
 //! Invariant: everything is bounded: connections, the length of a request's head, the time for it and for its answer, the
-//! time of a stop. Where there is no room for a newcomer, whoever says nothing for longest gives way (`guests.rs`).
+//! time in which a caller takes nothing of it (`idle.rs`), the time of a stop. Where there is no room for a newcomer, whoever
+//! says nothing for longest gives way (`guests.rs`).
 
 mod guests;
+mod idle;
 
 use super::{BoxFuture, HttpServer, Peer, PortError, Serving, Stream};
 use crate::pulse::Stop;
 use axum::Router;
-use guests::{Answering, Attended, Guests, Unstalled};
+use guests::{Answering, Attended, Guests};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use idle::Idle;
 use std::convert::Infallible;
 use std::fs;
 use std::io;
@@ -154,7 +157,7 @@ async fn serve(listener: &Listener, router: Router, mut stop: Stop) {
             let answer = router.clone().oneshot(request);
             async move { Ok::<_, Infallible>(answer.await?.map(|body| Attended { body, _answering: answering })) }
         });
-        let stream = TokioIo::new(Unstalled::new(stream));
+        let stream = TokioIo::new(Idle::new(stream));
         let connection = graceful.watch(http.serve_connection(stream, service));
         connections.spawn(async move {
             tokio::select! {

@@ -1,4 +1,4 @@
-//! Who is in the house: connections, which of them are being answered, and which take nothing.
+//! Who is in the house: connections, and which of them are being answered.
 //!
 //! Invariant: a connection that is being answered is never closed for a newcomer; of the others the one that has said nothing
 //! for longest is.
@@ -6,19 +6,13 @@
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 use std::collections::BTreeMap;
-use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::task::{Context, Poll};
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep, sleep};
 
 /// Connections open at once at one place.
 const GUESTS_MAX: usize = 128;
-/// A caller that takes none of its answer for so long is hung up on.
-const STALL_SECONDS_MAX: u64 = 60;
 
 /// Everybody at one place.
 #[derive(Default)]
@@ -151,53 +145,5 @@ impl HttpBody for Attended {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// A stream that breaks when the other side takes nothing for too long.
-pub struct Unstalled<S> {
-    stream: S,
-    stalled: Option<Pin<Box<Sleep>>>,
-}
-
-impl<S> Unstalled<S> {
-    pub fn new(stream: S) -> Unstalled<S> {
-        Unstalled { stream, stalled: None }
-    }
-
-    /// What a write came to, unless it has been waited for too long.
-    fn judge<T>(&mut self, wrote: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if wrote.is_ready() {
-            self.stalled = None;
-            return wrote;
-        }
-        let patience = || Box::pin(sleep(Duration::from_secs(STALL_SECONDS_MAX)));
-        ready!(self.stalled.get_or_insert_with(patience).as_mut().poll(context));
-        let far = Instant::now() + Duration::from_secs(STALL_SECONDS_MAX);
-        self.stalled.iter_mut().for_each(|stalled| stalled.as_mut().reset(far));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Unstalled<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, into)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Unstalled<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.judge(wrote, context)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(context);
-        self.judge(flushed, context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let closed = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.judge(closed, context)
     }
 }
