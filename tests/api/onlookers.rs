@@ -29,7 +29,7 @@ impl Looking {
     async fn at(bench: &Bench, path: &str, headers: &[(&str, &str)]) -> Looking {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, bench.port)).await.expect("the API listens");
         let mut lines = BufReader::new(stream);
-        let mut head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n");
+        let mut head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
         headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
         lines.write_all(format!("{head}\r\n").as_bytes()).await.expect("it listens");
         let mut looking = Looking { status: 0, lines };
@@ -100,7 +100,7 @@ async fn whoever_looks_on_hears_what_happens_and_goes_on_where_it_was() {
     happens(&bench, "r-3").await;
     let names: Vec<Value> = bench.events().await.iter().map(|event| event["seq"].clone()).collect();
     let seen = told.id.expect("a place").to_string();
-    let mut again = Looking::at(&bench, "/api/stream", &[READ, ("last-event-id", &seen)]).await;
+    let mut again = Looking::at(&bench, "/api/stream", &[READ, ("last-event-id", seen.as_str())]).await;
     let missed: Vec<Value> = names.into_iter().filter(|seq| seq.as_i64() > told.id).collect();
     assert!(!missed.is_empty());
     for seq in missed {
@@ -120,7 +120,7 @@ async fn a_stream_ends_with_the_token_that_began_it_and_there_is_room_for_sixtee
     let token = format!("Bearer {}", made["token"].as_str().expect("a token"));
     let mut looking = Vec::new();
     for _ in 0..16 {
-        let mut one = Looking::at(&bench, "/api/stream", &[("authorization", &token)]).await;
+        let mut one = Looking::at(&bench, "/api/stream", &[("authorization", token.as_str())]).await;
         assert_eq!(one.status, 200);
         one.next().await.expect("an overview");
         looking.push(one);

@@ -116,9 +116,10 @@ async fn a_session_may_what_its_role_says_until_it_ends() {
     assert!(detail.contains("your role is `view`"), "{detail}");
     anna.ask(&bench, "POST", "/api/redrive", Some(redrive.clone())).await.expect(200);
     // A page of somebody else has the cookie sent, but does not know the header.
-    for headers in
-        [vec![("cookie", anna.cookie.as_str())], vec![("cookie", &anna.cookie), ("x-csrf-token", &ward.csrf)]]
-    {
+    for headers in [
+        vec![("cookie", anna.cookie.as_str())],
+        vec![("cookie", anna.cookie.as_str()), ("x-csrf-token", ward.csrf.as_str())],
+    ] {
         let headers: Vec<_> = headers.into_iter().chain([("content-type", "application/json")]).collect();
         bench.raw("POST", "/api/redrive", &headers, redrive.to_string().as_bytes()).await.problem(403);
         bench.raw("DELETE", "/api/session", &headers, b"").await.problem(403);
@@ -169,11 +170,11 @@ async fn guesses_are_slowed_down_and_nobody_else_is_locked_out() {
 async fn a_lost_passphrase_is_replaced_with_a_code_made_on_the_box() {
     let bench = Bench::start("").await;
     let printed = say(&bench.home, &["pair"]).await;
-    printed.told(&[&code(&bench), "https://gateway.clinic.example/"]);
+    printed.told(&[code(&bench).as_str(), "https://gateway.clinic.example/"]);
     let anna = paired(&bench).await;
     say(&bench.home, &["pair"]).await.failed(1, "pair --again");
     bench.ask("operate", "POST", "/api/pairing", None).await.problem(403);
-    say(&bench.home, &["pair", "--again"]).await.told(&[&code(&bench)]);
+    say(&bench.home, &["pair", "--again"]).await.told(&[code(&bench).as_str()]);
     let made = bench.socket("GET", "/api/pairing", None).await.expect(200);
     assert_eq!((made["code"].as_str(), &made["seconds"]), (Some(code(&bench).as_str()), &json!(900)));
     assert_eq!(bench.raw("GET", "/api/session", &[], b"").await.expect(200)["state"], "unpaired");
@@ -224,7 +225,8 @@ async fn the_page_is_small_packed_and_guarded() {
         assert_eq!(gzip.body, file.packed);
         assert_ne!(gzip.header("etag"), plain.header("etag"), "two forms are two things");
         let tag = gzip.header("etag").expect("a tag").to_owned();
-        let known = bench.raw("GET", file.path, &[("accept-encoding", "gzip"), ("if-none-match", &tag)], b"").await;
+        let known =
+            bench.raw("GET", file.path, &[("accept-encoding", "gzip"), ("if-none-match", tag.as_str())], b"").await;
         assert_eq!((known.status, known.body.len()), (304, 0));
         let policy = plain.header("content-security-policy").expect("a policy");
         assert!(policy.contains("script-src 'self'") && policy.contains("frame-ancestors 'none'"), "{policy}");

@@ -146,8 +146,22 @@ impl Feed {
                 return None;
             }
             let now = self.api.mono();
+            // However much there is to tell.
+            if self.endings.has_changed().unwrap_or(true) {
+                self.endings.borrow_and_update();
+                self.ask_again().await?;
+            }
+            if now >= self.life_due {
+                self.ask_again().await?;
+                self.life_due = now.after(SIGN_OF_LIFE);
+                return Some(Message::default().comment("on"));
+            }
+            if self.overview_due.is_none() && self.overviews.has_changed().unwrap_or(false) {
+                self.overviews.borrow_and_update();
+                self.overview_due = Some(now.after(OVERVIEW_PAUSE));
+            }
             if self.overview_due.is_some_and(|due| due <= now) {
-                return self.overview(now);
+                return self.overview();
             }
             if let Some(event) = self.waiting.pop_front() {
                 return line(&event);
@@ -162,18 +176,10 @@ impl Feed {
             tokio::select! {
                 biased;
                 () = stop.asked() => return None,
-                Ok(()) = self.endings.changed() => self.ask_again().await?,
+                _ = self.endings.changed() => self.endings.mark_changed(),
                 () = head.changed() => {}
-                Ok(()) = self.overviews.changed(), if self.overview_due.is_none() => {
-                    self.overview_due = Some(now.after(OVERVIEW_PAUSE));
-                }
-                () = clock.sleep_until(due) => {
-                    if self.api.mono() >= self.life_due {
-                        self.ask_again().await?;
-                        self.life_due = self.api.mono().after(SIGN_OF_LIFE);
-                        return Some(Message::default().comment("on"));
-                    }
-                }
+                Ok(()) = self.overviews.changed(), if self.overview_due.is_none() => self.overviews.mark_changed(),
+                () = clock.sleep_until(due) => {}
             }
         }
     }
@@ -184,7 +190,7 @@ impl Feed {
         (client.scope >= Scope::Read).then_some(())
     }
 
-    fn overview(&mut self, _: Mono) -> Option<Message> {
+    fn overview(&mut self) -> Option<Message> {
         self.overview_due = None;
         self.overviews.borrow_and_update();
         let overview = self.api.board.overview(self.api.platform.clock.now());
