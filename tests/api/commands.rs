@@ -118,7 +118,7 @@ async fn the_same_while_no_gateway_runs() {
 async fn what_cannot_be_asked_is_told() {
     let home = Home::new();
     home.configure("");
-    say(&home, &["events"]).await.failed(1, "start the gateway once");
+    say(&home, &["events"]).await.failed(3, "start the gateway once");
     home.write("gateway.yaml", "nonsense: 1\n");
     say(&home, &["events", "--state-dir", &home.state_dir().to_string_lossy()]).await.failed(78, "nonsense");
 }

@@ -15,13 +15,15 @@ use crate::platform::{Clock, Notice, Platform};
 use crate::pulse::{Pulse, Stop, Stopper, stop_channel};
 use crate::registrar::Registrar;
 use crate::store::{DestinationId, Filter, PostedFilter, Store, StoreError};
-use gateway_core::config::{Analyzer, Config, Mqtt, Registrations, Webhook};
+use crate::telemetry::Exporter;
+use gateway_core::config::{Analyzer, Config, Mqtt, Registrations, Telemetry, Webhook};
 use gateway_core::dialects::{Dialect, dialect};
 use gateway_core::drivers::driver;
 use gateway_core::event::{AnalyzerId, EventName, Seq};
 use gateway_core::health::Fact;
 use gateway_core::identity::Identities;
 use gateway_core::session::DriverOptions;
+use gateway_core::vitals::{CertificateFile, certificate_files};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
@@ -92,7 +94,8 @@ enum Settings {
     Webhook(Box<Webhook>, String, usize),
     Housekeeper(gateway_core::config::Limits, gateway_core::config::Retention, Vec<Webhook>),
     Registrar(Registrations),
-    Observer(PathBuf),
+    Observer(PathBuf, Vec<CertificateFile>),
+    Telemetry(Telemetry, String),
     /// It looks at all of them.
     Door(Box<Config>),
 }
@@ -149,7 +152,7 @@ impl App {
         let pinned = pinned.filter_map(|analyzer| Some((analyzer.id.clone(), analyzer.serial_number.clone()?)));
         self.identities.lock().unwrap_or_else(PoisonError::into_inner).pin(pinned.collect());
         for warning in self.config.warnings() {
-            tracing::warn!("{warning}");
+            tracing::warn!(warning, "allowed, and to be known");
         }
         let wanted = self.wanted();
         let stale = self.parts.extract_if(.., |name, part| wanted.get(name) != Some(&part.settings));
@@ -198,7 +201,12 @@ impl App {
         if config.registrations.lab_id_url.is_some() {
             wanted.insert("registrar".to_owned(), Settings::Registrar(config.registrations.clone()));
         }
-        wanted.insert("observer".to_owned(), Settings::Observer(config.gateway.state_dir.clone()));
+        let observer = Settings::Observer(config.gateway.state_dir.clone(), certificate_files(config));
+        wanted.insert("observer".to_owned(), observer);
+        if config.telemetry.otlp_url.is_some() {
+            let telemetry = Settings::Telemetry(config.telemetry.clone(), config.gateway.id.clone());
+            wanted.insert("telemetry".to_owned(), telemetry);
+        }
         wanted.insert("api".to_owned(), Settings::Door(Box::new(config.clone())));
         wanted
     }
@@ -286,10 +294,19 @@ impl App {
                     task
                 });
             }
-            Settings::Observer(state_dir) => {
-                let observer = Observer { state_dir: state_dir.clone(), platform, store, board, pulse: beat };
+            Settings::Observer(state_dir, files) => {
+                let (state_dir, files) = (state_dir.clone(), files.clone());
+                let observer = Observer { state_dir, files, platform, store, board, pulse: beat };
                 self.tasks.spawn(async move {
                     observer.run(stop).await;
+                    task
+                });
+            }
+            Settings::Telemetry(settings, gateway) => {
+                let (settings, gateway) = (settings.clone(), gateway.clone());
+                let exporter = Exporter { settings, gateway, platform, board, pulse: beat };
+                self.tasks.spawn(async move {
+                    exporter.run(stop).await;
                     task
                 });
             }

@@ -44,6 +44,8 @@ pub struct File {
     pub registrations: Option<Registrations>,
     /// What others are told of the box itself.
     pub monitoring: Option<Monitoring>,
+    /// Traces for a collector of your own.
+    pub telemetry: Option<Telemetry>,
     /// Bounds on memory and disk.
     pub limits: Option<Limits>,
     /// How long data is kept.
@@ -201,6 +203,20 @@ pub struct Monitoring {
     pub allow_plain: Option<bool>,
 }
 
+/// Traces for a collector of your own.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Telemetry {
+    /// Where traces are posted: OpenTelemetry's OTLP over HTTP, such as https://collector.example:4318/v1/traces.
+    pub otlp_url: Option<String>,
+    /// A bearer token for that address.
+    pub otlp_token: Option<String>,
+    /// A file that holds the token, instead of otlp_token.
+    pub otlp_token_file: Option<String>,
+    /// Whether they may go through the network unencrypted. Default: false.
+    pub allow_plain: Option<bool>,
+}
+
 /// The gateway's own web address.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -209,6 +225,8 @@ pub struct Http {
     pub listen: Option<String>,
     /// How the box is reached from outside, such as https://gateway.clinic.example.
     pub public_url: Option<String>,
+    /// Who may read /metrics: token (scope read or more) or open (whoever reaches the port). Default: token.
+    pub metrics: Option<super::MetricsDoor>,
     /// The programs that may use the API.
     pub tokens: Option<Vec<Token>>,
     /// Longest body taken, in bytes. Default: 4194304.

@@ -43,11 +43,12 @@ pub fn keep_last_good(loaded: &Loaded) -> io::Result<()> {
 }
 
 /// Keys that name a file, and the key that holds what is in it.
-const IN_FILES: [(&str, &str); 5] = [
+const IN_FILES: [(&str, &str); 6] = [
     ("secret_file", "secret"),
     ("password_file", "password"),
     ("standard_webhooks_file", "standard_webhooks"),
     ("lab_id_token_file", "lab_id_token"),
+    ("otlp_token_file", "otlp_token"),
     ("body_file", "body"),
 ];
 
