@@ -135,6 +135,7 @@ pub struct Health {
     analyzers: BTreeMap<AnalyzerId, AnalyzerHealth>,
     destinations: BTreeMap<String, DestinationHealth>,
     config_refused: Option<String>,
+    config_tried: Option<Timestamp>,
     store_failed: Option<String>,
     lab_ids: Option<String>,
     door_trouble: Option<String>,
@@ -159,6 +160,7 @@ impl Health {
             analyzers: BTreeMap::new(),
             destinations: BTreeMap::new(),
             config_refused: None,
+            config_tried: None,
             store_failed: None,
             lab_ids: None,
             door_trouble: None,
@@ -237,6 +239,7 @@ impl Health {
             Fact::Noted { notice } => self.note(notice),
             Fact::MonitoringReached { trouble } => self.monitoring_reached(trouble, now),
             Fact::LabIds { trouble } => replace(&mut self.lab_ids, trouble),
+            Fact::ConfigTried { confirm_by } => replace(&mut self.config_tried, confirm_by),
             Fact::ConfigAccepted => {
                 self.config_refused = None;
                 self.cause = Cause::Reloaded;
@@ -356,7 +359,11 @@ impl Health {
             since: self.since,
             at: now.wall,
             clock: self.clock,
-            configuration: Configuration { hash: self.config_hash.clone(), refused: self.config_refused.clone() },
+            configuration: Configuration {
+                hash: self.config_hash.clone(),
+                refused: self.config_refused.clone(),
+                confirm_by: self.config_tried,
+            },
             troubles,
             analyzers: self.analyzers.values().map(AnalyzerHealth::overview).collect(),
             destinations: self.destinations.iter().map(|(id, known)| known.overview(id, now)).collect(),

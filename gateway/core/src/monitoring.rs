@@ -4,11 +4,13 @@
 //! lists as [`Monitored`]. None of those has a field for what an analyzer said of a person.
 
 mod bulletin;
+mod commands;
 mod notice;
 mod outbox;
 mod topics;
 
 pub use bulletin::Bulletin;
+pub use commands::{COMMANDS, Command, CommandOutcome, CommandResponse, CommandResult, ConfigMistake, TestedHop};
 pub use notice::{Notice, NoticeCode};
 pub use outbox::Outbox;
 pub use topics::{Audience, Direction, TOPICS, Topic, topic};
@@ -27,6 +29,7 @@ mod sealed {
     pub trait Listed {}
 }
 impl sealed::Listed for Notice {}
+impl sealed::Listed for CommandResponse {}
 
 /// A payload that is free of patient data by its type.
 pub trait Monitored: Serialize + JsonSchema + sealed::Listed {}

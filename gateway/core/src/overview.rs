@@ -80,6 +80,10 @@ pub struct Configuration {
     pub hash: String,
     /// Why the file on the card is not in force, if it is not.
     pub refused: Option<String>,
+    /// Pushed settings are tried: until then somebody must confirm them.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub confirm_by: Option<Timestamp>,
 }
 
 /// How soon a person is needed.

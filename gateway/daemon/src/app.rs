@@ -14,7 +14,8 @@ use crate::observer::Observer;
 use crate::platform::{Clock, Notice, Platform};
 use crate::pulse::{Pulse, Stop, Stopper, stop_channel};
 use crate::registrar::Registrar;
-use crate::store::{DestinationId, Filter, PostedFilter, Store, StoreError};
+use crate::store::{AuditEntry, DestinationId, Filter, PostedFilter, Store, StoreError};
+use crate::supervision::Supervisor;
 use crate::telemetry::Exporter;
 use gateway_core::config::{Analyzer, Config, Mqtt, Registrations, Telemetry, Webhook};
 use gateway_core::dialects::{Dialect, dialect};
@@ -23,13 +24,14 @@ use gateway_core::event::{AnalyzerId, EventName, Seq};
 use gateway_core::health::Fact;
 use gateway_core::identity::Identities;
 use gateway_core::session::DriverOptions;
+use gateway_core::time::Timestamp;
 use gateway_core::vitals::{CertificateFile, certificate_files};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
 /// How long a stop may take before what still runs is cut off. Nothing is lost by that: outcomes not yet recorded are
@@ -45,6 +47,8 @@ pub struct Control {
     pub orders: mpsc::Receiver<Order>,
     /// Called once the gateway runs: it has the store, and nobody else has.
     pub started: Box<dyn FnOnce() + Send>,
+    /// Whom the API asks for other settings.
+    pub supervisor: Supervisor,
 }
 
 /// See [`Control`].
@@ -54,6 +58,12 @@ pub enum Order {
     Reload(Box<Config>),
     /// The settings on the card are refused and the old ones stay: in a sentence for the status.
     Refused(String),
+    /// Pushed settings, checked, until somebody keeps them; `done` says whether they are in force.
+    Try { config: Box<Config>, confirm_by: Timestamp, done: oneshot::Sender<Result<(), String>> },
+    /// The settings that are tried are kept.
+    Kept,
+    /// Settings that were tried are not kept; `former`, if there are some, are in force again.
+    Lapsed { hash: String, why: String, former: Option<Box<Config>> },
 }
 
 /// Why the gateway cannot run.
@@ -69,7 +79,7 @@ pub enum AppError {
 pub async fn run(config: Config, platform: Platform, control: Control) -> Result<(), AppError> {
     let path = config.gateway.state_dir.join("events.db");
     let store = Store::open(&path, platform.clock.clone(), platform.disk.clone()).await?;
-    let mut app = App::new(config.clone(), platform, store);
+    let mut app = App::new(config.clone(), platform, store, control.supervisor);
     // The last outcomes of an earlier life may not have been written down: what they were about keeps its time too.
     app.identities = Arc::new(Mutex::new(Identities::new(app.store.identities().await?)));
     let furthest = app.store.furthest_cursor().await?;
@@ -91,7 +101,8 @@ enum Settings {
     Link(Analyzer, DriverOptions),
     Broker(Mqtt, String, Vec<AnalyzerId>, Duration),
     Monitor(Box<Mqtt>, String, Duration),
-    Webhook(Box<Webhook>, String, usize),
+    /// The last: since when a person has paused it.
+    Webhook(Box<Webhook>, String, usize, Option<Timestamp>),
     Housekeeper(gateway_core::config::Limits, gateway_core::config::Retention, Vec<Webhook>),
     Registrar(Registrations),
     Observer(PathBuf, Vec<CertificateFile>),
@@ -118,12 +129,15 @@ struct App {
     tasks: JoinSet<String>,
     /// Requests to the API over MQTT, on their way from the broker's part to the API's.
     calls: (Calls, Inbox),
+    supervisor: Supervisor,
+    /// Endpoints that a person has paused, and since when.
+    paused: BTreeMap<String, Timestamp>,
     /// Parts that were asked to stop and have not ended; a new one of the same name waits for it.
     leaving: BTreeSet<String>,
 }
 
 impl App {
-    fn new(config: Config, platform: Platform, store: Store) -> App {
+    fn new(config: Config, platform: Platform, store: Store, supervisor: Supervisor) -> App {
         let board = Arc::new(Board::new(&config, platform.clock.boot(), platform.clock.now()));
         App {
             config,
@@ -135,6 +149,8 @@ impl App {
             parts: BTreeMap::new(),
             tasks: JoinSet::new(),
             calls: calls(),
+            supervisor,
+            paused: BTreeMap::new(),
             leaving: BTreeSet::new(),
         }
     }
@@ -144,6 +160,7 @@ impl App {
     async fn apply(&mut self, config: Config) -> Result<(), AppError> {
         let destinations = destinations(&config);
         self.store.configure(&destinations).await?;
+        self.paused = self.store.paused().await?;
         self.store.set_linger(Duration::from_millis(config.limits.commit_linger_ms_max));
         let names: Vec<String> = destinations.into_iter().map(|(id, _)| id.0).collect();
         self.board.configure(&config, &names, self.platform.clock.now());
@@ -182,8 +199,9 @@ impl App {
             wanted.insert(format!("analyzer:{}", analyzer.id), settings);
         }
         for webhook in &config.webhooks {
-            let settings =
-                Settings::Webhook(Box::new(webhook.clone()), config.gateway.id.clone(), config.limits.ahead_events_max);
+            let (gateway, ahead) = (config.gateway.id.clone(), config.limits.ahead_events_max);
+            let paused = self.paused.get(&webhook.id).copied();
+            let settings = Settings::Webhook(Box::new(webhook.clone()), gateway, ahead, paused);
             wanted.insert(DestinationId::webhook(&webhook.id).0, settings);
         }
         let analyzers = config.analyzers.iter().map(|analyzer| analyzer.id.clone()).collect();
@@ -252,19 +270,22 @@ impl App {
             }
             Settings::Monitor(mqtt, gateway, interval) => {
                 let (mqtt, gateway, interval) = (*mqtt.clone(), gateway.clone(), *interval);
-                let monitor = MonitorWorker { mqtt, gateway, interval, platform, store, board, pulse: beat };
+                let calls = self.calls.0.clone();
+                let monitor = MonitorWorker { mqtt, gateway, interval, platform, store, board, calls, pulse: beat };
                 self.tasks.spawn(async move {
                     monitor.run(stop).await;
                     task
                 });
             }
-            Settings::Webhook(webhook, gateway, ahead_events_max) => {
+            Settings::Webhook(webhook, gateway, ahead_events_max, paused) => {
                 let Some(dialect) = dialect(&webhook.dialect) else { return };
                 let (webhook, gateway, ahead_events_max) = (*webhook.clone(), gateway.clone(), *ahead_events_max);
+                let paused = *paused;
                 let destination = DestinationId::webhook(&webhook.id);
                 let worker = WebhookWorker {
                     destination,
                     webhook,
+                    paused,
                     gateway,
                     dialect,
                     ahead_events_max,
@@ -312,7 +333,8 @@ impl App {
             }
             Settings::Door(config) => {
                 let (config, inbox) = ((**config).clone(), self.calls.1.clone());
-                let door = DoorWorker { config, platform, store, board, inbox, pulse: beat };
+                let supervisor = self.supervisor.clone();
+                let door = DoorWorker { config, platform, store, board, inbox, supervisor, pulse: beat };
                 self.tasks.spawn(async move {
                     door.run(stop).await;
                     task
@@ -328,6 +350,7 @@ impl App {
         let feeding = interval.map_or(Duration::from_secs(60), |interval| interval / 2);
         let mut told = String::new();
         let mut changes = self.board.changes();
+        let supervisor = self.supervisor.clone();
         // Kept over the rounds: what happens meanwhile must not put the feeding off.
         let mut due = self.platform.clock.now().mono.after(feeding);
         loop {
@@ -340,6 +363,12 @@ impl App {
                     self.start_missing();
                 }
                 Some(order) = orders.recv() => self.obey(order).await?,
+                () = supervisor.endpoints_changed() => {
+                    let config = self.config.clone();
+                    if let Err(reason) = self.adopt(config).await? {
+                        tracing::error!(%reason, "which endpoints are paused takes effect at the next change");
+                    }
+                }
                 Ok(()) = changes.changed() => {}
                 () = self.platform.clock.sleep_until(due) => {
                     self.feed_watchdog().await;
@@ -353,29 +382,62 @@ impl App {
         self.platform.service.notify(Notice::Reloading);
         match order {
             Order::Reload(config) => {
-                if config.gateway.state_dir != self.config.gateway.state_dir {
-                    tracing::warn!("another gateway.state_dir takes effect at the next start");
-                }
-                match self.apply(*config).await {
-                    Ok(()) => {
-                        self.board.tell(self.platform.clock.now(), Fact::ConfigAccepted);
-                        tracing::info!("new settings in force");
-                    }
-                    Err(AppError::Store(error)) => {
-                        let reason = format!("the store does not take them now: {error}");
-                        tracing::error!(%reason, "new settings refused, the old ones stay in force");
-                        self.board.tell(self.platform.clock.now(), Fact::ConfigRefused { reason });
-                    }
-                    Err(error) => return Err(error),
+                if let Err(reason) = self.adopt(*config).await? {
+                    tracing::error!(%reason, "new settings refused, the old ones stay in force");
+                    self.tell(Fact::ConfigRefused { reason });
+                } else {
+                    self.tell(Fact::ConfigAccepted);
+                    tracing::info!("new settings in force");
                 }
             }
             Order::Refused(reason) => {
                 tracing::error!(%reason, "new settings refused, the old ones stay in force");
-                self.board.tell(self.platform.clock.now(), Fact::ConfigRefused { reason });
+                self.tell(Fact::ConfigRefused { reason });
+            }
+            Order::Try { config, confirm_by, done } => {
+                let adopted = self.adopt(*config).await?;
+                if adopted.is_ok() {
+                    self.tell(Fact::ConfigTried { confirm_by: Some(confirm_by) });
+                }
+                let _ = done.send(adopted);
+            }
+            Order::Kept => {
+                self.tell(Fact::ConfigTried { confirm_by: None });
+                self.tell(Fact::ConfigAccepted);
+            }
+            Order::Lapsed { hash, why, former } => {
+                tracing::error!(%hash, %why, "pushed settings are not kept, the former ones are in force");
+                if let Some(former) = former
+                    && let Err(reason) = self.adopt(*former).await?
+                {
+                    tracing::error!(%reason, "the former settings are refused");
+                    self.tell(Fact::ConfigRefused { reason });
+                }
+                self.tell(Fact::ConfigTried { confirm_by: None });
+                let at = self.platform.clock.now().wall;
+                let (client, action) = ("gateway".to_owned(), "roll_back_config".to_owned());
+                let entry = AuditEntry { at, client, action, object: format!("config/{hash}"), outcome: why };
+                self.store.audit(entry).await?;
             }
         }
         self.platform.service.notify(Notice::Ready);
         Ok(())
+    }
+
+    /// Makes these the settings, or says why the store does not take them.
+    async fn adopt(&mut self, config: Config) -> Result<Result<(), String>, AppError> {
+        if config.gateway.state_dir != self.config.gateway.state_dir {
+            tracing::warn!("another gateway.state_dir takes effect at the next start");
+        }
+        match self.apply(config).await {
+            Ok(()) => Ok(Ok(())),
+            Err(AppError::Store(error)) => Ok(Err(format!("the store does not take them now: {error}"))),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn tell(&self, fact: Fact) {
+        self.board.tell(self.platform.clock.now(), fact);
     }
 
     /// The watchdog is fed only while every part goes round and the disk answers.

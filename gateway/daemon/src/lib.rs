@@ -18,5 +18,6 @@ pub mod redecode;
 pub mod registrar;
 pub mod simulated;
 pub mod store;
+pub mod supervision;
 pub mod tally;
 pub mod telemetry;

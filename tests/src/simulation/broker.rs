@@ -114,7 +114,7 @@ impl Broker {
     }
 
     fn accept(&self, message: Message) {
-        let Message { topic, payload, retain } = message;
+        let Message { topic, payload, retain, .. } = message;
         self.world.note(format!("broker accepts {topic} {}", digest(&payload)));
         let mut state = self.lock();
         if state.held {

@@ -19,6 +19,7 @@ use gateway_daemon::platform::{
 use gateway_daemon::pulse::{Stopper, stop_channel};
 use gateway_daemon::simulated::seeded::Seeded;
 use gateway_daemon::store::{DestinationId, Filter, NewEntry, Store};
+use gateway_daemon::supervision::Supervisor;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -188,7 +189,7 @@ impl Clinic {
         };
         let (stopper, stop) = stop_channel();
         let (orders_in, orders) = mpsc::channel(1);
-        let control = Control { stop, orders, started: Box::new(|| {}) };
+        let control = Control { stop, orders, started: Box::new(|| {}), supervisor: Supervisor::default() };
         let app = tokio::spawn(app::run(self.config.clone(), platform, control));
         Running { app, stopper, _orders: orders_in }
     }

@@ -14,6 +14,7 @@ use gateway_daemon::platform::programs::NoPrograms;
 use gateway_daemon::pulse::{Stopper, stop_channel};
 use gateway_daemon::simulated::astm::{Sender, Timers};
 use gateway_daemon::simulated::seeded::Seeded;
+use gateway_daemon::supervision::Supervisor;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -213,7 +214,11 @@ impl Stage {
         let (orders_in, orders) = mpsc::channel(1);
         let config = self.scenario.config(self.folder.path());
         self.world.note(format!("gateway {} starts in boot {}", life.number, self.boot));
-        let app = tokio::spawn(app::run(config, platform, Control { stop, orders, started: Box::new(|| {}) }));
+        let app = tokio::spawn(app::run(
+            config,
+            platform,
+            Control { stop, orders, started: Box::new(|| {}), supervisor: Supervisor::default() },
+        ));
         Gateway { life, app, stopper, _orders: orders_in, alive: Arc::downgrade(&disk) }
     }
 

@@ -1,7 +1,7 @@
 //! What holds where the file says nothing. `config/gateway.yaml` shows the same values to people, and a test holds the two
 //! together.
 
-use super::{Broker, Endpoint, Filter, Gateway, Limits, Monitoring, Mqtt, Order, Retention, Webhook};
+use super::{Broker, Endpoint, Filter, Gateway, Limits, Monitoring, Mqtt, MqttVersion, Order, Retention, Webhook};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ impl Default for Mqtt {
         Mqtt {
             broker: Broker::Embedded,
             topic_prefix: "analyzer-gateway".to_owned(),
+            version: MqttVersion::Auto,
             packet_bytes_max: 1 << 20,
             window: 64,
             user: None,

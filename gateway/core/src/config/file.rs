@@ -152,6 +152,8 @@ pub struct Tcp {
 pub struct Mqtt {
     /// embedded, or mqtt://host:1883, or mqtts://host:8883. Default: embedded.
     pub url: Option<String>,
+    /// auto, 5 or 3.1.1. Default: auto.
+    pub version: Option<super::MqttVersion>,
     /// First part of every topic. Default: analyzer-gateway.
     pub topic_prefix: Option<String>,
     /// Longest packet sent or accepted, in bytes. Default: 1048576.
@@ -185,6 +187,8 @@ pub struct Monitoring {
     pub interval_seconds: Option<u64>,
     /// A second broker, such as mqtts://fleet.example:8883. It is told how the box is, never what was measured.
     pub url: Option<String>,
+    /// auto, 5 or 3.1.1. Default: auto.
+    pub version: Option<super::MqttVersion>,
     /// First part of every topic there. Default: analyzer-gateway.
     pub topic_prefix: Option<String>,
     /// User name for that broker.

@@ -198,6 +198,7 @@ pub enum FlowControl {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mqtt {
     pub broker: Broker,
+    pub version: MqttVersion,
     /// First part of every topic: `analyzer-gateway`.
     pub topic_prefix: String,
     /// Longest packet sent or accepted, in bytes.
@@ -209,6 +210,19 @@ pub struct Mqtt {
     pub ca_file: Option<PathBuf>,
     pub certificate_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
+}
+
+/// `mqtt.version`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+pub enum MqttVersion {
+    /// 5 where the broker understands it.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    #[serde(rename = "3.1.1")]
+    V311,
+    #[serde(rename = "5")]
+    V5,
 }
 
 /// `mqtt.url`

@@ -112,7 +112,7 @@ reason_codes! {
     /// The event cannot be written with these settings: a template, a key that does not fit.
     BadSettings = "bad_settings", "The gateway cannot write this event with the webhook's settings. Mend them; it is then sent by itself.";
     /// The settings pause the webhook.
-    Paused = "paused", "The webhook is paused in the settings. Everything is kept; take `paused` away and it is sent.";
+    Paused = "paused", "The webhook is paused, in the settings or by a person. Everything is kept; take `paused` away or resume it, and it is sent.";
     /// The event cannot be written in this dialect.
     CannotRender = "cannot_render", "The gateway cannot write this event in the webhook's dialect. Tell the makers of the gateway.";
     /// The broker dropped the connection again and again at this very message.

@@ -5,6 +5,7 @@ use crate::delivery::{DestinationView, Reason};
 use crate::event::{AnalyzerId, EventId, EventKind, EventName, TestState};
 use crate::monitoring::Notice;
 use crate::overview::{StoreOverview, Vitals};
+use crate::time::Timestamp;
 
 /// Something that has just become known.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,6 +90,10 @@ pub enum Fact {
         trouble: Option<String>,
     },
     ConfigAccepted,
+    /// Pushed settings are tried until then; `None`: none are any more.
+    ConfigTried {
+        confirm_by: Option<Timestamp>,
+    },
     ConfigRefused {
         reason: String,
     },

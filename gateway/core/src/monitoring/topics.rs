@@ -3,7 +3,7 @@
 //! Invariant: nothing is published on a topic that is not in [`TOPICS`]. docs/mqtt.md is written from this list, and the tests
 //! hold every message of every test against it.
 
-use super::{AnalyzerState, DestinationState, HealthReport, Notice, Status, Summary};
+use super::{AnalyzerState, CommandResponse, DestinationState, HealthReport, Notice, Status, Summary, commands};
 use schemars::schema_for;
 use serde_json::{Value, json};
 
@@ -115,6 +115,27 @@ pub const TOPICS: &[Topic] = &[
         about: "Every event with its results, as CloudEvents 1.0 JSON. `data` is what `decode` prints and webhooks carry.",
         schema: event_schema,
         example: event,
+    },
+    Topic {
+        pattern: "commands/request",
+        audience: Audience::Everyone,
+        direction: Direction::ToGateway,
+        retained: false,
+        when: "When somebody wants something done (docs/commands-over-mqtt.md).",
+        about: "One command, with a token of its own and the moment after which it is not to be done any more.",
+        schema: commands::request_schema,
+        example: commands::request,
+    },
+    Topic {
+        pattern: "commands/response/<id>",
+        audience: Audience::Everyone,
+        direction: Direction::FromGateway,
+        retained: false,
+        when: "Once the command of that id is done or refused. With MQTT 5 on the request's response topic, with its correlation \
+               data, where it has them.",
+        about: "What became of a command.",
+        schema: schema::<CommandResponse>,
+        example: commands::response,
     },
     Topic {
         pattern: "api/request",
@@ -233,7 +254,7 @@ fn status() -> Value {
         "schema": 1, "state": "alert", "cause": "started", "since": "2026-11-21T20:14:03.120Z",
         "reason": "webhook:lims: connection_refused: nobody listens there, since 2026-11-21T20:20:00.000Z",
         "gateway": "clinic-7", "version": "1.0.0", "boot": "5f0c2f0e-5b1e-4a63-9a3b-0d5f3c1e8a11", "clock": "synchronized",
-        "configuration": { "hash": "9f2c...", "refused": null },
+        "configuration": { "hash": "9f2c...", "refused": null, "confirm_by": null },
     })
 }
 
@@ -355,5 +376,6 @@ mod tests {
         reads::<AnalyzerState>("analyzers/a/state");
         reads::<DestinationState>("destinations/a/state");
         reads::<Notice>("notices/GAP");
+        reads::<CommandResponse>("commands/response/c1");
     }
 }

@@ -31,6 +31,19 @@ pub enum Door {
     /// The control socket, or a command that has the store for itself.
     Socket,
     Mqtt,
+    /// The broker of `monitoring:`.
+    Monitoring,
+}
+
+impl Door {
+    pub fn word(self) -> &'static str {
+        match self {
+            Door::Network => "http",
+            Door::Socket => "the control socket",
+            Door::Mqtt => "mqtt",
+            Door::Monitoring => "the monitoring broker",
+        }
+    }
 }
 
 /// Who asks.
@@ -83,7 +96,8 @@ pub async fn authorize(
 }
 
 impl Api {
-    async fn client(&self, door: Option<Door>, headers: &HeaderMap) -> Result<Client, Problem> {
+    /// Who that is, by the door and the token.
+    pub(super) async fn client(&self, door: Option<Door>, headers: &HeaderMap) -> Result<Client, Problem> {
         if door == Some(Door::Socket) {
             return Ok(Client { id: "socket".to_owned(), scope: Scope::Administer });
         }

@@ -78,7 +78,7 @@ struct Destinations {
 struct Destination {
     /// `mqtt`, or `webhook:` and the endpoint's id.
     id: String,
-    /// `ready`, `paused` (by the settings), `trouble` (see `reason`), or `removed` (not in the settings, its backlog is kept).
+    /// `ready`, `paused` (by the settings or by a person), `trouble` (see `reason`), or `removed` (not in the settings, its backlog is kept).
     state: &'static str,
     /// What stands in its way.
     reason: Option<Why>,
@@ -95,10 +95,12 @@ struct Destination {
 
 async fn destinations(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
     let counts = api.store.counts().await?;
+    let paused = api.store.paused().await?;
     let destination = |counted: crate::store::DestinationCounts| {
         let reason = api.board.destination_trouble(&counted.id.0);
+        let is_paused = |hook: &Webhook| hook.paused || paused.contains_key(&hook.id);
         let paused =
-            api.config.webhooks.iter().any(|hook| hook.paused && DestinationId::webhook(&hook.id) == counted.id);
+            api.config.webhooks.iter().any(|hook| is_paused(hook) && DestinationId::webhook(&hook.id) == counted.id);
         let state = match (counted.configured, paused, &reason) {
             (false, _, _) => "removed",
             (_, true, _) => "paused",
@@ -128,6 +130,9 @@ async fn forget(State(api): State<Arc<Api>>, client: Client, Path(named): Path<S
     }
     if !api.store.drop_destination(&id).await? {
         return Err(unknown());
+    }
+    if let Some(endpoint) = id.endpoint() {
+        api.store.set_paused(endpoint, None).await?;
     }
     api.audit(&client.id, "drop", &format!("destination/{}", id.0), "ok").await?;
     Ok(StatusCode::NO_CONTENT.into_response())

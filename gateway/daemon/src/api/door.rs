@@ -10,6 +10,7 @@ use crate::calls::Inbox;
 use crate::platform::{Platform, Serving};
 use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
 use crate::store::Store;
+use crate::supervision::Supervisor;
 use futures_util::future::join3;
 use gateway_core::config::Config;
 use gateway_core::health::Fact;
@@ -26,6 +27,7 @@ pub struct DoorWorker {
     pub store: Store,
     pub board: Arc<Board>,
     pub inbox: Inbox,
+    pub supervisor: Supervisor,
     pub pulse: Pulse,
 }
 
@@ -33,7 +35,8 @@ impl DoorWorker {
     /// Runs until it is asked to stop.
     pub async fn run(&self, stop: Stop) {
         let (store, board) = (self.store.clone(), Arc::clone(&self.board));
-        let api = Api::new(self.config.clone(), self.platform.clone(), store, board, stop.clone());
+        let supervisor = self.supervisor.clone();
+        let api = Api::new(self.config.clone(), self.platform.clone(), store, board, supervisor, stop.clone());
         let socket = Serving::Socket(self.config.gateway.state_dir.join("control.sock"));
         let network = self.config.http.listen.clone().map(Serving::Tcp);
         let serving = join3(

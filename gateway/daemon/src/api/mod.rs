@@ -7,6 +7,7 @@
 pub mod auth;
 mod captures;
 mod clients;
+mod commands;
 mod completeness;
 mod curves;
 mod deliveries;
@@ -26,6 +27,7 @@ mod queue;
 mod redecode;
 mod registrations;
 mod results;
+mod settings;
 mod status;
 mod table;
 
@@ -35,6 +37,7 @@ use crate::board::Board;
 use crate::platform::Platform;
 use crate::pulse::Stop;
 use crate::store::{AuditEntry, Store};
+use crate::supervision::Supervisor;
 use auth::{Client, Door, Refusals};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -62,11 +65,14 @@ pub struct Api {
     pub platform: Platform,
     pub store: Store,
     pub board: Arc<Board>,
+    pub supervisor: Supervisor,
     /// What waits ends when the gateway does.
     pub stop: Stop,
     pub refusals: Refusals,
     /// Refusals at sources without secrets that were written into the audit log.
     pub noted: Refusals,
+    /// Commands over MQTT.
+    pub rates: commands::Rates,
     /// Held while webhooks that came in are stored, one after the other.
     pub turn: tokio::sync::Mutex<()>,
     /// Held while a page of the log is put together: whoever waits for the next event does so at the same time, and the page
@@ -75,15 +81,24 @@ pub struct Api {
 }
 
 impl Api {
-    pub fn new(config: Config, platform: Platform, store: Store, board: Arc<Board>, stop: Stop) -> Arc<Api> {
+    pub fn new(
+        config: Config,
+        platform: Platform,
+        store: Store,
+        board: Arc<Board>,
+        supervisor: Supervisor,
+        stop: Stop,
+    ) -> Arc<Api> {
         Arc::new(Api {
             config,
             platform,
             store,
             board,
+            supervisor,
             stop,
             refusals: Refusals::default(),
             noted: Refusals::default(),
+            rates: commands::Rates::default(),
             turn: Default::default(),
             paging: Default::default(),
         })
@@ -150,6 +165,7 @@ fn routes() -> Vec<Route> {
         incoming::routes(),
         captures::routes(),
         redecode::routes(),
+        settings::routes(),
         status::routes(),
         listing::routes(),
         curves::routes(),

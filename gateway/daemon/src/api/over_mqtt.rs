@@ -1,12 +1,13 @@
-//! The API over MQTT: a request is `{"id","token","method","path","body"}`, its answer `{"id","status","headers","body"}`.
+//! What is asked over MQTT. Of the API itself: a request is `{"id","token","method","path","body"}`, its answer `{"id","status","headers","body"}`;
+//! commands are in [`super::commands`].
 //!
 //! Invariant: a token is always needed, and what cannot be read is answered with problem details like anywhere else.
 
-use super::Api;
 use super::auth::Door;
 use super::extract::from_json;
 use super::problem::Problem;
-use crate::calls::{Answer, Call, Inbox};
+use super::{Api, commands};
+use crate::calls::{Answer, Call, Inbox, Way};
 use crate::pulse::Stop;
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -16,13 +17,16 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tower::ServiceExt;
 
 /// Requests answered at once; the next ones wait.
 const AT_ONCE_MAX: usize = 8;
+/// How long a stop waits for what is being answered.
+const DRAIN_SECONDS_MAX: u64 = 3;
 const ID_CHARACTERS_MAX: usize = 64;
 /// Where the answer goes to a request whose own id cannot be read.
-const WITHOUT_ID: &str = "unreadable";
+pub(super) const WITHOUT_ID: &str = "unreadable";
 /// Bytes of a packet beside the answer's own text, at most.
 const PACKET_OVERHEAD_BYTES: usize = 1024;
 
@@ -41,30 +45,62 @@ struct Asked {
     idempotency_key: Option<String>,
 }
 
-/// Answers what comes in until the stop.
+/// Answers what comes in until the stop, and then what is being answered.
 pub async fn answer(api: &Arc<Api>, inbox: &Inbox, mut stop: Stop) {
-    let mut inbox = tokio::select! {
+    let mut calls = tokio::select! {
         biased;
         () = stop.asked() => return,
-        inbox = inbox.lock() => inbox,
+        calls = inbox.calls.lock() => calls,
     };
-    let router = api.router(Door::Mqtt);
+    let doors = Doors { api: api.router(Door::Mqtt), outside: api.router(Door::Monitoring) };
     let mut answering = FuturesUnordered::new();
     loop {
         tokio::select! {
             biased;
-            () = stop.asked() => return,
+            () = stop.asked() => break,
             Some(()) = answering.next(), if !answering.is_empty() => {}
-            Some(call) = inbox.recv(), if answering.len() < AT_ONCE_MAX => {
-                answering.push(attend(call, router.clone(), api.config.mqtt.packet_bytes_max));
+            Some(call) = calls.recv(), if answering.len() < AT_ONCE_MAX => {
+                // Whoever asked over a connection that is gone asks again.
+                if !call.answer.is_closed() {
+                    answering.push(attend(api, call, &doors, inbox));
+                }
             }
         }
     }
+    // A command that changes the settings stops this very part: its answer goes out first.
+    let due = api.platform.clock.now().mono.after(Duration::from_secs(DRAIN_SECONDS_MAX));
+    tokio::select! {
+        biased;
+        () = async { while answering.next().await.is_some() {} } => {}
+        () = api.platform.clock.sleep_until(due) => {}
+    }
 }
 
-async fn attend(call: Call, router: Router, packet_bytes_max: usize) {
-    let id = readable_id(&call.payload);
-    let response = match request(&call.payload, id.is_some()) {
+/// The routers for what comes by each broker.
+struct Doors {
+    api: Router,
+    outside: Router,
+}
+
+async fn attend(api: &Arc<Api>, call: Call, doors: &Doors, inbox: &Inbox) {
+    let Call { way, payload, answer } = call;
+    let said = match way {
+        Way::Api => ask(&payload, doors.api.clone(), api.config.mqtt.packet_bytes_max).await,
+        Way::Command => {
+            Answer::Command(commands::attend(api, doors.api.clone(), Door::Mqtt, &inbox.memory, &payload).await)
+        }
+        Way::CommandFromOutside => {
+            let router = doors.outside.clone();
+            Answer::Command(commands::attend(api, router, Door::Monitoring, &inbox.memory, &payload).await)
+        }
+    };
+    // The connection that asked may be gone: whoever asks again gets an answer there.
+    let _ = answer.send(said);
+}
+
+async fn ask(payload: &[u8], router: Router, packet_bytes_max: usize) -> Answer {
+    let id = readable_id(payload);
+    let response = match request(payload, id.is_some()) {
         // A router always answers.
         Ok(request) => router.oneshot(request).await.unwrap_or_else(|never| match never {}),
         Err(problem) => problem.into_response(),
@@ -79,12 +115,11 @@ async fn attend(call: Call, router: Router, packet_bytes_max: usize) {
             written(&id, problem, usize::MAX).await.unwrap_or_default()
         }
     };
-    // The connection that asked may be gone: whoever asks again gets an answer there.
-    let _ = call.answer.send(Answer { id, payload });
+    Answer::Api { id, payload }
 }
 
 /// The id, if it fits into a topic: letters, digits, `-` and `_`.
-fn readable_id(payload: &[u8]) -> Option<String> {
+pub(super) fn readable_id(payload: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct OnlyId {
         id: String,

@@ -5,6 +5,7 @@
 use crate::store::StoreError;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use gateway_core::config::{Mistake, Place};
 use gateway_core::dialects::catalogue::Fault;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -28,8 +29,44 @@ pub struct Problem {
     /// Each fault of the request with its place, a JSON pointer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     errors: Vec<Fault>,
+    /// A word for programs, where a person and a program need to know more than the status says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    /// What is wrong with settings, in the order of the file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    mistakes: Vec<MistakeView>,
     #[serde(skip)]
     retry_after_seconds: Option<u32>,
+}
+
+/// A mistake in settings.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct MistakeView {
+    /// From 1; null: the file as a whole, or an environment variable.
+    line: Option<usize>,
+    column: Option<usize>,
+    /// The key: `webhooks[0].url`. An environment variable or another file comes before it.
+    path: String,
+    problem: String,
+    /// What to write instead.
+    suggestion: Option<String>,
+}
+
+impl From<&Mistake> for MistakeView {
+    fn from(mistake: &Mistake) -> MistakeView {
+        let (line, column, before) = match &mistake.place {
+            Place::Whole => (None, None, None),
+            Place::At { line, column } => (Some(*line), Some(*column), None),
+            Place::In { file, line, column } => (Some(*line), Some(*column), Some(file)),
+            Place::Variable(name) => (None, None, Some(name)),
+        };
+        let path = match before {
+            Some(before) => format!("{before}: {}", mistake.error.path),
+            None => mistake.error.path.clone(),
+        };
+        let (problem, suggestion) = (mistake.error.problem.clone(), mistake.error.suggestion.clone());
+        MistakeView { line, column, path, problem, suggestion }
+    }
 }
 
 impl Problem {
@@ -37,7 +74,16 @@ impl Problem {
         let title = status.canonical_reason().unwrap_or("Problem");
         let status = status.as_u16();
         let detail = detail.into();
-        Problem { kind: "about:blank", title, status, detail, errors: Vec::new(), retry_after_seconds: None }
+        let (errors, mistakes) = (Vec::new(), Vec::new());
+        Problem { kind: "about:blank", title, status, detail, errors, code: None, mistakes, retry_after_seconds: None }
+    }
+
+    pub fn coded(self, code: &'static str) -> Problem {
+        Problem { code: Some(code), ..self }
+    }
+
+    pub fn with_mistakes(self, mistakes: Vec<MistakeView>) -> Problem {
+        Problem { mistakes, ..self }
     }
 
     /// 400

@@ -10,6 +10,7 @@ use crate::configuration::{self, Source};
 use crate::platform::{Platform, call};
 use crate::pulse::stop_channel;
 use crate::store::{Store, StoreError};
+use crate::supervision::Supervisor;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, Response, header};
 use futures_util::StreamExt;
@@ -216,7 +217,7 @@ async fn alone(config: Config, request: Request<String>) -> Result<Asked, Failed
     let store = opened.map_err(|error| Failed::unreachable(error.to_string()))?;
     let board = board(&config, &platform, &store).await.map_err(|error| Failed::unreachable(error.to_string()))?;
     let (_stopper, stop) = stop_channel();
-    let api = Api::new(config, platform, store.clone(), board, stop);
+    let api = Api::new(config, platform, store.clone(), board, Supervisor::default(), stop);
     let response =
         api.router(Door::Socket).oneshot(request.map(Body::from)).await.unwrap_or_else(|never| match never {});
     // The body is whole already: no answer of the API but the stream is made piece by piece, and that one ends with the stop.

@@ -15,6 +15,7 @@ use crate::pulse::stop_channel;
 use crate::simulated::mqtt_judge::MqttJudge;
 use crate::simulated::receiver::{self, Receiver};
 use crate::simulated::verdict::Verdict;
+use crate::supervision::Supervisor;
 use analyzers::Cast;
 use anyhow::Context;
 use gateway_core::config::{Analyzer, Broker, Config, DatedSecret, Gateway, Http, Line, Mqtt, Port, Webhook};
@@ -222,7 +223,7 @@ fn start_broker() -> anyhow::Result<u16> {
 async fn start_gateway(config: Config, mqtt_port: u16, stop: oneshot::Receiver<()>) -> anyhow::Result<()> {
     let (stopper, asked) = stop_channel();
     let (_orders, inbox) = mpsc::channel(1);
-    let control = Control { stop: asked, orders: inbox, started: Box::new(|| {}) };
+    let control = Control { stop: asked, orders: inbox, started: Box::new(|| {}), supervisor: Supervisor::default() };
     let gateway = app::run(config, Platform::with_publisher(RumqttPublisher::beside(mqtt_port)), control);
     tokio::pin!(gateway);
     tokio::select! {

@@ -1,5 +1,7 @@
 //! `run`: the gateway itself, until it is told to stop.
 
+mod desk;
+
 use super::ask::Home;
 use super::{EXIT_CONFIG, EXIT_FAILED};
 use crate::app::{self, Control, Order};
@@ -7,6 +9,8 @@ use crate::configuration::{self, Source};
 use crate::platform::Platform;
 use crate::platform::journal::Recent;
 use crate::pulse::{Stopper, stop_channel};
+use crate::supervision::{Asked, Supervisor};
+use desk::{Desk, keep, summary};
 use std::io::Write;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -70,10 +74,21 @@ async fn supervise(source: Source, running: configuration::Running) -> anyhow::R
             orders.send(Order::Refused(summary(failure))).await?;
         }
     }
-    let control = Control { stop, orders: inbox, started };
-    let gateway = app::run(loaded.config, Platform::real(), control);
+    let platform = Platform::real();
+    let (supervisor, asked) = Supervisor::new();
+    let desk = Desk {
+        source,
+        orders,
+        clock: platform.clock.clone(),
+        file_refused: running.refused.as_ref().map(summary),
+        current: loaded.clone(),
+        trial: None,
+    };
+    desk.clear_up().await?;
+    let control = Control { stop, orders: inbox, started, supervisor };
+    let gateway = app::run(loaded.config, platform, control);
     tokio::pin!(gateway);
-    let signals = heed_signals(source, stopper, orders);
+    let signals = heed(desk, stopper, asked);
     tokio::select! {
         ended = &mut gateway => return Ok(ended?),
         heeded = signals => heeded?,
@@ -81,8 +96,8 @@ async fn supervise(source: Source, running: configuration::Running) -> anyhow::R
     Ok(gateway.await?)
 }
 
-/// SIGTERM and SIGINT stop; SIGHUP reads the settings again. Returns once a stop was asked for.
-async fn heed_signals(source: Source, stopper: Stopper, orders: mpsc::Sender<Order>) -> anyhow::Result<()> {
+/// SIGTERM and SIGINT stop; SIGHUP reads the settings again; others ask over the API. Returns once a stop was asked for.
+async fn heed(mut desk: Desk, stopper: Stopper, mut asked: mpsc::Receiver<Asked>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -90,39 +105,13 @@ async fn heed_signals(source: Source, stopper: Stopper, orders: mpsc::Sender<Ord
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hang_up.recv() => {
-                let order = match configuration::load(&source) {
-                    Ok(loaded) => {
-                        keep(&loaded);
-                        Order::Reload(Box::new(loaded.config))
-                    }
-                    Err(failure) => {
-                        tracing::error!(%failure, "the settings file is refused");
-                        Order::Refused(summary(&failure))
-                    }
-                };
-                orders.send(order).await?;
-            }
+            _ = hang_up.recv() => desk.read_again().await?,
+            turn = desk.turn() => desk.take(turn).await?,
+            Some(asked) = asked.recv() => desk.hear(asked).await?,
         }
     }
     stopper.stop();
     Ok(())
-}
-
-/// The first mistake and how many there are, for a status that has one line.
-fn summary(failure: &configuration::Failure) -> String {
-    let text = failure.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    match failure.mistakes.len() {
-        0 | 1 => first.to_owned(),
-        count => format!("{first} (and {} more)", count - 1),
-    }
-}
-
-fn keep(loaded: &configuration::Loaded) {
-    if let Err(error) = configuration::keep_last_good(loaded) {
-        tracing::warn!(%error, "the last good settings cannot be kept");
-    }
 }
 
 /// To the journal when systemd started us, else plain lines on stderr. `ANALYZER_GATEWAY_LOG` chooses what is said

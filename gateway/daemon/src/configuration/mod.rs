@@ -9,10 +9,12 @@ mod environment;
 mod file;
 mod last_good;
 mod profiles;
+mod pushed;
 mod yaml;
 
 pub use last_good::keep_last_good;
 pub use profiles::{PROFILES, folder_beside};
+pub use pushed::{Pushed, SECRET, check_pushed, keep_pushed, try_to_keep};
 
 use crate::platform::Clock;
 use crate::platform::clock::SystemClock;
@@ -193,20 +195,34 @@ fn no_file(source: &Source) -> Failure {
 /// The settings, or the mistakes and the folders in which the last good ones may be.
 fn read(source: &Source) -> Result<Loaded, (Failure, Vec<PathBuf>)> {
     let path = file::find(source);
+    match path.as_deref().map(file::text).transpose() {
+        Ok(text) => read_text(source, path, text.as_deref(), |_| Vec::new()),
+        Err(mistake) => {
+            let variables = environment::variables(&source.environment).unwrap_or_default();
+            let folders = state_folders(source, &variables, None, "");
+            Err((Failure { path, mistakes: vec![mistake] }, folders))
+        }
+    }
+}
+
+/// The same of this text, if there is one; `mend` may change what was written before anything is laid over it.
+fn read_text(
+    source: &Source,
+    path: Option<PathBuf>,
+    text: Option<&str>,
+    mend: impl FnOnce(&mut Node) -> Vec<Mistake>,
+) -> Result<Loaded, (Failure, Vec<PathBuf>)> {
     let variables = environment::variables(&source.environment);
     let layers = variables.as_ref().map(Vec::as_slice).unwrap_or_default();
     let fail = |mistakes, tree: Option<&Node>, text: &str| {
         Err((Failure { path: path.clone(), mistakes }, state_folders(source, layers, tree, text)))
     };
-    let text = match path.as_deref().map(file::text).transpose() {
-        Ok(text) => text,
-        Err(mistake) => return fail(vec![mistake], None, ""),
-    };
-    let shown = text.as_deref().unwrap_or_default();
-    let (mut tree, mut mistakes) = match text.as_deref().map(yaml::parse).transpose() {
+    let shown = text.unwrap_or_default();
+    let (mut tree, mut mistakes) = match text.map(yaml::parse).transpose() {
         Ok(parsed) => parsed.unwrap_or_else(|| (Node::new(Value::Group(Vec::new()), Place::Whole), Vec::new())),
         Err(mistakes) => return fail(mistakes, None, shown),
     };
+    mistakes.extend(mend(&mut tree));
     match &variables {
         Ok(variables) => mistakes.extend(config::overlay(&mut tree, variables)),
         Err(wrong) => mistakes.extend(wrong.iter().cloned()),

@@ -8,7 +8,7 @@ mod session;
 
 use super::outlet::root;
 use super::telling::PACKET_OVERHEAD_BYTES;
-use super::{Recorder, Shown, attempt_note};
+use super::{Recorder, Shown, attempt_note, properties};
 use crate::board::Board;
 use crate::calls::Calls;
 use crate::platform::{Message, MqttConnect, Platform};
@@ -246,6 +246,7 @@ impl BrokerWorker {
             will_payload: Publication::state("status", &Status::from(&self.board.overview_lost(now)))
                 .payload()
                 .to_vec(),
+            will_properties: properties::of(&root(&self.mqtt, &self.gateway)),
         }
     }
 
@@ -263,6 +264,7 @@ impl BrokerWorker {
             topic: self.topic(&format!("analyzers/{}/events/{}", event.analyzer, event.kind.word())),
             payload: payload.into_bytes(),
             retain: false,
+            properties: properties::of_event(&root(&self.mqtt, &self.gateway), event),
         }
     }
 

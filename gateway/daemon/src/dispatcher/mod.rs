@@ -6,6 +6,8 @@
 pub mod broker;
 pub mod monitor;
 mod outlet;
+mod properties;
+mod requests;
 mod telling;
 pub mod webhook;
 

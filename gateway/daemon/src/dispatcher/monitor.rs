@@ -4,8 +4,10 @@
 //! destination of the store: nothing waits for it, and nothing is lost when it is away but old notices, which are counted.
 
 use super::outlet::{Remote, root};
+use super::requests::Turn;
 use super::telling::Telling;
 use crate::board::Board;
+use crate::calls::Calls;
 use crate::platform::Platform;
 use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
 use crate::store::Store;
@@ -34,6 +36,8 @@ pub struct MonitorWorker {
     pub platform: Platform,
     pub store: Store,
     pub board: Arc<Board>,
+    /// Where commands are handed in.
+    pub calls: Calls,
     pub pulse: Pulse,
 }
 
@@ -86,6 +90,7 @@ impl MonitorWorker {
         let (board, store) = (&self.board, &self.store);
         let bounds = (root.as_str(), self.mqtt.packet_bytes_max);
         let mut telling = Telling::begin(MONITORING, store, board, self.interval, self.now(), bounds).await;
+        let mut requests = remote.requests(&self.calls);
         let mut changes = board.changes();
         loop {
             let now = self.now();
@@ -98,6 +103,8 @@ impl MonitorWorker {
             tokio::select! {
                 biased;
                 () = stop.asked() => {
+                    let due = self.now().mono.after(Duration::from_secs(DRAIN_SECONDS_MAX));
+                    remote.drain(&mut requests, &self.platform.clock, due).await;
                     let leaving = telling.goodbye(self.now(), remote.outlet());
                     let patience = self.now().mono.after(Duration::from_secs(DRAIN_SECONDS_MAX));
                     tokio::select! {
@@ -114,6 +121,10 @@ impl MonitorWorker {
                     }
                 }
                 reason = remote.broken() => return Some(reason),
+                turn = requests.turn() => match turn {
+                    Turn::Answer(reply) => remote.answer(&mut requests, reply),
+                    Turn::Broken(reason) => return Some(reason),
+                },
                 _ = changes.changed() => telling.ask(),
                 () = self.platform.clock.sleep_until(wake) => {}
             }

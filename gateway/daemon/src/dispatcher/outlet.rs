@@ -3,10 +3,16 @@
 //! Invariant: through an [`Outlet`] goes nothing but [`Publication`]s, which are free of patient data by their type, and the
 //! taking away of retained topics. [`Remote`] gives its connection to nobody in another form.
 
-use crate::platform::{BoxFuture, Message, MqttConnect, MqttConnection, Publisher};
+use super::properties;
+use super::requests::{Reply, Requests};
+use crate::calls::Calls;
+use crate::platform::{BoxFuture, Clock, Message, MqttConnect, MqttConnection, Publisher};
 use gateway_core::config::Mqtt;
 use gateway_core::delivery::Reason;
 use gateway_core::monitoring::Publication;
+use gateway_core::time::Mono;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// A way to a broker for monitoring topics.
 pub(super) struct Outlet<'a> {
@@ -25,19 +31,18 @@ impl<'a> Outlet<'a> {
         format!("{}{}", self.root, publication.topic())
     }
 
-    /// Returns when the broker has acknowledged it.
-    pub(super) fn say(&mut self, publication: &Publication) -> BoxFuture<'static, Result<(), Reason>> {
-        let topic = self.topic(publication);
-        self.connection.publish(Message {
-            topic,
-            payload: publication.payload().to_vec(),
-            retain: publication.retain(),
-        })
+    /// Returns when the broker has acknowledged it. `interval`: between two health reports.
+    pub(super) fn say(
+        &mut self,
+        publication: &Publication,
+        interval: Duration,
+    ) -> BoxFuture<'static, Result<(), Reason>> {
+        self.connection.publish(properties::message(self.root, publication, interval))
     }
 
     /// Takes a retained topic away, given whole.
     pub(super) fn clear(&mut self, topic: String) -> BoxFuture<'static, Result<(), Reason>> {
-        self.connection.publish(Message { topic, payload: Vec::new(), retain: true })
+        self.connection.publish(Message { topic, retain: true, ..Message::default() })
     }
 }
 
@@ -66,6 +71,7 @@ impl Remote {
             client_id: format!("{}-{gateway}-monitoring", mqtt.topic_prefix),
             will_topic: format!("{root}{}", will.topic()),
             will_payload: will.payload().to_vec(),
+            will_properties: properties::of(&root),
         };
         let connection = publisher.connect(&settings).await?;
         Ok(Remote { connection, root })
@@ -73,6 +79,23 @@ impl Remote {
 
     pub(super) fn outlet(&mut self) -> Outlet<'_> {
         Outlet::over(&mut *self.connection, &self.root)
+    }
+
+    /// Asks for the commands that come from there.
+    pub(super) fn requests(&mut self, calls: &Calls) -> Requests {
+        Requests::outside(&mut *self.connection, calls, &self.root)
+    }
+
+    /// Answers one of them. What is no answer to a command has no way through here.
+    pub(super) fn answer(&mut self, requests: &mut Requests, reply: Reply) {
+        if reply.may_leave() {
+            requests.publish(&mut *self.connection, reply);
+        }
+    }
+
+    /// Waits for the answers that are on their way, until then.
+    pub(super) async fn drain(&mut self, requests: &mut Requests, clock: &Arc<dyn Clock>, due: Mono) {
+        requests.drain(&mut *self.connection, clock, due).await;
     }
 
     /// Returns when the connection has broken, with the reason.

@@ -4,6 +4,7 @@
 //! it is then; a notice waits in the outbox, which is bounded itself.
 
 use super::outlet::Outlet;
+use super::properties::STATE_SECONDS;
 use crate::board::Board;
 use crate::platform::BoxFuture;
 use crate::store::Store;
@@ -25,6 +26,8 @@ const NOTICES_MAX: usize = 16;
 pub(super) const PACKET_OVERHEAD_BYTES: usize = 16;
 /// Between two looks at what has changed.
 const LOOK_MS_MIN: u64 = 250;
+/// States are told again before they expire.
+const RENEW_SECONDS: u64 = STATE_SECONDS as u64 / 2;
 
 /// One connection's share of it.
 pub(super) struct Telling {
@@ -32,6 +35,9 @@ pub(super) struct Telling {
     store: Store,
     board: Arc<Board>,
     bulletin: Bulletin,
+    interval: Duration,
+    /// When every state is told again: with MQTT 5 the broker forgets one that is not.
+    renew_at: Mono,
     /// The whole retained topics that the store knows to be at this broker.
     remembered: BTreeSet<String>,
     /// Of these: to be cleared.
@@ -72,6 +78,8 @@ impl Telling {
             store: store.clone(),
             board: Arc::clone(board),
             bulletin: Bulletin::new(interval),
+            interval,
+            renew_at: now.mono.after(Duration::from_secs(RENEW_SECONDS)),
             stale: remembered.difference(&wanted).cloned().collect(),
             remembered,
             states: FuturesUnordered::new(),
@@ -121,6 +129,10 @@ impl Telling {
             return;
         }
         self.look_at = now.mono.after(Duration::from_millis(LOOK_MS_MIN));
+        if now.mono >= self.renew_at {
+            self.bulletin = Bulletin::new(self.interval);
+            self.renew_at = now.mono.after(Duration::from_secs(RENEW_SECONDS));
+        }
         let room = STATES_MAX - self.states.len();
         let due = self.bulletin.due(now.mono, &self.board.overview(now), room);
         self.news = due.len() >= room;
@@ -133,7 +145,7 @@ impl Telling {
             }
             self.begin_waiting(now);
             let topic = publication.payload().is_empty().then(|| outlet.topic(&publication));
-            let saying = outlet.say(&publication);
+            let saying = outlet.say(&publication, self.interval);
             self.states.push(Box::pin(async move { saying.await.map(|()| topic) }));
         }
         while self.has_room()
@@ -150,7 +162,7 @@ impl Telling {
             && let Some((number, notice)) = self.board.notice_from(self.next_notice)
         {
             self.begin_waiting(now);
-            let saying = outlet.say(&notice);
+            let saying = outlet.say(&notice, self.interval);
             self.notices.push_back(Box::pin(async move { saying.await.map(|()| number) }));
             self.next_notice = number + 1;
         }
@@ -185,7 +197,7 @@ impl Telling {
 
     /// Leaves a true status behind. Returns when the broker has it.
     pub(super) fn goodbye(&self, now: Now, mut outlet: Outlet<'_>) -> BoxFuture<'static, Result<(), Reason>> {
-        outlet.say(&Publication::state("status", &Status::from(&self.board.overview_stopped(now))))
+        outlet.say(&Publication::state("status", &Status::from(&self.board.overview_stopped(now))), self.interval)
     }
 
     fn has_room(&self) -> bool {

@@ -20,7 +20,7 @@ use gateway_core::delivery::{
 use gateway_core::dialects::Dialect;
 use gateway_core::event::{Event, EventId, Lane, Seq};
 use gateway_core::health::Fact;
-use gateway_core::time::Now;
+use gateway_core::time::{Now, Timestamp};
 use request::{Ended, Learned, Sender};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -33,6 +33,8 @@ const DRAIN_SECONDS_MAX: u64 = 3;
 pub struct WebhookWorker {
     pub destination: DestinationId,
     pub webhook: Webhook,
+    /// Since when a person has paused it; the settings' `paused` stands above that.
+    pub paused: Option<Timestamp>,
     pub gateway: String,
     pub dialect: &'static dyn Dialect,
     pub ahead_events_max: usize,
@@ -69,7 +71,7 @@ struct Forwarding<'a> {
 impl WebhookWorker {
     /// Runs until it is asked to stop. Only a store that cannot be read ends it otherwise.
     pub async fn run(&self, mut stop: Stop) -> Result<(), StoreError> {
-        if self.webhook.paused {
+        if self.webhook.paused || self.paused.is_some() {
             self.rest(&mut stop).await;
             return Ok(());
         }
@@ -83,10 +85,14 @@ impl WebhookWorker {
         ended
     }
 
-    /// Sends nothing, and says so, until the settings change.
+    /// Sends nothing, and says so, until the settings change or a person resumes it.
     async fn rest(&self, stop: &mut Stop) {
-        let reason = Reason::new(ReasonCode::Paused, "`paused: true` in the settings; everything is kept");
-        tracing::warn!(destination = %self.webhook.id, "paused in the settings: nothing is sent, everything is kept");
+        let said = match self.paused.filter(|_| !self.webhook.paused) {
+            Some(since) => format!("paused by a person at {since}; everything is kept until it is resumed"),
+            None => "`paused: true` in the settings; everything is kept".to_owned(),
+        };
+        let reason = Reason::new(ReasonCode::Paused, said);
+        tracing::warn!(destination = %self.webhook.id, %reason, "paused: nothing is sent, everything is kept");
         loop {
             let view = DestinationView { breaker: Some(reason.clone()), ..DestinationView::default() };
             self.show(view);

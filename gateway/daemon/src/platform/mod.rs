@@ -154,14 +154,31 @@ pub struct MqttConnect {
     pub client_id: String,
     pub will_topic: String,
     pub will_payload: Vec<u8>,
+    pub will_properties: Properties,
 }
 
-/// One message to a broker.
-#[derive(Clone, PartialEq, Eq)]
+/// One message to or from a broker.
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Message {
     pub topic: String,
     pub payload: Vec<u8>,
     pub retain: bool,
+    pub properties: Properties,
+}
+
+/// What MQTT 5 carries beside a payload (section 3.3.2.3); a connection of MQTT 3.1.1 leaves it out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Properties {
+    /// A media type.
+    pub content_type: Option<&'static str>,
+    /// After so many seconds the broker drops it.
+    pub expiry_seconds: Option<u32>,
+    /// `gateway`, `event`, `schema`.
+    pub user: Vec<(&'static str, String)>,
+    /// Where the answer to it is wanted.
+    pub response_topic: Option<String>,
+    /// What the answer must carry.
+    pub correlation: Option<Vec<u8>>,
 }
 
 /// An open connection to a broker.

@@ -1,46 +1,63 @@
-//! A real broker, through rumqttc.
+//! A real broker, through rumqttc, in MQTT 5 or 3.1.1.
 //!
 //! The library's event loop reconnects by itself and then forgets what was in flight; so it is polled by a task of its own
 //! that ends at the first error, and with it every publish that still waits for its PUBACK fails. The caller's cursor is
 //! the truth, the connection is disposable.
 
-use super::tls::{Identity, client_config};
+mod v4;
+mod v5;
+mod wire;
+
+pub(super) use v4::explain;
+
 use super::{BoxFuture, Message, MqttConnect, MqttConnection, Publisher};
-use gateway_core::config::Broker;
+use gateway_core::config::{Broker, MqttVersion};
 use gateway_core::delivery::{Reason, ReasonCode};
-use rumqttc::{
-    AsyncClient, ConnectionError, Event, EventLoop, Incoming, LastWill, MqttOptions, PublishOptions, QoS, Transport,
-};
-use std::error::Error;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use wire::{Broken, Client, Events, Seen, Wire};
 
 const CONNECT_SECONDS_MAX: u64 = 10;
-/// Retained states that may be on their way beside the window's events.
-const STATES_MAX: usize = 1024;
-const KEEP_ALIVE_SECONDS: u16 = 20;
 
 /// Brokers on the network, and the one inside this process, which is started when it is first asked for.
 #[derive(Default)]
 pub struct RumqttPublisher {
     /// The embedded broker's port, once it runs.
     embedded: Mutex<Option<u16>>,
+    older: Older,
 }
+
+/// Brokers, by host and port, that took MQTT 3.1.1 after they had not understood 5.
+type Older = Arc<Mutex<BTreeSet<(String, u16)>>>;
 
 impl Publisher for RumqttPublisher {
     fn connect(&self, settings: &MqttConnect) -> BoxFuture<'static, Result<Box<dyn MqttConnection>, Reason>> {
-        let options = self.options(settings);
-        let window = settings.mqtt.window;
+        let place = self.place(settings);
+        let (settings, older) = (settings.clone(), Arc::clone(&self.older));
         Box::pin(async move {
-            let (client, mut events) = AsyncClient::builder(options?).capacity(window + STATES_MAX).build();
-            let connecting = tokio::time::timeout(Duration::from_secs(CONNECT_SECONDS_MAX), connected(&mut events));
-            match connecting.await {
-                Ok(Ok(())) => Ok(Box::new(Connection::start(client, events)) as Box<dyn MqttConnection>),
-                Ok(Err(error)) => Err(explain(&error)),
-                Err(_) => Err(Reason::new(ReasonCode::Timeout, "the broker does not answer within 10 s")),
+            let (host, port) = place?;
+            let is_older = || older.lock().unwrap_or_else(PoisonError::into_inner).contains(&(host.clone(), port));
+            let (five, may_fall_back) = match (&settings.mqtt.broker, settings.mqtt.version) {
+                // The one inside speaks 3.1.1.
+                (Broker::Embedded, _) | (_, MqttVersion::V311) => (false, false),
+                (_, MqttVersion::V5) => (true, false),
+                (_, MqttVersion::Auto) => (!is_older(), true),
+            };
+            if five {
+                match connected(v5::open(&settings, &host, port)?).await {
+                    Err(Broken { other_version: true, .. }) if may_fall_back => {}
+                    connection => return connection.map_err(|broken| broken.reason),
+                }
             }
+            let connection = connected(v4::open(&settings, &host, port)?).await.map_err(|broken| broken.reason)?;
+            if five {
+                tracing::info!(%host, port, "this broker does not understand MQTT 5; it is spoken to in 3.1.1");
+                older.lock().unwrap_or_else(PoisonError::into_inner).insert((host, port));
+            }
+            Ok(connection)
         })
     }
 }
@@ -48,46 +65,24 @@ impl Publisher for RumqttPublisher {
 impl RumqttPublisher {
     /// With the embedded broker already started on this port.
     pub fn beside(embedded_port: u16) -> RumqttPublisher {
-        RumqttPublisher { embedded: Mutex::new(Some(embedded_port)) }
+        RumqttPublisher { embedded: Mutex::new(Some(embedded_port)), ..RumqttPublisher::default() }
     }
 
-    fn options(&self, settings: &MqttConnect) -> Result<MqttOptions, Reason> {
-        let mqtt = &settings.mqtt;
-        let (host, port, tls) = match &mqtt.broker {
-            Broker::Url { host, port, tls } => (host.clone(), *port, *tls),
+    /// Host and port of the broker.
+    fn place(&self, settings: &MqttConnect) -> Result<(String, u16), Reason> {
+        match &settings.mqtt.broker {
+            Broker::Url { host, port, .. } => Ok((host.clone(), *port)),
             Broker::Embedded => {
                 let mut embedded = self.embedded.lock().unwrap_or_else(PoisonError::into_inner);
                 let port = match *embedded {
                     Some(port) => port,
-                    None => start_embedded(mqtt.packet_bytes_max)
+                    None => start_embedded(settings.mqtt.packet_bytes_max)
                         .map_err(|error| Reason::new(ReasonCode::ConnectionRefused, error))?,
                 };
                 *embedded = Some(port);
-                ("127.0.0.1".to_owned(), port, false)
+                Ok(("127.0.0.1".to_owned(), port))
             }
-        };
-        let mut options = MqttOptions::new(settings.client_id.clone(), (host, port));
-        options.set_keep_alive(KEEP_ALIVE_SECONDS);
-        options.set_clean_session(true);
-        options.set_max_packet_size(mqtt.packet_bytes_max, mqtt.packet_bytes_max);
-        options.set_inflight(u16::try_from(mqtt.window).unwrap_or(u16::MAX).max(1));
-        let will = LastWill::new(settings.will_topic.clone(), settings.will_payload.clone(), QoS::AtLeastOnce, true);
-        options.set_last_will(will);
-        if let Some(user) = &mqtt.user {
-            let password = mqtt.password.as_ref().map(|secret| secret.expose().to_owned()).unwrap_or_default();
-            options.set_credentials(user.clone(), password);
         }
-        if tls {
-            let identity = Identity {
-                ca_file: mqtt.ca_file.as_deref(),
-                certificate_file: mqtt.certificate_file.as_deref(),
-                key_file: mqtt.key_file.as_deref(),
-                ..Identity::default()
-            };
-            let config = Arc::new(client_config(identity)?);
-            options.set_transport(Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(config)));
-        }
-        Ok(options)
     }
 }
 
@@ -103,10 +98,20 @@ fn start_embedded(_: usize) -> Result<u16, String> {
     Err("this build has no embedded broker: write the address of one into mqtt.url".to_owned())
 }
 
-async fn connected(events: &mut EventLoop) -> Result<(), ConnectionError> {
-    loop {
-        if let Event::Incoming(Incoming::ConnAck(_)) = events.poll().await? {
-            return Ok(());
+async fn connected((client, mut events): Wire) -> Result<Box<dyn MqttConnection>, Broken> {
+    let connecting = async {
+        loop {
+            if let Seen::Connected = events.next().await? {
+                return Ok(());
+            }
+        }
+    };
+    match tokio::time::timeout(Duration::from_secs(CONNECT_SECONDS_MAX), connecting).await {
+        Ok(Ok(())) => Ok(Box::new(Connection::start(client, events))),
+        Ok(Err(broken)) => Err(broken),
+        Err(_) => {
+            let reason = Reason::new(ReasonCode::Timeout, "the broker does not answer within 10 s");
+            Err(Broken { reason, other_version: false })
         }
     }
 }
@@ -118,24 +123,24 @@ const INCOMING_MAX: usize = 32;
 type Subscriptions = Arc<Mutex<Vec<(String, mpsc::Sender<Message>)>>>;
 
 struct Connection {
-    client: AsyncClient,
+    client: Box<dyn Client>,
     subscriptions: Subscriptions,
     end: watch::Receiver<Option<Reason>>,
     polling: JoinHandle<()>,
 }
 
 impl Connection {
-    fn start(client: AsyncClient, mut events: EventLoop) -> Connection {
+    fn start(client: Box<dyn Client>, mut events: Box<dyn Events>) -> Connection {
         let (told, end) = watch::channel(None);
         let subscriptions = Subscriptions::default();
         let wanted = Arc::clone(&subscriptions);
-        // `poll` must not be cancelled half-way, so it has a task of its own rather than an arm of a select.
+        // It must not be cancelled half-way, so it has a task of its own rather than an arm of a select.
         let polling = tokio::spawn(async move {
             let reason = loop {
-                match events.poll().await {
-                    Ok(Event::Incoming(Incoming::Publish(publish))) => hand_over(&wanted, publish),
-                    Ok(_) => {}
-                    Err(error) => break explain(&error),
+                match events.next().await {
+                    Ok(Seen::Published(message)) => hand_over(&wanted, message),
+                    Ok(Seen::Connected | Seen::Other) => {}
+                    Err(broken) => break broken.reason,
                 }
             };
             drop(events);
@@ -145,15 +150,10 @@ impl Connection {
     }
 }
 
-fn hand_over(wanted: &Subscriptions, publish: rumqttc::Publish) {
-    if publish.retain {
-        return;
-    }
-    for (topic, sender) in wanted.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-        if topic.as_bytes() == &publish.topic[..] {
-            let message = Message { topic: topic.clone(), payload: publish.payload.to_vec(), retain: false };
-            let _ = sender.try_send(message);
-        }
+fn hand_over(wanted: &Subscriptions, message: Message) {
+    let wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, sender)) = wanted.iter().find(|(topic, _)| *topic == message.topic) {
+        let _ = sender.try_send(message);
     }
 }
 
@@ -165,21 +165,13 @@ impl Drop for Connection {
 
 impl MqttConnection for Connection {
     fn publish(&mut self, message: Message) -> BoxFuture<'static, Result<(), Reason>> {
-        let options = PublishOptions::new(QoS::AtLeastOnce).retain(message.retain);
-        let client = self.client.clone();
-        // Queued here and not in the future, so that the order of the calls is the order on the wire.
-        let queued = client.try_publish_tracked(message.topic, message.payload, options);
-        Box::pin(async move {
-            let lost = |error: String| Reason::new(ReasonCode::ConnectionLost, error);
-            let notice = queued.map_err(|error| lost(error.to_string()))?;
-            notice.wait_completion_async().await.map_err(|error| lost(error.to_string()))
-        })
+        self.client.publish(message)
     }
 
     fn subscribe(&mut self, topic: String) -> mpsc::Receiver<Message> {
         let (sender, receiver) = mpsc::channel(INCOMING_MAX);
         // A broker that does not allow it leaves the receiver silent; everything else goes on.
-        if self.client.try_subscribe(topic.clone(), QoS::AtLeastOnce).is_ok() {
+        if self.client.subscribe(&topic) {
             self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).push((topic, sender));
         }
         receiver
@@ -196,7 +188,7 @@ impl MqttConnection for Connection {
 
     fn disconnect(mut self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            if self.client.disconnect().await.is_ok() {
+            if self.client.disconnect().await {
                 let _ = tokio::time::timeout(Duration::from_secs(2), self.broken()).await;
             }
         })
@@ -205,36 +197,4 @@ impl MqttConnection for Connection {
 
 fn gone() -> Reason {
     Reason::new(ReasonCode::ConnectionLost, "the connection to the broker has ended")
-}
-
-/// A connection error in words, with the class that decides what a person should do.
-pub(super) fn explain(error: &ConnectionError) -> Reason {
-    if let Some(fault) = tls_fault(error) {
-        return Reason::new(ReasonCode::Certificate, fault.to_string());
-    }
-    let code = match error {
-        ConnectionError::ConnectionRefused(_) => ReasonCode::BrokerRefused,
-        ConnectionError::Io(io) => match io.kind() {
-            std::io::ErrorKind::ConnectionRefused => ReasonCode::ConnectionRefused,
-            std::io::ErrorKind::NetworkUnreachable | std::io::ErrorKind::HostUnreachable => ReasonCode::NoNetwork,
-            _ => ReasonCode::ConnectionLost,
-        },
-        ConnectionError::Tls(_) => ReasonCode::Certificate,
-        _ => ReasonCode::ConnectionLost,
-    };
-    Reason::new(code, error.to_string())
-}
-
-/// The verdict of TLS, ours or the broker's (an alert may come with any later read), however deep the library has wrapped it.
-fn tls_fault(error: &ConnectionError) -> Option<&rustls::Error> {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(current) = cause {
-        let inside = current.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref());
-        let found = current.downcast_ref().or_else(|| inside.and_then(|inner| inner.downcast_ref()));
-        if found.is_some() {
-            return found;
-        }
-        cause = current.source();
-    }
-    None
 }

@@ -46,6 +46,7 @@ mod messages;
 mod migrate;
 mod open;
 pub mod patch;
+mod paused;
 mod read_store;
 mod redrive;
 mod registrations;

@@ -2,7 +2,7 @@
 
 use super::secrets;
 use crate::config::group::Group;
-use crate::config::{Broker, Mqtt, address, file};
+use crate::config::{Broker, Mqtt, MqttVersion, address, file};
 
 pub fn read(root: &Group<'_>) -> Mqtt {
     let group = root.group::<file::Mqtt>("mqtt");
@@ -14,6 +14,9 @@ pub fn read(root: &Group<'_>) -> Mqtt {
     }
 }
 
+const VERSIONS: [(&str, MqttVersion); 3] =
+    [("auto", MqttVersion::Auto), ("5", MqttVersion::V5), ("3.1.1", MqttVersion::V311)];
+
 /// What every connection to a broker is told: its address and who we are there.
 pub fn connection(group: &Group<'_>) -> Mqtt {
     let default = Mqtt::default();
@@ -21,6 +24,7 @@ pub fn connection(group: &Group<'_>) -> Mqtt {
     let broker = group.get("url").map_or(Some(Broker::Embedded), |field| address::broker(&field, allow_plain));
     let mqtt = Mqtt {
         broker: broker.clone().unwrap_or(default.broker),
+        version: group.choice("version", &VERSIONS, default.version),
         topic_prefix: topic_prefix(group).unwrap_or(default.topic_prefix),
         user: group.text("user"),
         password: secrets::one(group, "password", "password_file"),

@@ -1,15 +1,15 @@
 //! One connection to the broker, from the connect to its end.
 
 use super::{BrokerWorker, MQTT, Position};
-use crate::calls::{Answer, Call};
 use crate::dispatcher::Recorder;
 use crate::dispatcher::outlet::{Outlet, root};
+use crate::dispatcher::requests::{Requests, Turn};
 use crate::dispatcher::telling::{ACK_SECONDS_MAX, Telling};
 use crate::platform::{BoxFuture, Message, MqttConnection};
 use crate::pulse::{BEAT_SECONDS, Stop};
 use crate::store::{DestinationId, HeadWatch, Record, RedriveWatch, Row, StoreError, unsendable};
 use futures_util::FutureExt;
-use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
+use futures_util::stream::{FuturesOrdered, StreamExt};
 use gateway_core::delivery::{DeliveryState, Outcome, Reason, ReasonCode};
 use gateway_core::event::{Event, EventId, Seq};
 use gateway_core::health::Fact;
@@ -17,7 +17,7 @@ use gateway_core::mutants::{Mutant, planted};
 use gateway_core::time::{Mono, Now, Timestamp};
 use std::collections::VecDeque;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 
 /// How long a stop waits for PUBACKs that are on their way.
 const DRAIN_SECONDS_MAX: u64 = 3;
@@ -29,9 +29,6 @@ pub(super) struct Lost {
     /// The oldest event that was on its way.
     pub first_unacked: Option<Seq>,
 }
-
-/// Requests to the API that are answered at once; the next ones wait.
-const ANSWERS_MAX: usize = 8;
 
 type Ack = (Published, Result<(), Reason>);
 
@@ -74,11 +71,8 @@ pub(super) struct Session<'a> {
     /// How the gateway is, for everybody who watches.
     telling: Telling,
     root: String,
-    /// Answers that are being published.
-    answered: FuturesUnordered<BoxFuture<'static, Result<(), Reason>>>,
-    /// What others ask the API for, and the answers that are on their way to them.
-    requests: mpsc::Receiver<Message>,
-    answers: FuturesUnordered<BoxFuture<'static, Option<Answer>>>,
+    /// What others ask, and the answers that are on their way to them.
+    requests: Requests,
     head: HeadWatch,
     changes: watch::Receiver<u64>,
 }
@@ -91,8 +85,8 @@ impl<'a> Session<'a> {
         alone: bool,
         recorder: &'a mut Recorder,
     ) -> Session<'a> {
-        let requests = connection.subscribe(worker.topic("api/request"));
         let root = root(&worker.mqtt, &worker.gateway);
+        let requests = Requests::local(connection.as_mut(), &worker.calls, &root);
         let now = worker.platform.clock.now();
         let bounds = (root.as_str(), worker.mqtt.packet_bytes_max);
         let telling = Telling::begin(MQTT, &worker.store, &worker.board, worker.interval, now, bounds).await;
@@ -113,9 +107,7 @@ impl<'a> Session<'a> {
             progress: worker.now(),
             telling,
             root,
-            answered: FuturesUnordered::new(),
             requests,
-            answers: FuturesUnordered::new(),
             head: worker.store.head(),
             changes: worker.board.changes(),
         }
@@ -159,13 +151,10 @@ impl<'a> Session<'a> {
                         break reason;
                     }
                 }
-                Some(published) = self.answered.next(), if !self.answered.is_empty() => {
-                    if let Err(reason) = published {
-                        break reason;
-                    }
-                }
-                Some(answer) = self.answers.next(), if !self.answers.is_empty() => self.publish_answer(answer),
-                Some(request) = self.requests.recv(), if self.answers.len() < ANSWERS_MAX => self.hand_in(request),
+                turn = self.requests.turn() => match turn {
+                    Turn::Answer(reply) => self.requests.publish(self.connection.as_mut(), reply),
+                    Turn::Broken(reason) => break reason,
+                },
                 () = self.redrives.asked() => {}
                 () = self.head.changed(), if caught_up && self.acks.len() < self.window => {}
                 _ = self.changes.changed() => self.telling.ask(),
@@ -326,24 +315,11 @@ impl<'a> Session<'a> {
         self.worker.board.spans.attempted(event, MQTT, 1, outcome, began, now);
     }
 
-    /// Whoever answers requests gets this one, if there is room.
-    fn hand_in(&mut self, request: Message) {
-        let (answer, answered) = oneshot::channel();
-        if self.worker.calls.try_send(Call { payload: request.payload, answer }).is_ok() {
-            self.answers.push(Box::pin(async move { answered.await.ok() }));
-        }
-    }
-
-    fn publish_answer(&mut self, answer: Option<Answer>) {
-        let Some(answer) = answer else { return };
-        let topic = self.worker.topic(&format!("api/response/{}", answer.id));
-        let message = Message { topic, payload: answer.payload, retain: false };
-        self.answered.push(self.connection.publish(message));
-    }
-
     /// Waits for what is on its way, leaves a true status behind, and closes without the last will.
     async fn say_goodbye(&mut self) {
         let worker = self.worker;
+        let due = worker.now().after(Duration::from_secs(DRAIN_SECONDS_MAX));
+        self.requests.drain(self.connection.as_mut(), &worker.platform.clock, due).await;
         let patience = worker.now().after(Duration::from_secs(DRAIN_SECONDS_MAX));
         let now = worker.platform.clock.now();
         let leaving = self.telling.goodbye(now, Outlet::over(&mut *self.connection, &self.root));

@@ -41,6 +41,8 @@ pub(super) fn copy(from: &Source, to: &Connection, losses: &mut Losses) -> Resul
             losses.tables.push(table);
         }
     }
+    // Which endpoints are paused; the rest is this file's own.
+    from.copy_small(to, "meta")?;
     // Numbers that are lost are learnt again.
     if from.has("identities") {
         from.copy_small(to, "identities")?;
