@@ -2,17 +2,21 @@
 //!
 //! Invariant: no patient data can get in. Facts carry names, states and reasons, and reasons never quote received bytes.
 
+mod destination;
+mod fact;
 mod notices;
 
-use crate::delivery::{DestinationView, Reason, ReasonCode};
-use crate::event::{AnalyzerId, EventId, EventKind, EventName, TestState};
-use crate::monitoring::{Notice, NoticeCode, Outbox};
+pub use fact::Fact;
+
+use crate::delivery::Reason;
+use crate::event::{AnalyzerId, EventName, TestState};
+use crate::monitoring::{NoticeCode, Outbox};
 use crate::overview::{
-    AnalyzerOverview, Cause, Configuration, DestinationOverview, Overview, SCHEMA, StoreOverview, Trouble, Urgency,
-    Vitals,
+    AnalyzerOverview, Cause, Configuration, Overview, SCHEMA, StoreOverview, Trouble, Urgency, Vitals,
 };
 use crate::time::{ClockQuality, Now, Timestamp};
 use crate::vitals;
+use destination::DestinationHealth;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -66,117 +70,6 @@ pub struct Standing {
     pub oldest: Option<Timestamp>,
 }
 
-/// Something that has just become known.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Fact {
-    LinkOpened {
-        analyzer: AnalyzerId,
-    },
-    /// The port was open and has gone.
-    LinkLost {
-        analyzer: AnalyzerId,
-        reason: String,
-    },
-    /// The port does not open.
-    LinkAbsent {
-        analyzer: AnalyzerId,
-        reason: String,
-    },
-    /// The driver's program has ended, or does not start.
-    ProgramDown {
-        analyzer: AnalyzerId,
-        reason: String,
-    },
-    /// An event of this analyzer was stored.
-    Stored {
-        analyzer: AnalyzerId,
-        name: EventName,
-        test_state: Option<TestState>,
-        alarm: Option<String>,
-        /// The model and the serial number, where the event says them.
-        model: Option<String>,
-        serial_number: Option<String>,
-    },
-    /// A commit failed.
-    StoreFailed {
-        reason: String,
-    },
-    /// A webhook's queue, as it stands.
-    DestinationChanged {
-        destination: String,
-        view: DestinationView,
-    },
-    /// The broker was reached, or why not.
-    DestinationReached {
-        destination: String,
-        trouble: Option<Reason>,
-    },
-    /// So many events of this destination are dead.
-    DeadLetters {
-        destination: String,
-        dead: usize,
-    },
-    /// A destination's place in the log, counted.
-    Counted {
-        destination: String,
-        standing: Standing,
-    },
-    /// An attempt was answered as delivered.
-    Delivered {
-        destination: String,
-    },
-    /// A delivery of this event has ended dead.
-    Buried {
-        destination: String,
-        event: EventId,
-        reason: Reason,
-    },
-    /// The log has an event that others are told of.
-    Noted {
-        notice: Notice,
-    },
-    /// The second broker was reached, or why not.
-    MonitoringReached {
-        trouble: Option<Reason>,
-    },
-    /// The machine and the log were looked at.
-    Measured {
-        vitals: Vitals,
-        store: StoreOverview,
-    },
-    /// The laboratory was asked for an id, or why it gave none.
-    LabIds {
-        trouble: Option<String>,
-    },
-    ConfigAccepted,
-    /// Pushed settings are tried until then; `None`: none are any more.
-    ConfigTried {
-        confirm_by: Option<Timestamp>,
-    },
-    ConfigRefused {
-        reason: String,
-    },
-    /// `http.listen` is served, or why not.
-    DoorTried {
-        trouble: Option<String>,
-    },
-}
-
-impl Fact {
-    /// That this event of this analyzer was stored.
-    pub fn event(analyzer: &AnalyzerId, kind: &EventKind) -> Fact {
-        let ready = kind.name == EventName::DeviceReady;
-        Fact::Stored {
-            analyzer: analyzer.clone(),
-            name: kind.name,
-            test_state: kind.test.as_ref().map(|test| test.state).or(ready.then_some(TestState::Idle)),
-            alarm: kind.alarm.as_ref().map(|alarm| alarm.reason.clone()),
-            model: kind.device.as_ref().and_then(|device| device.model.clone()),
-            serial_number: kind.device.as_ref().and_then(|device| device.sn.clone()),
-        }
-    }
-}
-
 /// One analyzer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct AnalyzerHealth {
@@ -225,69 +118,6 @@ impl AnalyzerHealth {
             events: self.events,
             rejected: self.rejected,
         }
-    }
-}
-
-/// One destination.
-#[derive(Debug, Clone, PartialEq, Default)]
-struct DestinationHealth {
-    trouble: Option<Reason>,
-    /// Since when there has been trouble without a break.
-    since: Option<Timestamp>,
-    dead: usize,
-    held: usize,
-    older_key: bool,
-    /// As last counted.
-    standing: Standing,
-    last_delivered_at: Option<Timestamp>,
-}
-
-impl DestinationHealth {
-    fn overview(&self, id: &str, now: Now) -> DestinationOverview {
-        let paused = self.trouble.as_ref().is_some_and(|reason| reason.code == ReasonCode::Paused);
-        let state = match &self.trouble {
-            Some(_) if paused => "paused",
-            Some(_) => "trouble",
-            None => "ready",
-        };
-        let age_ms = self.standing.oldest.map_or(0, |oldest| now.wall.0.saturating_sub(oldest.0));
-        DestinationOverview {
-            id: id.to_owned(),
-            state: state.to_owned(),
-            code: self.trouble.as_ref().map(|reason| reason.code.as_str().to_owned()),
-            reason: self.trouble.as_ref().map(|reason| reason.detail.clone()),
-            since: self.since,
-            waiting: self.standing.waiting,
-            held: self.held as u64,
-            dead: self.dead as u64,
-            oldest_unacked_seconds: u64::try_from(age_ms / 1000).unwrap_or(0),
-            last_delivered_at: self.last_delivered_at,
-        }
-    }
-
-    fn troubles(&self, id: &str) -> Vec<Trouble> {
-        let mut troubles = Vec::new();
-        if let Some(reason) = &self.trouble {
-            let held = self.held > 0 || reason.code.needs_a_person();
-            let urgency = if held { Urgency::Today } else { Urgency::Watch };
-            let trouble = Trouble::new(reason.code.as_str(), urgency, id, &reason.to_string(), reason.code.next_step());
-            troubles.push(Trouble { since: self.since, ..trouble });
-        }
-        if self.dead > 0 {
-            let reason = format!("{} dead letters", self.dead);
-            let next = "Look at them (`analyzer-gateway dead list`), mend the cause, and redrive them.";
-            troubles.push(Trouble::new("dead_letters", Urgency::Today, id, &reason, next));
-        }
-        if self.older_key {
-            let reason = "the receiver still accepts only the older key";
-            let next = "Give the receiver the new key before the old one runs out.";
-            troubles.push(Trouble::new("older_key", Urgency::Watch, id, reason, next));
-        }
-        troubles
-    }
-
-    fn since_with(&self, trouble: Option<&Reason>, now: Now) -> Option<Timestamp> {
-        trouble.map(|_| self.since.unwrap_or(now.wall))
     }
 }
 
@@ -621,6 +451,7 @@ fn replace<T: PartialEq>(place: &mut T, value: T) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::ReasonCode;
     use crate::monitoring::AnalyzerState;
 
     fn health() -> (Health, AnalyzerId) {

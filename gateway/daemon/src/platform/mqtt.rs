@@ -8,6 +8,8 @@ mod v4;
 mod v5;
 mod wire;
 
+pub(super) use v4::explain;
+
 use super::{BoxFuture, Message, MqttConnect, MqttConnection, Publisher};
 use gateway_core::config::{Broker, MqttVersion};
 use gateway_core::delivery::{Reason, ReasonCode};

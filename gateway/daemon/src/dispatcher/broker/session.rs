@@ -88,7 +88,8 @@ impl<'a> Session<'a> {
         let root = root(&worker.mqtt, &worker.gateway);
         let requests = Requests::local(connection.as_mut(), &worker.calls, &root);
         let now = worker.platform.clock.now();
-        let telling = Telling::begin(MQTT, &worker.store, &worker.board, worker.interval, now, &root).await;
+        let bounds = (root.as_str(), worker.mqtt.packet_bytes_max);
+        let telling = Telling::begin(MQTT, &worker.store, &worker.board, worker.interval, now, bounds).await;
         Session {
             worker,
             recorder,

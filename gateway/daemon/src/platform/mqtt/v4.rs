@@ -67,7 +67,7 @@ impl Events for EventLoop {
     }
 }
 
-/// The same for a connection that only listens.
+/// A connection error in words, with the class that decides what a person should do.
 pub fn explain(error: &ConnectionError) -> Reason {
     broken(error).reason
 }

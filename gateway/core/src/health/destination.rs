@@ -1,0 +1,69 @@
+//! What is known of one destination.
+
+use super::Standing;
+use crate::delivery::{Reason, ReasonCode};
+use crate::overview::{DestinationOverview, Trouble, Urgency};
+use crate::time::{Now, Timestamp};
+
+/// One destination.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct DestinationHealth {
+    pub(super) trouble: Option<Reason>,
+    /// Since when there has been trouble without a break.
+    pub(super) since: Option<Timestamp>,
+    pub(super) dead: usize,
+    pub(super) held: usize,
+    pub(super) older_key: bool,
+    /// As last counted.
+    pub(super) standing: Standing,
+    pub(super) last_delivered_at: Option<Timestamp>,
+}
+
+impl DestinationHealth {
+    pub(super) fn overview(&self, id: &str, now: Now) -> DestinationOverview {
+        let paused = self.trouble.as_ref().is_some_and(|reason| reason.code == ReasonCode::Paused);
+        let state = match &self.trouble {
+            Some(_) if paused => "paused",
+            Some(_) => "trouble",
+            None => "ready",
+        };
+        let age_ms = self.standing.oldest.map_or(0, |oldest| now.wall.0.saturating_sub(oldest.0));
+        DestinationOverview {
+            id: id.to_owned(),
+            state: state.to_owned(),
+            code: self.trouble.as_ref().map(|reason| reason.code.as_str().to_owned()),
+            reason: self.trouble.as_ref().map(|reason| reason.detail.clone()),
+            since: self.since,
+            waiting: self.standing.waiting,
+            held: self.held as u64,
+            dead: self.dead as u64,
+            oldest_unacked_seconds: u64::try_from(age_ms / 1000).unwrap_or(0),
+            last_delivered_at: self.last_delivered_at,
+        }
+    }
+
+    pub(super) fn troubles(&self, id: &str) -> Vec<Trouble> {
+        let mut troubles = Vec::new();
+        if let Some(reason) = &self.trouble {
+            let held = self.held > 0 || reason.code.needs_a_person();
+            let urgency = if held { Urgency::Today } else { Urgency::Watch };
+            let trouble = Trouble::new(reason.code.as_str(), urgency, id, &reason.to_string(), reason.code.next_step());
+            troubles.push(Trouble { since: self.since, ..trouble });
+        }
+        if self.dead > 0 {
+            let reason = format!("{} dead letters", self.dead);
+            let next = "Look at them (`analyzer-gateway dead list`), mend the cause, and redrive them.";
+            troubles.push(Trouble::new("dead_letters", Urgency::Today, id, &reason, next));
+        }
+        if self.older_key {
+            let reason = "the receiver still accepts only the older key";
+            let next = "Give the receiver the new key before the old one runs out.";
+            troubles.push(Trouble::new("older_key", Urgency::Watch, id, reason, next));
+        }
+        troubles
+    }
+
+    pub(super) fn since_with(&self, trouble: Option<&Reason>, now: Now) -> Option<Timestamp> {
+        trouble.map(|_| self.since.unwrap_or(now.wall))
+    }
+}
