@@ -90,6 +90,9 @@ type Fact = (&'static str, String);
 fn list(facts: &[Fact]) -> String {
     let known = facts.iter().filter(|(_, text)| !text.is_empty());
     let rows: String = known.map(|(name, text)| format!("<dt>{name}</dt><dd>{}</dd>\n", escaped(text))).collect();
+    if rows.is_empty() {
+        return "<p>–</p>\n".to_owned();
+    }
     format!("<dl>\n{rows}</dl>\n")
 }
 

@@ -41,6 +41,7 @@ pub struct Words {
     pub finished: &'static str,
     pub by_analyzer_clock: &'static str,
     pub received: &'static str,
+    /// How good the gateway's clock was when it was received.
     pub clock: &'static str,
     /// Unset, unsynchronized, synchronized, corrected.
     pub clock_words: [&'static str; 4],
@@ -114,7 +115,7 @@ static ENGLISH: Words = Words {
     finished: "Finished",
     by_analyzer_clock: "by the analyzer's clock",
     received: "Received",
-    clock: "The gateway's clock then",
+    clock: "Gateway's clock",
     clock_words: ["not set: do not rely on this time", "not synchronized", "synchronized", "corrected afterwards"],
     verified: "Verified",
     not_verified: "Not verified by a person",
@@ -170,7 +171,7 @@ static GERMAN: Words = Words {
     finished: "Beendet",
     by_analyzer_clock: "nach der Uhr des Geräts",
     received: "Empfangen",
-    clock: "Uhr des Gateways dabei",
+    clock: "Uhr des Gateways",
     clock_words: [
         "nicht gestellt: Zeit unzuverlässig",
         "nicht synchronisiert",

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
 
 /// How long a caller may take nothing of what waits for it.
 pub const IDLE_SECONDS_MAX: u64 = 30;
@@ -32,7 +32,7 @@ impl<S> Idle<S> {
             return done;
         }
         let idle = Duration::from_secs(IDLE_SECONDS_MAX);
-        let due = self.due.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + idle)));
+        let due = self.due.get_or_insert_with(|| Box::pin(sleep(idle)));
         ready!(due.as_mut().poll(context));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the caller takes nothing")))
     }
@@ -82,6 +82,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Idle<S> {
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::Instant;
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_takes_nothing_is_given_up() {
