@@ -2,10 +2,14 @@
 //!
 //! Invariant: no patient data can get in. Facts carry names, states and reasons, and reasons never quote received bytes.
 
+mod notices;
+
 use crate::delivery::{DestinationView, Reason, ReasonCode};
-use crate::event::{AnalyzerId, EventKind, EventName, TestState};
+use crate::event::{AnalyzerId, EventId, EventKind, EventName, TestState};
+use crate::monitoring::{Notice, NoticeCode, Outbox};
 use crate::overview::{
-    AnalyzerOverview, Configuration, DestinationOverview, Overview, SCHEMA, StoreOverview, Trouble, Urgency, Vitals,
+    AnalyzerOverview, Cause, Configuration, DestinationOverview, Overview, SCHEMA, StoreOverview, Trouble, Urgency,
+    Vitals,
 };
 use crate::time::{ClockQuality, Now, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -119,6 +123,20 @@ pub enum Fact {
     /// An attempt was answered as delivered.
     Delivered {
         destination: String,
+    },
+    /// A delivery of this event has ended dead.
+    Buried {
+        destination: String,
+        event: EventId,
+        reason: Reason,
+    },
+    /// The log has an event that others are told of.
+    Noted {
+        notice: Notice,
+    },
+    /// The second broker was reached, or why not.
+    MonitoringReached {
+        trouble: Option<Reason>,
     },
     /// The machine and the log were looked at.
     Measured {
@@ -285,6 +303,10 @@ pub struct Health {
     store_failed: Option<String>,
     lab_ids: Option<String>,
     door_trouble: Option<String>,
+    cause: Cause,
+    /// Present if the settings name a second broker.
+    monitoring: Option<notices::Monitoring>,
+    outbox: Outbox,
 }
 
 impl Health {
@@ -305,6 +327,9 @@ impl Health {
             store_failed: None,
             lab_ids: None,
             door_trouble: None,
+            cause: Cause::Started,
+            monitoring: None,
+            outbox: Outbox::default(),
         }
     }
 
@@ -352,6 +377,9 @@ impl Health {
             }
             Fact::Stored { analyzer, name, test_state, alarm, model, serial_number } => {
                 let mut changed = self.store_failed.take().is_some();
+                if changed {
+                    self.note_own(NoticeCode::StoreRecovered, NoticeCode::StoreRecovered.about(), now);
+                }
                 if let Some(known) = self.analyzers.get_mut(&analyzer) {
                     known.last_event_at = Some(now.wall);
                     known.events += 1;
@@ -364,18 +392,38 @@ impl Health {
                 }
                 self.stored(&analyzer, name, test_state, alarm, now) || changed
             }
-            Fact::StoreFailed { reason } => replace(&mut self.store_failed, Some(reason)),
+            Fact::StoreFailed { reason } => {
+                if self.store_failed.is_none() {
+                    self.note_own(NoticeCode::StoreFailed, &reason, now);
+                }
+                replace(&mut self.store_failed, Some(reason))
+            }
+            Fact::Buried { destination, event, reason } => self.note_dead(&destination, event, &reason, now),
+            Fact::Noted { notice } => self.note(notice),
+            Fact::MonitoringReached { trouble } => self.monitoring_reached(trouble, now),
             Fact::LabIds { trouble } => replace(&mut self.lab_ids, trouble),
-            Fact::ConfigAccepted => replace(&mut self.config_refused, None),
-            Fact::ConfigRefused { reason } => replace(&mut self.config_refused, Some(reason)),
+            Fact::ConfigAccepted => {
+                self.config_refused = None;
+                self.cause = Cause::Reloaded;
+                self.note_own(NoticeCode::ConfigAccepted, NoticeCode::ConfigAccepted.about(), now);
+                true
+            }
+            Fact::ConfigRefused { reason } => {
+                self.note_own(NoticeCode::ConfigRefused, &reason, now);
+                replace(&mut self.config_refused, Some(reason));
+                true
+            }
             Fact::DoorTried { trouble } => replace(&mut self.door_trouble, trouble),
             Fact::DestinationChanged { destination, view } => {
                 let Some(known) = self.destinations.get_mut(&destination) else { return false };
                 let trouble = view.breaker.or(view.held_for);
                 let since = known.since_with(trouble.as_ref(), now);
                 let (dead, held, older_key) = (view.dead, view.held, view.older_key);
+                let was = known.held_for();
                 let new = DestinationHealth { trouble, since, dead, held, older_key, ..known.clone() };
-                replace(known, new)
+                let changed = replace(known, new);
+                self.note_destination(&destination, was, now);
+                changed
             }
             Fact::Counted { destination, standing } => {
                 let Some(known) = self.destinations.get_mut(&destination) else { return false };
@@ -396,8 +444,11 @@ impl Health {
             }
             Fact::DestinationReached { destination, trouble } => {
                 let Some(known) = self.destinations.get_mut(&destination) else { return false };
+                let was = known.held_for();
                 known.since = known.since_with(trouble.as_ref(), now);
-                replace(&mut known.trouble, trouble)
+                let changed = replace(&mut known.trouble, trouble);
+                self.note_destination(&destination, was, now);
+                changed
             }
         }
     }
@@ -407,11 +458,14 @@ impl Health {
         if known.state == state && known.reason == reason {
             return false;
         }
-        if known.state != state {
+        let was = std::mem::replace(&mut known.state, state);
+        if was != state {
             known.since = now.wall;
         }
-        known.state = state;
         reason.clone_into(&mut known.reason);
+        if was != state {
+            self.note_analyzer(id, was, state, reason, now);
+        }
         true
     }
 
@@ -451,6 +505,11 @@ impl Health {
             (Some(first), None) => (DeviceState::Alert, first.sentence()),
             (None, None) => (DeviceState::Ready, String::new()),
         };
+        let cause = match said {
+            Some((DeviceState::Lost, _)) => Cause::Vanished,
+            Some(_) => Cause::Stopped,
+            None => self.cause,
+        };
         Overview {
             schema: SCHEMA,
             gateway: self.gateway.clone(),
@@ -458,6 +517,7 @@ impl Health {
             boot: self.boot.clone(),
             state,
             reason,
+            cause,
             since: self.since,
             at: now.wall,
             clock: self.clock,
@@ -467,6 +527,8 @@ impl Health {
             destinations: self.destinations.iter().map(|(id, known)| known.overview(id, now)).collect(),
             store: self.store,
             machine: self.vitals.clone(),
+            monitoring: self.monitoring.as_ref().map(notices::Monitoring::overview),
+            notices_dropped: self.outbox.dropped(),
         }
     }
 
@@ -512,6 +574,12 @@ impl Health {
             let next = "Mend http.listen.";
             let reason = format!("the API is not served: {reason}");
             troubles.push(gateway("api_not_served", Urgency::Today, reason, next));
+        }
+        if let Some(notices::Monitoring { trouble: Some(reason), since }) = &self.monitoring {
+            let urgency = if reason.code.needs_a_person() { Urgency::Today } else { Urgency::Watch };
+            let code = reason.code.as_str();
+            let trouble = Trouble::new(code, urgency, "monitoring", &reason.to_string(), reason.code.next_step());
+            troubles.push(Trouble { since: *since, ..trouble });
         }
         if let Some(reason) = &self.lab_ids {
             let next = "Check registrations.lab_id_url and that it answers.";

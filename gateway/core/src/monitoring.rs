@@ -3,9 +3,22 @@
 //! Invariant: a second broker is given [`Publication`]s and nothing else, and one is made only from a type that this file
 //! lists as [`Monitored`]. None of those has a field for what an analyzer said of a person.
 
+mod bulletin;
+mod notice;
+mod outbox;
+mod topics;
+
+pub use bulletin::Bulletin;
+pub use notice::{Notice, NoticeCode};
+pub use outbox::Outbox;
+pub use topics::{Audience, Direction, TOPICS, Topic, topic};
+
 use crate::event::TestState;
 use crate::health::DeviceState;
-use crate::overview::{self, AnalyzerOverview, Configuration, DestinationOverview, Overview, Trouble, Urgency, Vitals};
+use crate::overview::{
+    self, AnalyzerOverview, Cause, Configuration, DestinationOverview, MonitoringOverview, Overview, Trouble, Urgency,
+    Vitals,
+};
 use crate::time::{ClockQuality, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,6 +26,7 @@ use serde::{Deserialize, Serialize};
 mod sealed {
     pub trait Listed {}
 }
+impl sealed::Listed for Notice {}
 
 /// A payload that is free of patient data by its type.
 pub trait Monitored: Serialize + JsonSchema + sealed::Listed {}
@@ -63,6 +77,7 @@ impl Publication {
 pub struct Status {
     pub schema: u32,
     pub state: DeviceState,
+    pub cause: Cause,
     /// Since when the process runs.
     #[schemars(with = "String")]
     pub since: Timestamp,
@@ -87,6 +102,10 @@ pub struct HealthReport {
     pub destinations: Vec<DestinationOverview>,
     /// How many analyzers are in each state, by Homie's words.
     pub analyzers: std::collections::BTreeMap<String, u32>,
+    /// The connection to the second broker; null if there is none in the settings.
+    pub monitoring: Option<MonitoringOverview>,
+    /// Notices that a broker was not told because it was away for too long, all brokers together, since the start.
+    pub notices_dropped: u64,
 }
 impl sealed::Listed for HealthReport {}
 
@@ -175,6 +194,7 @@ impl From<&Overview> for Status {
         Status {
             schema: all.schema,
             state: all.state,
+            cause: all.cause,
             since: all.since,
             reason: all.reason.clone(),
             gateway: all.gateway.clone(),
@@ -200,6 +220,8 @@ impl From<&Overview> for HealthReport {
             store: all.store,
             destinations: all.destinations.clone(),
             analyzers,
+            monitoring: all.monitoring.clone(),
+            notices_dropped: all.notices_dropped,
         }
     }
 }

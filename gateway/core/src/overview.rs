@@ -24,6 +24,7 @@ pub struct Overview {
     pub state: DeviceState,
     /// The first of `troubles`, as a sentence; empty if there is none.
     pub reason: String,
+    pub cause: Cause,
     /// Since when the process runs.
     #[schemars(with = "String")]
     pub since: Timestamp,
@@ -38,6 +39,38 @@ pub struct Overview {
     pub destinations: Vec<DestinationOverview>,
     pub store: StoreOverview,
     pub machine: Vitals,
+    /// The connection to the second broker, if the settings name one.
+    pub monitoring: Option<MonitoringOverview>,
+    /// Notices that a broker was not told because it was away for too long, all brokers together, since the start.
+    pub notices_dropped: u64,
+}
+
+/// What the last word on the gateway comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// The process has started and runs with the settings of its start.
+    #[default]
+    Started,
+    /// It runs with settings that came later.
+    Reloaded,
+    /// It was asked to stop.
+    Stopped,
+    /// It is gone without a good-bye: power, network or a crash. The broker says so for it.
+    Vanished,
+}
+
+/// The connection to the second broker.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct MonitoringOverview {
+    /// `ready` or `trouble`.
+    pub state: String,
+    /// A reason code of a delivery, and its sentence; absent if nothing stands in the way.
+    pub code: Option<String>,
+    pub reason: Option<String>,
+    /// Since when there has been trouble without a break.
+    #[schemars(with = "Option<String>")]
+    pub since: Option<Timestamp>,
 }
 
 /// Which settings are in force.

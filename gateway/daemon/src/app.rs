@@ -6,6 +6,7 @@ use crate::board::Board;
 use crate::calls::{Calls, Inbox, calls};
 use crate::dispatcher::Shown;
 use crate::dispatcher::broker::{BrokerWorker, MQTT};
+use crate::dispatcher::monitor::{MONITORING, MonitorWorker};
 use crate::dispatcher::webhook::WebhookWorker;
 use crate::housekeeping::Housekeeper;
 use crate::link::Link;
@@ -86,7 +87,8 @@ pub async fn run(config: Config, platform: Platform, control: Control) -> Result
 #[derive(PartialEq)]
 enum Settings {
     Link(Analyzer, DriverOptions),
-    Broker(Mqtt, String, Vec<AnalyzerId>),
+    Broker(Mqtt, String, Vec<AnalyzerId>, Duration),
+    Monitor(Box<Mqtt>, String, Duration),
     Webhook(Box<Webhook>, String, usize),
     Housekeeper(gateway_core::config::Limits, gateway_core::config::Retention, Vec<Webhook>),
     Registrar(Registrations),
@@ -182,8 +184,14 @@ impl App {
             wanted.insert(DestinationId::webhook(&webhook.id).0, settings);
         }
         let analyzers = config.analyzers.iter().map(|analyzer| analyzer.id.clone()).collect();
-        let broker = Settings::Broker(config.mqtt.clone(), config.gateway.id.clone(), analyzers);
+        let broker =
+            Settings::Broker(config.mqtt.clone(), config.gateway.id.clone(), analyzers, config.monitoring.interval);
         wanted.insert(MQTT.to_owned(), broker);
+        if let Some(mqtt) = &config.monitoring.broker {
+            let interval = config.monitoring.interval;
+            let monitor = Settings::Monitor(Box::new(mqtt.clone()), config.gateway.id.clone(), interval);
+            wanted.insert(MONITORING.to_owned(), monitor);
+        }
         let housekeeper =
             Settings::Housekeeper(config.limits.clone(), config.retention.clone(), config.webhooks.clone());
         wanted.insert("housekeeping".to_owned(), housekeeper);
@@ -215,12 +223,13 @@ impl App {
                     task
                 });
             }
-            Settings::Broker(mqtt, gateway, analyzers) => {
+            Settings::Broker(mqtt, gateway, analyzers, interval) => {
                 let (mqtt, gateway, analyzers) = (mqtt.clone(), gateway.clone(), analyzers.clone());
                 let worker = BrokerWorker {
                     mqtt,
                     gateway,
                     analyzers,
+                    interval: *interval,
                     platform,
                     store,
                     board,
@@ -230,6 +239,14 @@ impl App {
                 };
                 self.tasks.spawn(async move {
                     keep_running(&task, &clock, || worker.run(stop.clone())).await;
+                    task
+                });
+            }
+            Settings::Monitor(mqtt, gateway, interval) => {
+                let (mqtt, gateway, interval) = (*mqtt.clone(), gateway.clone(), *interval);
+                let monitor = MonitorWorker { mqtt, gateway, interval, platform, store, board, pulse: beat };
+                self.tasks.spawn(async move {
+                    monitor.run(stop).await;
                     task
                 });
             }

@@ -4,6 +4,7 @@ use gateway_core::config::Config;
 use gateway_core::delivery::Reason;
 use gateway_core::event::Id;
 use gateway_core::health::{ConfiguredAnalyzer, DeviceState, Fact, Health};
+use gateway_core::monitoring::Publication;
 use gateway_core::overview::Overview;
 use gateway_core::time::Now;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -29,6 +30,7 @@ impl Board {
             model: analyzer.model.clone(),
         });
         self.health().configure(&config.gateway.id, &config.hash, analyzers.collect(), destinations, now);
+        self.health().expect_monitoring(config.monitoring.broker.is_some());
         self.changes.send_modify(|count| *count += 1);
     }
 
@@ -46,6 +48,21 @@ impl Board {
     /// What stands in the way of this destination, if anything does.
     pub fn destination_trouble(&self, id: &str) -> Option<Reason> {
         self.health().destination_trouble(id).cloned()
+    }
+
+    /// The number of the next notice that this broker has not acknowledged.
+    pub fn notice_place(&self, reader: &str) -> u64 {
+        self.health().notice_place(reader)
+    }
+
+    /// The first notice from this number on, and its number.
+    pub fn notice_from(&self, number: u64) -> Option<(u64, Publication)> {
+        self.health().notice_from(number).map(|(number, notice)| (number, notice.clone()))
+    }
+
+    /// This broker has acknowledged everything up to this number.
+    pub fn notices_acknowledged(&self, reader: &str, number: u64) {
+        self.health().notices_acknowledged(reader, number);
     }
 
     /// Everything at a glance.

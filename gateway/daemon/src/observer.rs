@@ -1,4 +1,4 @@
-//! Looks at the machine and counts what waits, now and then, and tells the board.
+//! Looks at the machine and counts what waits, now and then, and reads the log for what others are told of; tells the board.
 //!
 //! Invariant: it only reads, so that it may be cut off at any moment.
 
@@ -6,13 +6,22 @@ use crate::board::Board;
 use crate::platform::Platform;
 use crate::pulse::{Pulse, Stop};
 use crate::store::{Store, StoreError};
+use gateway_core::event::{Event, Seq};
 use gateway_core::health::Fact;
+use gateway_core::monitoring::Notice;
+use gateway_core::time::{Mono, Now};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Between two looks.
 const LOOK_SECONDS: u64 = 10;
+/// Between two readings of the log, while it grows.
+const READ_MS_MIN: u64 = 200;
+/// Events of one reading; what follows is read at once.
+const READ_EVENTS_MAX: usize = 64;
+/// How far back a start looks for what opening the store itself has put into the log.
+const LOOK_BACK_EVENTS: i64 = 64;
 
 /// Tells the board what nobody else notices.
 pub struct Observer {
@@ -26,24 +35,56 @@ pub struct Observer {
 impl Observer {
     /// Runs until it is asked to stop.
     pub async fn run(self, mut stop: Stop) {
+        let mut head = self.store.head();
+        let mut read_to = Seq(head.borrow().0.saturating_sub(LOOK_BACK_EVENTS));
+        let (mut look_at, mut read_at, mut news) = (Mono(0), Mono(0), true);
         loop {
-            let now = self.platform.clock.now();
+            let now = self.now();
             self.pulse.beat(now.mono);
-            if let Err(error) = self.look().await {
-                tracing::warn!(%error, "what waits cannot be counted, trying again");
+            if now.mono >= look_at {
+                look_at = now.mono.after(Duration::from_secs(LOOK_SECONDS));
+                if let Err(error) = self.look().await {
+                    tracing::warn!(%error, "what waits cannot be counted, trying again");
+                }
             }
+            if news && now.mono >= read_at {
+                read_at = now.mono.after(Duration::from_millis(READ_MS_MIN));
+                match self.read(read_to).await {
+                    Ok((reached, more)) => (read_to, news) = (reached, more),
+                    Err(error) => tracing::warn!(%error, "the log cannot be read for notices, trying again"),
+                }
+            }
+            let due = if news { look_at.min(read_at) } else { look_at };
             tokio::select! {
                 biased;
                 () = stop.asked() => return,
-                () = self.platform.clock.sleep_until(now.mono.after(Duration::from_secs(LOOK_SECONDS))) => {}
+                () = head.changed(), if !news => news = true,
+                () = self.platform.clock.sleep_until(due) => {}
             }
         }
+    }
+
+    /// Tells the board of the events after this one that are made into notices. Returns up to where it has read, and whether
+    /// more is known to follow.
+    async fn read(&self, after: Seq) -> Result<(Seq, bool), StoreError> {
+        let (events, reached) = self.store.events_named(&Notice::EVENTS, after, READ_EVENTS_MAX).await?;
+        let (boot, opened) = (self.platform.clock.boot(), self.store.opened());
+        // What an earlier process has stored was told by it.
+        let ours = |event: &&Event| event.boot == boot && event.mono >= opened;
+        for notice in events.iter().filter(ours).filter_map(Notice::of_event) {
+            self.board.tell(self.now(), Fact::Noted { notice });
+        }
+        Ok((reached, events.len() == READ_EVENTS_MAX))
+    }
+
+    fn now(&self) -> Now {
+        self.platform.clock.now()
     }
 
     async fn look(&self) -> Result<(), StoreError> {
         let vitals = self.platform.machine.vitals(&self.state_dir).await;
         let (store, standings) = self.store.standings().await?;
-        let now = self.platform.clock.now();
+        let now = self.now();
         self.board.tell(now, Fact::Measured { vitals, store });
         for (destination, standing) in standings {
             self.board.tell(now, Fact::Counted { destination: destination.0, standing });

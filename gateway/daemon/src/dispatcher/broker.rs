@@ -6,6 +6,7 @@
 
 mod session;
 
+use super::outlet::root;
 use super::{Recorder, Shown, attempt_note};
 use crate::board::Board;
 use crate::calls::Calls;
@@ -44,6 +45,8 @@ pub struct BrokerWorker {
     pub mqtt: Mqtt,
     pub gateway: String,
     pub analyzers: Vec<AnalyzerId>,
+    /// How often it says how the gateway is although nothing has changed.
+    pub interval: Duration,
     pub platform: Platform,
     pub store: Store,
     pub board: Arc<Board>,
@@ -128,7 +131,7 @@ impl BrokerWorker {
                     said = None;
                     self.tell(None);
                     tracing::info!(destination = MQTT, "connected to the broker");
-                    let session = Session::new(self, connection, position, suspect.is_isolated(), recorder);
+                    let session = Session::begin(self, connection, position, suspect.is_isolated(), recorder).await;
                     let Some(lost) = session.run(stop).await? else { return Ok(()) };
                     let Lost { reason, reached, first_unacked: first } = lost;
                     if reached.cursor > position.cursor {
@@ -196,6 +199,8 @@ impl BrokerWorker {
     ) -> Position {
         let reached = Position { cursor: event.seq, ordinal: position.ordinal + 1, dead: position.dead + 1 };
         let note = attempt_note(self.platform.clock.now(), event.seq, attempts, Some(&reason));
+        let fact = Fact::Buried { destination: MQTT.to_owned(), event: event.id, reason: reason.clone() };
+        self.board.tell(self.platform.clock.now(), fact);
         let state = DeliveryState::Dead { attempts, reason };
         let row = Row {
             seq: event.seq,
@@ -246,15 +251,7 @@ impl BrokerWorker {
     }
 
     fn topic(&self, rest: &str) -> String {
-        format!("{}/{}/{rest}", self.mqtt.topic_prefix, self.gateway)
-    }
-
-    fn message(&self, publication: &Publication) -> Message {
-        Message {
-            topic: self.topic(publication.topic()),
-            payload: publication.payload().to_vec(),
-            retain: publication.retain(),
-        }
+        format!("{}{rest}", root(&self.mqtt, &self.gateway))
     }
 
     fn event_message(&self, event: &Event, redriven: bool) -> Message {

@@ -4,6 +4,9 @@
 //! has said. The workers know no link: they meet in the store.
 
 pub mod broker;
+pub mod monitor;
+mod outlet;
+mod telling;
 pub mod webhook;
 
 use crate::platform::{BoxFuture, Platform};

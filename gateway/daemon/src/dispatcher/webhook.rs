@@ -18,7 +18,7 @@ use gateway_core::delivery::{
     Changes, DeliveryState, DestinationView, Entry, Jitter, Limits, Outcome, Queue, Reason, ReasonCode,
 };
 use gateway_core::dialects::Dialect;
-use gateway_core::event::{Event, Lane, Seq};
+use gateway_core::event::{Event, EventId, Lane, Seq};
 use gateway_core::health::Fact;
 use gateway_core::time::Now;
 use request::{Ended, Learned, Sender};
@@ -102,6 +102,11 @@ impl WebhookWorker {
 
     fn show(&self, view: DestinationView) {
         self.board.tell(self.now(), Fact::DestinationChanged { destination: self.destination.0.clone(), view });
+    }
+
+    fn bury(&self, event: EventId, reason: &Reason) {
+        let destination = self.destination.0.clone();
+        self.board.tell(self.now(), Fact::Buried { destination, event, reason: reason.clone() });
     }
 
     /// What must keep its order with what.
@@ -268,6 +273,7 @@ impl<'a> Forwarding<'a> {
             if let Some(DeliveryState::Dead { reason, .. }) = state {
                 let attempt = start.attempt;
                 tracing::error!(destination = %endpoint, %event, attempt, %reason, "dead letter: it is kept and not sent again");
+                self.worker.bury(*event, reason);
             }
         }
         let (Some(event), Some(start)) = (ended.events.first(), ended.starts.first()) else { return };

@@ -224,6 +224,26 @@ pub(super) fn after(connection: &Connection, after: Seq, limit: usize) -> Result
     Ok(events)
 }
 
+/// The next events of these names, and the seq up to which the log was looked through.
+pub(super) fn named(
+    connection: &Connection,
+    names: &[EventName],
+    after: Seq,
+    limit: usize,
+) -> Result<(Vec<Event>, Seq), StoreError> {
+    let head = head(connection)?;
+    let words: Vec<String> = names.iter().map(|name| format!("'{}'", name.as_str())).collect();
+    let sql = format!(
+        "SELECT {COLUMNS} FROM events WHERE seq > ?1 AND seq <= ?2 AND name IN ({}) ORDER BY seq LIMIT ?3",
+        words.join(", ")
+    );
+    let mut select = connection.prepare_cached(&sql)?;
+    let limit_rows = i64::try_from(limit).unwrap_or(i64::MAX);
+    let events: Vec<Event> = select.query_map(params![after.0, head.0, limit_rows], read)?.collect::<Result<_, _>>()?;
+    let looked_to = if events.len() < limit { head } else { events.last().map_or(head, |event| event.seq) };
+    Ok((events, looked_to))
+}
+
 /// The events of one test up to `through`, oldest first.
 pub(super) fn of_test(connection: &Connection, test: TestId, through: Seq) -> Result<Vec<Event>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM events WHERE test_id = ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3");

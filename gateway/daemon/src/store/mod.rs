@@ -47,6 +47,7 @@ mod read_store;
 mod redrive;
 mod registrations;
 mod requests;
+mod retained;
 mod retention;
 mod salvage;
 mod tokens;
@@ -74,7 +75,7 @@ use gateway_core::event::{AnalyzerId, Event, EventId, EventName, Seq, TestId};
 use gateway_core::health::Standing;
 use gateway_core::overview::StoreOverview;
 use gateway_core::session::RunningTest;
-use gateway_core::time::Now;
+use gateway_core::time::{Mono, Now};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -112,6 +113,8 @@ struct Shared {
     erasing: tokio::sync::Mutex<()>,
     /// Something erased may still be in the WAL.
     unwiped: AtomicBool,
+    /// When this process began to open it.
+    opened: Mono,
     /// Released last, after the connections are closed.
     _lock: std::fs::File,
 }
@@ -120,6 +123,7 @@ impl Store {
     /// Opens the database file at `path` (its folder is made if it is missing), or starts a new one.
     pub async fn open(path: &Path, clock: Arc<dyn Clock>, disk: Arc<dyn Disk>) -> Result<Store, StoreError> {
         let (path, ports) = (path.to_owned(), (clock, Arc::clone(&disk)));
+        let opened = ports.0.now().mono;
         let shared = on_disk(&*disk, move || {
             let lock = open::lock(&path)?;
             let connection = open::writer(&path, &*ports.0)?;
@@ -142,6 +146,7 @@ impl Store {
                 erasing: Default::default(),
                 // An earlier process may have left it there.
                 unwiped: AtomicBool::new(true),
+                opened,
                 _lock: lock,
             })
         });
@@ -151,6 +156,11 @@ impl Store {
     /// The log's head; changes after each commit that stored events.
     pub fn head(&self) -> HeadWatch {
         self.shared.head.watch()
+    }
+
+    /// When this process began to open the store.
+    pub fn opened(&self) -> Mono {
+        self.shared.opened
     }
 
     /// How long a commit may wait for company while more than one analyzer is active. Zero, the default: not at all.
@@ -235,6 +245,16 @@ impl Store {
     /// The next events of the log, whoever they are for, at most `limit`.
     pub async fn events_after(&self, after: Seq, limit: usize) -> Result<Vec<Event>, StoreError> {
         self.show(move |connection| events::after(connection, after, limit)).await
+    }
+
+    /// The next events of these names, at most `limit`, and the seq up to which the log was looked through.
+    pub async fn events_named(
+        &self,
+        names: &'static [EventName],
+        after: Seq,
+        limit: usize,
+    ) -> Result<(Vec<Event>, Seq), StoreError> {
+        self.read(move |connection| events::named(connection, names, after, limit)).await
     }
 
     /// One event.

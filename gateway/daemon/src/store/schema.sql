@@ -11,6 +11,7 @@
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY, -- 'clean': 1 after an orderly stop, 0 while in use, so that a start knows whether to check the pages
                             -- 'cursors_lost': 1 after a salvage that could not read the destinations
+                            -- 'retained:<broker>:<topic>': 1 for each retained topic that a broker was given
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 

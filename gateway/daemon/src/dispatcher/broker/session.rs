@@ -3,6 +3,8 @@
 use super::{BrokerWorker, MQTT, Position};
 use crate::calls::{Answer, Call};
 use crate::dispatcher::Recorder;
+use crate::dispatcher::outlet::{Outlet, root};
+use crate::dispatcher::telling::{ACK_SECONDS_MAX, Telling};
 use crate::platform::{BoxFuture, Message, MqttConnection};
 use crate::pulse::{BEAT_SECONDS, Stop};
 use crate::store::{DestinationId, HeadWatch, Record, RedriveWatch, Row, StoreError, unsendable};
@@ -11,7 +13,6 @@ use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
 use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
 use gateway_core::event::{Event, Seq};
 use gateway_core::health::Fact;
-use gateway_core::monitoring::{AnalyzerState, Publication, Status};
 use gateway_core::mutants::{Mutant, planted};
 use gateway_core::time::Mono;
 use std::collections::VecDeque;
@@ -20,8 +21,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// How long a stop waits for PUBACKs that are on their way.
 const DRAIN_SECONDS_MAX: u64 = 3;
-/// A PUBACK that takes longer than this does not come any more.
-const ACK_SECONDS_MAX: u64 = 30;
 
 /// How a connection ended that nobody asked to end.
 pub(super) struct Lost {
@@ -63,17 +62,20 @@ pub(super) struct Session<'a> {
     in_flight: VecDeque<Seq>,
     /// When the broker last acknowledged anything, or when waiting for it began.
     progress: Mono,
-    retained: FuturesUnordered<BoxFuture<'static, Result<(), Reason>>>,
+    /// How the gateway is, for everybody who watches.
+    telling: Telling,
+    root: String,
+    /// Answers that are being published.
+    answered: FuturesUnordered<BoxFuture<'static, Result<(), Reason>>>,
     /// What others ask the API for, and the answers that are on their way to them.
     requests: mpsc::Receiver<Message>,
     answers: FuturesUnordered<BoxFuture<'static, Option<Answer>>>,
-    shown_states: Vec<Publication>,
     head: HeadWatch,
     changes: watch::Receiver<u64>,
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(
+    pub(super) async fn begin(
         worker: &'a BrokerWorker,
         mut connection: Box<dyn MqttConnection>,
         position: Position,
@@ -81,6 +83,9 @@ impl<'a> Session<'a> {
         recorder: &'a mut Recorder,
     ) -> Session<'a> {
         let requests = connection.subscribe(worker.topic("api/request"));
+        let root = root(&worker.mqtt, &worker.gateway);
+        let now = worker.platform.clock.now();
+        let telling = Telling::begin(MQTT, &worker.store, &worker.board, worker.interval, now, &root).await;
         Session {
             worker,
             recorder,
@@ -95,10 +100,11 @@ impl<'a> Session<'a> {
             acks: FuturesOrdered::new(),
             in_flight: VecDeque::new(),
             progress: worker.now(),
-            retained: FuturesUnordered::new(),
+            telling,
+            root,
+            answered: FuturesUnordered::new(),
             requests,
             answers: FuturesUnordered::new(),
-            shown_states: Vec::new(),
             head: worker.store.head(),
             changes: worker.board.changes(),
         }
@@ -106,19 +112,22 @@ impl<'a> Session<'a> {
 
     /// Publishes until the connection breaks, or until it is asked to stop (`None`).
     pub(super) async fn run(mut self, stop: &mut Stop) -> Result<Option<Lost>, StoreError> {
-        self.clear_retained().await?;
-        self.publish_states();
+        self.clear_unknown().await?;
         self.take_redriven().await?;
         let reason = loop {
             if !self.redrives.take().is_empty() {
                 self.take_redriven().await?;
             }
             self.fill().await?;
-            if let Some(overdue) = self.overdue() {
+            let now = self.worker.platform.clock.now();
+            if let Some(overdue) = self.overdue().or_else(|| self.telling.overdue(now.mono)) {
                 break overdue;
             }
-            self.worker.pulse.beat(self.worker.now());
-            let beat = self.worker.now().after(Duration::from_secs(BEAT_SECONDS));
+            self.worker.pulse.beat(now.mono);
+            if self.telling.is_due(now.mono) {
+                self.telling.say(now, Outlet::over(&mut *self.connection, &self.root)).await;
+            }
+            let beat = now.mono.after(Duration::from_secs(BEAT_SECONDS)).min(self.telling.wake());
             let caught_up = self.waiting.is_empty();
             tokio::select! {
                 biased;
@@ -134,7 +143,12 @@ impl<'a> Session<'a> {
                 }
                 reason = self.connection.broken() => break reason,
                 written = self.recorder.written() => written?,
-                Some(published) = self.retained.next(), if !self.retained.is_empty() => {
+                told = self.telling.acknowledged(|| self.worker.now()) => {
+                    if let Err(reason) = told {
+                        break reason;
+                    }
+                }
+                Some(published) = self.answered.next(), if !self.answered.is_empty() => {
                     if let Err(reason) = published {
                         break reason;
                     }
@@ -143,7 +157,7 @@ impl<'a> Session<'a> {
                 Some(request) = self.requests.recv(), if self.answers.len() < ANSWERS_MAX => self.hand_in(request),
                 () = self.redrives.asked() => {}
                 () = self.head.changed(), if caught_up && self.acks.len() < self.window => {}
-                _ = self.changes.changed() => self.publish_states(),
+                _ = self.changes.changed() => self.telling.ask(),
                 () = self.worker.platform.clock.sleep_until(beat) => {}
             }
         };
@@ -280,35 +294,13 @@ impl<'a> Session<'a> {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Clears the retained state of analyzers that the log knows and the settings do not.
-    async fn clear_retained(&mut self) -> Result<(), StoreError> {
-        for analyzer in self.worker.store.analyzers_seen().await? {
-            if !self.worker.analyzers.contains(&analyzer) {
-                let topic = self.worker.topic(&format!("analyzers/{analyzer}/state"));
-                let empty = Message { topic, payload: Vec::new(), retain: true };
-                self.retained.push(self.connection.publish(empty));
-            }
-        }
+    /// Takes away the states of analyzers that the log knows and the settings do not: an older version has noted no topics.
+    async fn clear_unknown(&mut self) -> Result<(), StoreError> {
+        let mut seen = self.worker.store.analyzers_seen().await?;
+        seen.retain(|analyzer| !self.worker.analyzers.contains(analyzer));
+        let worker = self.worker;
+        self.telling.clear(seen.iter().map(|analyzer| worker.topic(&format!("analyzers/{analyzer}/state"))));
         Ok(())
-    }
-
-    /// Publishes every retained state that differs from what this connection has published.
-    fn publish_states(&mut self) {
-        let overview = self.worker.board.overview(self.worker.platform.clock.now());
-        let mut states = vec![Publication::state("status", &Status::from(&overview))];
-        for analyzer in &overview.analyzers {
-            if self.worker.analyzers.iter().any(|id| id.0 == analyzer.id) {
-                let topic = format!("analyzers/{}/state", analyzer.id);
-                states.push(Publication::state(topic, &AnalyzerState::from(analyzer)));
-            }
-        }
-        for state in states {
-            if !self.shown_states.contains(&state) {
-                self.shown_states.retain(|shown| shown.topic() != state.topic());
-                self.retained.push(self.connection.publish(self.worker.message(&state)));
-                self.shown_states.push(state);
-            }
-        }
     }
 
     /// Whoever answers requests gets this one, if there is room.
@@ -323,16 +315,15 @@ impl<'a> Session<'a> {
         let Some(answer) = answer else { return };
         let topic = self.worker.topic(&format!("api/response/{}", answer.id));
         let message = Message { topic, payload: answer.payload, retain: false };
-        self.retained.push(self.connection.publish(message));
+        self.answered.push(self.connection.publish(message));
     }
 
     /// Waits for what is on its way, leaves a true status behind, and closes without the last will.
     async fn say_goodbye(&mut self) {
         let worker = self.worker;
         let patience = worker.now().after(Duration::from_secs(DRAIN_SECONDS_MAX));
-        let stopped = worker.board.overview_stopped(worker.platform.clock.now());
-        let stopped = Publication::state("status", &Status::from(&stopped));
-        let leaving = self.connection.publish(worker.message(&stopped));
+        let now = worker.platform.clock.now();
+        let leaving = self.telling.goodbye(now, Outlet::over(&mut *self.connection, &self.root));
         let draining = async {
             while let Some(ack) = self.acks.next().await {
                 if self.take_acks(ack).is_err() {

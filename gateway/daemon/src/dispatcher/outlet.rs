@@ -1,0 +1,87 @@
+//! What may be said on a connection that leaves the clinic.
+//!
+//! Invariant: through an [`Outlet`] goes nothing but [`Publication`]s, which are free of patient data by their type, and the
+//! taking away of retained topics. [`Remote`] gives its connection to nobody in another form.
+
+use crate::platform::{BoxFuture, Message, MqttConnect, MqttConnection, Publisher};
+use gateway_core::config::Mqtt;
+use gateway_core::delivery::Reason;
+use gateway_core::monitoring::Publication;
+
+/// A way to a broker for monitoring topics.
+pub(super) struct Outlet<'a> {
+    connection: &'a mut dyn MqttConnection,
+    /// What stands before every topic, with its last `/`.
+    root: &'a str,
+}
+
+impl<'a> Outlet<'a> {
+    pub(super) fn over(connection: &'a mut dyn MqttConnection, root: &'a str) -> Outlet<'a> {
+        Outlet { connection, root }
+    }
+
+    /// The whole topic of a publication.
+    pub(super) fn topic(&self, publication: &Publication) -> String {
+        format!("{}{}", self.root, publication.topic())
+    }
+
+    /// Returns when the broker has acknowledged it.
+    pub(super) fn say(&mut self, publication: &Publication) -> BoxFuture<'static, Result<(), Reason>> {
+        let topic = self.topic(publication);
+        self.connection.publish(Message {
+            topic,
+            payload: publication.payload().to_vec(),
+            retain: publication.retain(),
+        })
+    }
+
+    /// Takes a retained topic away, given whole.
+    pub(super) fn clear(&mut self, topic: String) -> BoxFuture<'static, Result<(), Reason>> {
+        self.connection.publish(Message { topic, payload: Vec::new(), retain: true })
+    }
+}
+
+/// `<topic_prefix>/<gateway>/`
+pub(super) fn root(mqtt: &Mqtt, gateway: &str) -> String {
+    format!("{}/{gateway}/", mqtt.topic_prefix)
+}
+
+/// The connection to a broker outside of the clinic.
+pub(super) struct Remote {
+    connection: Box<dyn MqttConnection>,
+    root: String,
+}
+
+impl Remote {
+    /// Connects, with a last will that is free of patient data too.
+    pub(super) async fn connect(
+        publisher: &dyn Publisher,
+        mqtt: &Mqtt,
+        gateway: &str,
+        will: &Publication,
+    ) -> Result<Remote, Reason> {
+        let root = root(mqtt, gateway);
+        let settings = MqttConnect {
+            mqtt: mqtt.clone(),
+            client_id: format!("{}-{gateway}-monitoring", mqtt.topic_prefix),
+            will_topic: format!("{root}{}", will.topic()),
+            will_payload: will.payload().to_vec(),
+        };
+        let connection = publisher.connect(&settings).await?;
+        Ok(Remote { connection, root })
+    }
+
+    pub(super) fn outlet(&mut self) -> Outlet<'_> {
+        Outlet::over(&mut *self.connection, &self.root)
+    }
+
+    /// Returns when the connection has broken, with the reason.
+    pub(super) async fn broken(&mut self) -> Reason {
+        self.connection.broken().await
+    }
+
+    /// Says good-bye, so that the last will stays unsaid.
+    pub(super) async fn disconnect(self) {
+        self.connection.disconnect().await;
+    }
+}
