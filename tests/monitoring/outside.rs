@@ -78,7 +78,8 @@ impl Listener {
 
     pub fn assert_as_the_page_says(&self) {
         let all = self.all();
-        let faults = all.iter().filter_map(|(topic, payload, kept)| contract::fault(topic, payload, kept.then_some(true)));
+        let faults =
+            all.iter().filter_map(|(topic, payload, kept)| contract::fault(topic, payload, kept.then_some(true)));
         let faults: Vec<String> = faults.collect();
         assert!(faults.is_empty(), "not as docs/mqtt.md has it: {faults:#?}");
     }
@@ -150,7 +151,8 @@ async fn the_broker_outside_hears_how_the_box_is_and_never_of_a_test() {
     let refused = format!("{ROOT}/notices/CONFIG_REFUSED");
     home.eventually("the refusal outside", || outside.has(&refused).then_some(())).await;
     let shown = || outside.last(&format!("{ROOT}/status"));
-    home.eventually("the status outside", || shown().filter(|status| status["configuration"]["refused"].is_string())).await;
+    home.eventually("the status outside", || shown().filter(|status| status["configuration"]["refused"].is_string()))
+        .await;
 
     // Killed: both brokers speak the last will. An analyzer that left the settings meanwhile leaves no state behind.
     gateway.kill().await;

@@ -32,10 +32,12 @@ fn the_page_says_what_the_code_says() {
 
 #[test]
 fn the_schemas_are_those_of_the_code() {
-    let schemas: Map<String, Value> =
-        TOPICS.iter().map(|topic| (topic.pattern.to_owned(), (topic.schema)())).collect();
+    let schemas: Map<String, Value> = TOPICS.iter().map(|topic| (topic.pattern.to_owned(), (topic.schema)())).collect();
     let text = serde_json::to_string_pretty(&schemas).expect("plain JSON") + "\n";
-    assert!(holds("mqtt-schemas.json", &text), "docs/mqtt-schemas.json is not as the code has it (UPDATE=1 rewrites it)");
+    assert!(
+        holds("mqtt-schemas.json", &text),
+        "docs/mqtt-schemas.json is not as the code has it (UPDATE=1 rewrites it)"
+    );
 }
 
 fn topics() -> String {
@@ -92,7 +94,9 @@ fn kind(field: &Value, root: &Value) -> String {
         let target = root.pointer(path.trim_start_matches('#')).expect("a definition");
         return kind(target, root);
     }
-    if let Some(words) = field["enum"].as_array().or_else(|| field["oneOf"].as_array().or_else(|| field["anyOf"].as_array())) {
+    if let Some(words) =
+        field["enum"].as_array().or_else(|| field["oneOf"].as_array().or_else(|| field["anyOf"].as_array()))
+    {
         let mut words: Vec<String> = words.iter().flat_map(|word| choices(word, root)).collect();
         words.dedup();
         return words.join(", ");

@@ -143,9 +143,8 @@ async fn a_broker_that_acknowledges_nothing_costs_no_memory_and_hears_the_presen
     broker.answers.store(true, Ordering::Relaxed);
     until("one that is told everything", || broker.connections() == 4).await;
     let told = |topic: &str| broker.last().iter().rev().find(|one| one.topic.ends_with(topic)).cloned();
-    let says = |topic: &str, words: &str| {
-        told(topic).is_some_and(|one| String::from_utf8_lossy(&one.payload).contains(words))
-    };
+    let says =
+        |topic: &str, words: &str| told(topic).is_some_and(|one| String::from_utf8_lossy(&one.payload).contains(words));
     until("the present", || says("/status", "line 3")).await;
     until("the newest notice", || says("/notices/CONFIG_REFUSED", "line 3")).await;
     let notices = broker.last().iter().filter(|one| one.topic.contains("/notices/")).count();

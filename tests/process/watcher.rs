@@ -60,12 +60,7 @@ impl Drop for Watcher {
     }
 }
 
-async fn watch(
-    client: AsyncClient,
-    mut events: EventLoop,
-    seen: Arc<Mutex<Seen>>,
-    unlike: Arc<Mutex<Vec<String>>>,
-) {
+async fn watch(client: AsyncClient, mut events: EventLoop, seen: Arc<Mutex<Seen>>, unlike: Arc<Mutex<Vec<String>>>) {
     loop {
         match events.poll().await {
             Ok(Event::Incoming(Incoming::ConnAck(_))) => {

@@ -23,10 +23,8 @@ pub fn fault(whole: &str, payload: &[u8], retained: Option<bool>) -> Option<Stri
         return None;
     }
     let Ok(value) = serde_json::from_slice::<Value>(payload) else { return Some(format!("{whole}: no JSON")) };
-    let wrong: Vec<String> = validator(entry)
-        .iter_errors(&value)
-        .map(|error| format!("{}: {error}", error.instance_path()))
-        .collect();
+    let wrong: Vec<String> =
+        validator(entry).iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect();
     (!wrong.is_empty()).then(|| format!("{whole}: {}", wrong.join("; ")))
 }
 

@@ -18,7 +18,7 @@
 //! 8. [`line_model`], [`detect`]: bytes of which nobody knows yet what they are.
 //! 9. [`config`]: all of it, chosen by one YAML file ([`error`]: what is wrong in there); [`health`] and
 //!    [`overview`]: all of it, at a glance; [`monitoring`]: what of it leaves the clinic; [`fleet`]: many
-//!    gateways, as somebody sees them who hears that.
+//!    gateways, as somebody sees them who hears that; [`home_assistant`]: the same box in that program's words.
 //!
 //! Invariant: this crate depends on no runtime, no database and no network crate, and reads no clock, file, environment
 //! or randomness. Its `Cargo.toml` shows it and `tests/tidy.rs` holds it.
@@ -35,6 +35,7 @@ pub mod fleet;
 pub mod framing;
 pub mod health;
 mod hl7;
+pub mod home_assistant;
 pub mod identity;
 pub mod line_model;
 pub mod manifest;

@@ -60,7 +60,8 @@ enum Fate {
 
 impl Broker {
     pub fn new(world: &World, plan: BrokerPlan, chance: Seeded) -> Broker {
-        let state = State { plan, chance, accepted: Vec::new(), retained: BTreeMap::new(), held: false, unlike: Vec::new() };
+        let state =
+            State { plan, chance, accepted: Vec::new(), retained: BTreeMap::new(), held: false, unlike: Vec::new() };
         Broker { world: world.clone(), state: Arc::new(Mutex::new(state)) }
     }
 

@@ -31,6 +31,7 @@ impl Default for Mqtt {
             topic_prefix: "analyzer-gateway".to_owned(),
             packet_bytes_max: 1 << 20,
             window: 64,
+            home_assistant: false,
             user: None,
             password: None,
             ca_file: None,

@@ -84,7 +84,7 @@ impl MonitorWorker {
     async fn keep_telling(&self, mut remote: Remote, stop: &mut Stop) -> Option<Reason> {
         let root = root(&self.mqtt, &self.gateway);
         let (board, store) = (&self.board, &self.store);
-        let mut telling = Telling::begin(MONITORING, store, board, self.interval, self.now(), &root).await;
+        let mut telling = Telling::begin(MONITORING, store, board, self.interval, self.now(), &root, false).await;
         let mut changes = board.changes();
         loop {
             let now = self.now();

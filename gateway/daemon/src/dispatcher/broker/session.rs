@@ -85,7 +85,9 @@ impl<'a> Session<'a> {
         let requests = connection.subscribe(worker.topic("api/request"));
         let root = root(&worker.mqtt, &worker.gateway);
         let now = worker.platform.clock.now();
-        let telling = Telling::begin(MQTT, &worker.store, &worker.board, worker.interval, now, &root).await;
+        let telling =
+            Telling::begin(MQTT, &worker.store, &worker.board, worker.interval, now, &root, worker.mqtt.home_assistant)
+                .await;
         Session {
             worker,
             recorder,
