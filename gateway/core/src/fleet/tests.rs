@@ -183,6 +183,10 @@ fn two_boxes_with_one_id_take_turns_and_one_that_restarts_does_not() {
     assert!(codes(&mut fleet, 21).is_empty());
     hear(&mut fleet, "clinic-7", at(22), &one.status(22, None), false);
     assert_eq!(codes(&mut fleet, 22), ["two_boxes"]);
+    hear(&mut fleet, "clinic-7", at(23), &two.status(21, Some((DeviceState::Lost, "vanished"))), false);
+    assert_eq!(codes(&mut fleet, 53), ["two_boxes"], "pushed out, and back in a moment");
+    assert_eq!(codes(&mut fleet, 54), ["gone", "two_boxes"], "not back");
+    hear(&mut fleet, "clinic-7", at(60), &one.status(60, None), false);
     assert!(!codes(&mut fleet, 22 + 901).contains(&"two_boxes".to_owned()), "long ago");
 }
 
