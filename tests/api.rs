@@ -7,6 +7,8 @@
 mod bench;
 #[path = "api/commands.rs"]
 mod commands;
+#[path = "api/curves.rs"]
+mod curves;
 #[path = "api/deliveries.rs"]
 mod deliveries;
 #[path = "api/doors.rs"]
@@ -21,6 +23,10 @@ mod log;
 #[allow(dead_code, reason = "the other file of truth uses the rest of it")]
 #[path = "process/mosquitto.rs"]
 mod mosquitto;
+#[path = "api/onlookers.rs"]
+mod onlookers;
+#[path = "api/page.rs"]
+mod page;
 #[path = "api/received.rs"]
 mod received;
 #[path = "api/samples.rs"]

@@ -231,6 +231,19 @@ fn decisions_are_numbered_and_dated() {
     assert_eq!(numbers, (1..=numbers.len()).collect::<Vec<_>>());
 }
 
+#[test]
+fn log_messages_are_static() {
+    let macros = ["tracing::trace!(", "tracing::debug!(", "tracing::info!(", "tracing::warn!(", "tracing::error!("];
+    for (name, text) in product("gateway") {
+        for start in macros.iter().flat_map(|word| text.match_indices(word).map(|(at, word)| at + word.len())) {
+            let call = text[start..].split(");").next().unwrap_or_default();
+            // The message is the last text; values before it are fields.
+            let message = call.rsplit('"').nth(1).unwrap_or_default();
+            assert!(!message.contains('{'), "{name}: values are fields, not parts of the message: {message}");
+        }
+    }
+}
+
 /// What belongs to the making of a change and not to the project.
 #[test]
 fn no_trace_of_a_workbench_is_left() {

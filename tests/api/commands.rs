@@ -4,13 +4,13 @@ use super::bench::Bench;
 use super::home::Home;
 use serde_json::{Value, json};
 
-struct Said {
+pub struct Said {
     status: Option<i32>,
     out: String,
     err: String,
 }
 
-async fn say(home: &Home, arguments: &[&str]) -> Said {
+pub async fn say(home: &Home, arguments: &[&str]) -> Said {
     let settings = home.settings_path();
     let settings = settings.to_string_lossy();
     let arguments: Vec<&str> = arguments.iter().copied().chain(["--config", &settings]).collect();
@@ -28,13 +28,13 @@ impl Said {
     }
 
     #[track_caller]
-    fn told(&self, words: &[&str]) {
+    pub fn told(&self, words: &[&str]) {
         assert_eq!(self.status, Some(0), "{}{}", self.out, self.err);
         assert!(words.iter().all(|word| self.out.contains(word)), "{words:?} in {}", self.out);
     }
 
     #[track_caller]
-    fn failed(&self, status: i32, word: &str) {
+    pub fn failed(&self, status: i32, word: &str) {
         assert_eq!(self.status, Some(status), "{}{}", self.out, self.err);
         assert!(self.err.contains(word), "{word} in {}", self.err);
     }
@@ -118,7 +118,7 @@ async fn the_same_while_no_gateway_runs() {
 async fn what_cannot_be_asked_is_told() {
     let home = Home::new();
     home.configure("");
-    say(&home, &["events"]).await.failed(1, "start the gateway once");
+    say(&home, &["events"]).await.failed(3, "start the gateway once");
     home.write("gateway.yaml", "nonsense: 1\n");
     say(&home, &["events", "--state-dir", &home.state_dir().to_string_lossy()]).await.failed(78, "nonsense");
 }

@@ -43,6 +43,8 @@ async fn schemathesis_finds_no_undocumented_answer() {
         // The address of the document's `servers` is the clinic's, not this machine's.
         .args(["--url", &format!("http://127.0.0.1:{}", bench.port)])
         .args(["--header", "Authorization: Bearer administer"])
+        // It has no end; `onlookers` judges it.
+        .args(["--exclude-path", "/api/stream"])
         .args(["--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--mode", "all"])
         .args([
             "--max-examples",
@@ -82,7 +84,8 @@ async fn the_document_names_every_route_and_its_problems() {
             ids.push(operation["operationId"].as_str().unwrap_or_else(|| panic!("{method} {path} has no name")));
             assert!(operation["summary"].is_string(), "{method} {path}");
             let answers = operation["responses"].as_object().expect("answers");
-            let is_open = path.starts_with("/in/");
+            // Anybody may ask whether somebody has signed in.
+            let is_open = path.starts_with("/in/") || (path == "/api/session" && method == "get");
             assert_eq!(answers.contains_key("401"), !is_open || method == "post", "{method} {path}");
             assert!(answers.keys().any(|status| status.starts_with('2')), "{method} {path}");
             let bodies = ["post", "patch"].contains(&method.as_str()) && operation["requestBody"] != Value::Null;

@@ -181,7 +181,10 @@ fn a_file_of_version_2_finds_its_samples_and_a_salvaged_one_too() {
         store.close().await.unwrap();
         // As the version before has left it; a body that is no JSON must not keep anybody out.
         let raw = rusqlite::Connection::open(place.path()).unwrap();
-        raw.execute_batch("DROP INDEX finished_by_sample; DROP TABLE identities; PRAGMA user_version = 2").unwrap();
+        raw.execute_batch(
+            "DROP INDEX finished_by_sample; DROP TABLE identities; DROP TABLE people; PRAGMA user_version = 2",
+        )
+        .unwrap();
         raw.execute("UPDATE events SET body = 'no json' WHERE name = 'NONE'", []).unwrap();
         drop(raw);
         let store = place.open().await;

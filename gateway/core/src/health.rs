@@ -12,6 +12,7 @@ use crate::overview::{
     Vitals,
 };
 use crate::time::{ClockQuality, Now, Timestamp};
+use crate::vitals;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -585,6 +586,7 @@ impl Health {
             let next = "Check registrations.lab_id_url and that it answers.";
             troubles.push(gateway("lab_ids", Urgency::Watch, format!("lab ids: {reason}"), next));
         }
+        troubles.extend(vitals::troubles(&self.vitals, self.clock));
         troubles
     }
 

@@ -98,7 +98,7 @@ pub enum Urgency {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Trouble {
     /// A word for programs: `store_failed`, `config_refused`, `api_not_served`, `dead_letters`, `held`, `analyzer_alert`,
-    /// `analyzer_lost`, `clock_unset`, `disk_low`, `certificate`, `older_key`, `lab_ids`, or a reason code of a delivery.
+    /// `analyzer_lost`, `clock_unset`, `disk_low`, `card_wear`, `under_voltage`, `temperature`, `certificate`, `older_key`, `lab_ids`, or a reason code of a delivery.
     pub code: String,
     pub urgency: Urgency,
     /// What it is about: an analyzer's id, a destination's id, or `gateway`.

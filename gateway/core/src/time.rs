@@ -15,6 +15,11 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
+    /// The span from `earlier` to this moment; zero if `earlier` is later.
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
     /// This moment moved by `offset_ms`, saturating.
     pub fn shifted(self, offset_ms: i64) -> Timestamp {
         Timestamp(self.0.saturating_add(offset_ms))

@@ -1,9 +1,10 @@
 //! The composition root: the one file that knows all of the gateway. The binary, the demo and the simulation run this very
 //! function, each with its own [`Platform`].
 
-use crate::api::DoorWorker;
+use crate::api::{DoorWorker, Front};
 use crate::board::Board;
 use crate::calls::{Calls, Inbox, calls};
+use crate::configuration::Source;
 use crate::dispatcher::Shown;
 use crate::dispatcher::broker::{BrokerWorker, MQTT};
 use crate::dispatcher::monitor::{MONITORING, MonitorWorker};
@@ -15,13 +16,15 @@ use crate::platform::{Clock, Notice, Platform};
 use crate::pulse::{Pulse, Stop, Stopper, stop_channel};
 use crate::registrar::Registrar;
 use crate::store::{DestinationId, Filter, PostedFilter, Store, StoreError};
-use gateway_core::config::{Analyzer, Config, Mqtt, Registrations, Webhook};
+use crate::telemetry::Exporter;
+use gateway_core::config::{Analyzer, Config, Mqtt, Registrations, Telemetry, Webhook};
 use gateway_core::dialects::{Dialect, dialect};
 use gateway_core::drivers::driver;
 use gateway_core::event::{AnalyzerId, EventName, Seq};
 use gateway_core::health::Fact;
 use gateway_core::identity::Identities;
 use gateway_core::session::DriverOptions;
+use gateway_core::vitals::{CertificateFile, certificate_files};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
@@ -43,6 +46,8 @@ pub struct Control {
     pub orders: mpsc::Receiver<Order>,
     /// Called once the gateway runs: it has the store, and nobody else has.
     pub started: Box<dyn FnOnce() + Send>,
+    /// Where the settings were read from, if they were.
+    pub settings: Option<Arc<Source>>,
 }
 
 /// See [`Control`].
@@ -72,6 +77,7 @@ pub async fn run(config: Config, platform: Platform, control: Control) -> Result
     app.identities = Arc::new(Mutex::new(Identities::new(app.store.identities().await?)));
     let furthest = app.store.furthest_cursor().await?;
     app.shown.raise(Seq(furthest.0.saturating_add(UNWRITTEN_EVENTS_MAX)).min(app.store.head().borrow()));
+    app.front.settings = control.settings;
     app.apply(config).await?;
     (control.started)();
     app.platform.service.notify(Notice::Ready);
@@ -92,7 +98,8 @@ enum Settings {
     Webhook(Box<Webhook>, String, usize),
     Housekeeper(gateway_core::config::Limits, gateway_core::config::Retention, Vec<Webhook>),
     Registrar(Registrations),
-    Observer(PathBuf),
+    Observer(PathBuf, Vec<CertificateFile>),
+    Telemetry(Telemetry, String),
     /// It looks at all of them.
     Door(Box<Config>),
 }
@@ -115,6 +122,8 @@ struct App {
     tasks: JoinSet<String>,
     /// Requests to the API over MQTT, on their way from the broker's part to the API's.
     calls: (Calls, Inbox),
+    /// Who has signed in at the page: it outlives the API's part.
+    front: Front,
     /// Parts that were asked to stop and have not ended; a new one of the same name waits for it.
     leaving: BTreeSet<String>,
 }
@@ -132,6 +141,7 @@ impl App {
             parts: BTreeMap::new(),
             tasks: JoinSet::new(),
             calls: calls(),
+            front: Front::default(),
             leaving: BTreeSet::new(),
         }
     }
@@ -149,7 +159,7 @@ impl App {
         let pinned = pinned.filter_map(|analyzer| Some((analyzer.id.clone(), analyzer.serial_number.clone()?)));
         self.identities.lock().unwrap_or_else(PoisonError::into_inner).pin(pinned.collect());
         for warning in self.config.warnings() {
-            tracing::warn!("{warning}");
+            tracing::warn!(warning, "allowed, and to be known");
         }
         let wanted = self.wanted();
         let stale = self.parts.extract_if(.., |name, part| wanted.get(name) != Some(&part.settings));
@@ -198,7 +208,12 @@ impl App {
         if config.registrations.lab_id_url.is_some() {
             wanted.insert("registrar".to_owned(), Settings::Registrar(config.registrations.clone()));
         }
-        wanted.insert("observer".to_owned(), Settings::Observer(config.gateway.state_dir.clone()));
+        let observer = Settings::Observer(config.gateway.state_dir.clone(), certificate_files(config));
+        wanted.insert("observer".to_owned(), observer);
+        if config.telemetry.otlp_url.is_some() {
+            let telemetry = Settings::Telemetry(config.telemetry.clone(), config.gateway.id.clone());
+            wanted.insert("telemetry".to_owned(), telemetry);
+        }
         wanted.insert("api".to_owned(), Settings::Door(Box::new(config.clone())));
         wanted
     }
@@ -286,16 +301,26 @@ impl App {
                     task
                 });
             }
-            Settings::Observer(state_dir) => {
-                let observer = Observer { state_dir: state_dir.clone(), platform, store, board, pulse: beat };
+            Settings::Observer(state_dir, files) => {
+                let (state_dir, files) = (state_dir.clone(), files.clone());
+                let observer = Observer { state_dir, files, platform, store, board, pulse: beat };
                 self.tasks.spawn(async move {
                     observer.run(stop).await;
                     task
                 });
             }
+            Settings::Telemetry(settings, gateway) => {
+                let (settings, gateway) = (settings.clone(), gateway.clone());
+                let exporter = Exporter { settings, gateway, platform, board, pulse: beat };
+                self.tasks.spawn(async move {
+                    exporter.run(stop).await;
+                    task
+                });
+            }
             Settings::Door(config) => {
                 let (config, inbox) = ((**config).clone(), self.calls.1.clone());
-                let door = DoorWorker { config, platform, store, board, inbox, pulse: beat };
+                let front = self.front.clone();
+                let door = DoorWorker { config, platform, store, board, inbox, front, pulse: beat };
                 self.tasks.spawn(async move {
                     door.run(stop).await;
                     task

@@ -1,5 +1,7 @@
 //! The notice board: every part tells it facts, and those who show the gateway's state look at it.
 
+use crate::tally::Tally;
+use crate::telemetry::Spans;
 use gateway_core::config::Config;
 use gateway_core::delivery::Reason;
 use gateway_core::event::Id;
@@ -12,6 +14,10 @@ use tokio::sync::watch;
 
 /// Shared by all parts.
 pub struct Board {
+    /// What has happened since the start, counted.
+    pub tally: Tally,
+    /// The same for a collector of traces.
+    pub spans: Spans,
     health: Mutex<Health>,
     changes: watch::Sender<u64>,
 }
@@ -19,7 +25,12 @@ pub struct Board {
 impl Board {
     pub fn new(config: &Config, boot: Id, now: Now) -> Board {
         let health = Health::new(&config.gateway.id, env!("CARGO_PKG_VERSION"), boot.to_string(), now);
-        Board { health: Mutex::new(health), changes: watch::Sender::new(0) }
+        Board {
+            tally: Tally::default(),
+            spans: Spans::default(),
+            health: Mutex::new(health),
+            changes: watch::Sender::new(0),
+        }
     }
 
     /// Only these analyzers and destinations are shown from now on.
@@ -29,12 +40,15 @@ impl Board {
             port: analyzer.port.to_string(),
             model: analyzer.model.clone(),
         });
+        self.tally.configure(config);
+        self.spans.want(config.telemetry.otlp_url.is_some());
         self.health().configure(&config.gateway.id, &config.hash, analyzers.collect(), destinations, now);
         self.health().expect_monitoring(config.monitoring.broker.is_some());
         self.changes.send_modify(|count| *count += 1);
     }
 
     pub fn tell(&self, now: Now, fact: Fact) {
+        self.tally.learn(&fact);
         if self.health().learn(now, fact) {
             self.changes.send_modify(|count| *count += 1);
         }

@@ -206,6 +206,7 @@ impl Link {
         let events: Vec<(EventId, EventKind)> =
             commit.events.into_iter().map(|kind| (self.event_id(&analyzer, &kind, at), kind)).collect();
         let facts: Vec<Fact> = events.iter().map(|(_, kind)| Fact::event(&analyzer, kind)).collect();
+        let traced: Vec<_> = events.iter().map(|(id, kind)| (*id, kind.name)).collect();
         let news: Vec<_> = events
             .iter()
             .filter(|(_, kind)| kind.rejection.is_some() || kind.alarm.is_some())
@@ -214,14 +215,24 @@ impl Link {
         let entry =
             NewEntry { analyzer: analyzer.clone(), at, capture: commit.capture, events, complete: commit.complete };
         let (store, board, port) = (self.store.clone(), self.board.clone(), self.analyzer.id.clone());
+        let clock = self.platform.clock.clone();
         async move {
-            match store.commit_heard_at(port, entry).await {
+            let committed = store.commit_heard_at(port, entry).await;
+            let done = clock.now();
+            board.tally.committed(done.mono.since(at.mono), committed.is_ok());
+            match committed {
                 Ok(committed) => {
+                    for (event, name) in traced {
+                        board.spans.committed(event, &analyzer.0, name, at, done);
+                    }
                     tracing::debug!(%analyzer, stored = committed.stored, repeated = committed.repeated, "committed");
                     for fact in facts {
                         board.tell(at, fact);
                     }
                     for (event, rejection, alarm) in news {
+                        if let Some(rejection) = &rejection {
+                            board.tally.rejected(&analyzer, &rejection.code);
+                        }
                         say(&analyzer, event, rejection, alarm);
                     }
                     true

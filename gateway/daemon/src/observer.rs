@@ -9,7 +9,9 @@ use crate::store::{Store, StoreError};
 use gateway_core::event::{Event, Seq};
 use gateway_core::health::Fact;
 use gateway_core::monitoring::Notice;
-use gateway_core::time::{Mono, Now};
+use gateway_core::overview::CertificateLeft;
+use gateway_core::time::{ClockQuality, Mono, Now};
+use gateway_core::vitals::{CertificateFile, DiskForecast};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,10 +24,23 @@ const READ_MS_MIN: u64 = 200;
 const READ_EVENTS_MAX: usize = 64;
 /// How far back a start looks for what opening the store itself has put into the log.
 const LOOK_BACK_EVENTS: i64 = 64;
+/// Between two looks at the certificates.
+const CERTIFICATES_SECONDS: u64 = 3600;
+
+/// What is remembered from one look to the next.
+#[derive(Default)]
+struct Seen {
+    disk: DiskForecast,
+    certificates: Vec<CertificateLeft>,
+    /// The clock's quality and the hour when the certificates were read: another clock counts other days.
+    read: Option<(ClockQuality, u64)>,
+}
 
 /// Tells the board what nobody else notices.
 pub struct Observer {
     pub state_dir: PathBuf,
+    /// Whose days are counted.
+    pub files: Vec<CertificateFile>,
     pub platform: Platform,
     pub store: Store,
     pub board: Arc<Board>,
@@ -35,6 +50,7 @@ pub struct Observer {
 impl Observer {
     /// Runs until it is asked to stop.
     pub async fn run(self, mut stop: Stop) {
+        let mut seen = Seen::default();
         let mut head = self.store.head();
         let mut read_to = Seq(head.borrow().0.saturating_sub(LOOK_BACK_EVENTS));
         let (mut look_at, mut read_at, mut news) = (Mono(0), Mono(0), true);
@@ -43,7 +59,7 @@ impl Observer {
             self.pulse.beat(now.mono);
             if now.mono >= look_at {
                 look_at = now.mono.after(Duration::from_secs(LOOK_SECONDS));
-                if let Err(error) = self.look().await {
+                if let Err(error) = self.look(&mut seen).await {
                     tracing::warn!(%error, "what waits cannot be counted, trying again");
                 }
             }
@@ -81,10 +97,16 @@ impl Observer {
         self.platform.clock.now()
     }
 
-    async fn look(&self) -> Result<(), StoreError> {
-        let vitals = self.platform.machine.vitals(&self.state_dir).await;
-        let (store, standings) = self.store.standings().await?;
+    async fn look(&self, seen: &mut Seen) -> Result<(), StoreError> {
+        let mut vitals = self.platform.machine.vitals(&self.state_dir).await;
         let now = self.now();
+        vitals.disk_days_left = vitals.disk_free_bytes.and_then(|free| seen.disk.observe(now.mono, free));
+        let reading = (now.quality, now.mono.0 / (CERTIFICATES_SECONDS * 1_000_000_000));
+        if seen.read.replace(reading) != Some(reading) {
+            seen.certificates = self.platform.machine.certificates(&self.files, now).await;
+        }
+        vitals.certificates.clone_from(&seen.certificates);
+        let (store, standings) = self.store.standings().await?;
         self.board.tell(now, Fact::Measured { vitals, store });
         for (destination, standing) in standings {
             self.board.tell(now, Fact::Counted { destination: destination.0, standing });

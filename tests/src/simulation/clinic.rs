@@ -188,7 +188,7 @@ impl Clinic {
         };
         let (stopper, stop) = stop_channel();
         let (orders_in, orders) = mpsc::channel(1);
-        let control = Control { stop, orders, started: Box::new(|| {}) };
+        let control = Control { stop, orders, started: Box::new(|| {}), settings: None };
         let app = tokio::spawn(app::run(self.config.clone(), platform, control));
         Running { app, stopper, _orders: orders_in }
     }

@@ -213,7 +213,11 @@ impl Stage {
         let (orders_in, orders) = mpsc::channel(1);
         let config = self.scenario.config(self.folder.path());
         self.world.note(format!("gateway {} starts in boot {}", life.number, self.boot));
-        let app = tokio::spawn(app::run(config, platform, Control { stop, orders, started: Box::new(|| {}) }));
+        let app = tokio::spawn(app::run(
+            config,
+            platform,
+            Control { stop, orders, started: Box::new(|| {}), settings: None },
+        ));
         Gateway { life, app, stopper, _orders: orders_in, alive: Arc::downgrade(&disk) }
     }
 

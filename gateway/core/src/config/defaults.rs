@@ -72,6 +72,8 @@ impl Default for super::Http {
             public_url: None,
             tokens: Vec::new(),
             body_bytes_max: 4 << 20,
+            metrics: super::MetricsDoor::Token,
+            page: true,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! These types are never filled. `analyzer-gateway schema` prints the JSON Schema made from them, and the reader takes its
 //! known keys and its ranges from that schema, so what is documented and what is read cannot differ. Doc comments here are
-//! shown to people by their editor.
+//! shown to people by their editor. `x-secret` marks what is never shown: the `whole` value, or of an `address` what follows its host.
 
 mod profile;
 mod schema;
@@ -44,6 +44,8 @@ pub struct File {
     pub registrations: Option<Registrations>,
     /// What others are told of the box itself.
     pub monitoring: Option<Monitoring>,
+    /// Traces for a collector of your own.
+    pub telemetry: Option<Telemetry>,
     /// Bounds on memory and disk.
     pub limits: Option<Limits>,
     /// How long data is kept.
@@ -163,6 +165,7 @@ pub struct Mqtt {
     /// User name for the broker.
     pub user: Option<String>,
     /// Password for the broker.
+    #[schemars(extend("x-secret" = "whole"))]
     pub password: Option<String>,
     /// A file that holds the password, instead of password.
     pub password_file: Option<String>,
@@ -190,6 +193,7 @@ pub struct Monitoring {
     /// User name for that broker.
     pub user: Option<String>,
     /// Password for that broker.
+    #[schemars(extend("x-secret" = "whole"))]
     pub password: Option<String>,
     /// A file that holds the password, instead of password.
     pub password_file: Option<String>,
@@ -203,6 +207,20 @@ pub struct Monitoring {
     pub allow_plain: Option<bool>,
 }
 
+/// Traces for a collector of your own.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Telemetry {
+    /// Where traces are posted: OpenTelemetry's OTLP over HTTP, such as https://collector.example:4318/v1/traces.
+    pub otlp_url: Option<String>,
+    /// A bearer token for that address.
+    pub otlp_token: Option<String>,
+    /// A file that holds the token, instead of otlp_token.
+    pub otlp_token_file: Option<String>,
+    /// Whether they may go through the network unencrypted. Default: false.
+    pub allow_plain: Option<bool>,
+}
+
 /// The gateway's own web address.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -211,11 +229,15 @@ pub struct Http {
     pub listen: Option<String>,
     /// How the box is reached from outside, such as https://gateway.clinic.example.
     pub public_url: Option<String>,
+    /// Who may read /metrics: token (scope read or more) or open (whoever reaches the port). Default: token.
+    pub metrics: Option<super::MetricsDoor>,
     /// The programs that may use the API.
     pub tokens: Option<Vec<Token>>,
     /// Longest body taken, in bytes. Default: 4194304.
     #[schemars(range(min = 1024, max = 67_108_864))]
     pub body_bytes_max: Option<usize>,
+    /// Whether the page for people is served there too. Default: true.
+    pub page: Option<bool>,
     /// Whether results may go through the network unencrypted. Default: false.
     pub allow_plain: Option<bool>,
 }
@@ -229,6 +251,7 @@ pub struct Token {
     pub id: String,
     /// The SHA-256 of its token, in 64 hexadecimal digits.
     #[schemars(regex(pattern = r"^[0-9a-fA-F]{64}$"))]
+    #[schemars(extend("x-secret" = "whole"))]
     pub hash: String,
     /// What it may do.
     pub scope: super::Scope,
@@ -242,11 +265,13 @@ pub struct Webhook {
     #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9-]{0,31}$"))]
     pub id: String,
     /// The address that events are posted to: https or http, for dialect hl7 also mllps or mllp.
+    #[schemars(extend("x-secret" = "address"))]
     pub url: String,
     /// The form of the requests. Default: cloudevents.
     #[schemars(schema_with = "dialect_names")]
     pub dialect: Option<String>,
     /// The secret that signs the requests, or the key that the receiver asks for.
+    #[schemars(extend("x-secret" = "whole"))]
     pub secret: Option<String>,
     /// A file that holds the secret, instead of secret.
     pub secret_file: Option<String>,
@@ -274,6 +299,7 @@ pub struct Webhook {
     #[schemars(length(min = 1))]
     pub signatures: Option<Vec<Signature>>,
     /// Headers sent with every request.
+    #[schemars(extend("x-secret" = "whole"))]
     pub headers: Option<BTreeMap<String, String>>,
     /// The statuses that mean success, such as [200, 202, 200-299]. Default: the dialect's own.
     #[schemars(length(min = 1), schema_with = "statuses")]
@@ -298,6 +324,7 @@ pub struct Webhook {
     #[schemars(range(min = 0, max = 100_000))]
     pub backfill_per_second_max: Option<u32>,
     /// The proxy that the requests go through, such as http://proxy.example:3128.
+    #[schemars(extend("x-secret" = "address"))]
     pub proxy: Option<String>,
     /// The certificate authority that signed the endpoint's certificate, as a PEM file.
     pub ca_file: Option<String>,
@@ -329,6 +356,7 @@ pub struct Webhook {
 #[schemars(untagged)]
 pub enum Secret {
     /// The secret itself.
+    #[schemars(extend("x-secret" = "whole"))]
     Plain(String),
     Dated(DatedSecret),
 }
@@ -338,6 +366,7 @@ pub enum Secret {
 #[schemars(deny_unknown_fields)]
 pub struct DatedSecret {
     /// The secret itself.
+    #[schemars(extend("x-secret" = "whole"))]
     pub secret: Option<String>,
     /// A file that holds the secret, instead of secret.
     pub secret_file: Option<String>,
@@ -350,12 +379,14 @@ pub struct DatedSecret {
 #[schemars(deny_unknown_fields)]
 pub struct Signature {
     /// Sign by Standard Webhooks with this secret: whsec_ for v1, whsk_ for v1a.
+    #[schemars(extend("x-secret" = "whole"))]
     pub standard_webhooks: Option<String>,
     /// A file that holds that secret, instead of standard_webhooks.
     pub standard_webhooks_file: Option<String>,
     /// Send hmac-sha256= and the HMAC of the body in a header of this name.
     pub mac: Option<String>,
     /// The secret of mac.
+    #[schemars(extend("x-secret" = "whole"))]
     pub secret: Option<String>,
     /// A file that holds the secret of mac, instead of secret.
     pub secret_file: Option<String>,
@@ -366,10 +397,12 @@ pub struct Signature {
 #[schemars(deny_unknown_fields)]
 pub struct Template {
     /// The body.
+    #[schemars(extend("x-secret" = "whole"))]
     pub body: Option<String>,
     /// A file that holds the body, instead of body.
     pub body_file: Option<String>,
     /// Headers with places to fill in.
+    #[schemars(extend("x-secret" = "whole"))]
     pub headers: Option<BTreeMap<String, String>>,
 }
 
@@ -384,11 +417,12 @@ pub struct Source {
     #[schemars(schema_with = "source_dialects")]
     pub dialect: String,
     /// The secret that the sender signs with, or the key that it sends.
+    #[schemars(extend("x-secret" = "whole"))]
     pub secret: Option<String>,
     /// A file that holds the secret, instead of secret.
     pub secret_file: Option<String>,
     /// Several secrets, of which any will do.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1), extend("x-secret" = "whole"))]
     pub secrets: Option<Vec<String>>,
     /// The web pages that may send from a browser, such as https://app.example, or *. Default: none.
     pub origins: Option<Vec<String>>,
@@ -402,8 +436,10 @@ pub struct Source {
 #[schemars(deny_unknown_fields)]
 pub struct Registrations {
     /// The address that assigns the laboratory's id to a registration.
+    #[schemars(extend("x-secret" = "address"))]
     pub lab_id_url: Option<String>,
     /// The bearer token for that address.
+    #[schemars(extend("x-secret" = "whole"))]
     pub lab_id_token: Option<String>,
     /// A file that holds the token, instead of lab_id_token.
     pub lab_id_token_file: Option<String>,

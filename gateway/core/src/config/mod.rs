@@ -5,12 +5,14 @@ mod defaults;
 pub mod duration;
 pub mod file;
 mod group;
+mod masked;
 mod overlay;
 mod read;
 mod tree;
 
 pub use address::is_loopback;
 pub use group::{Outside, WrittenProfile};
+pub use masked::{MASK, masked};
 pub use overlay::{Variable, overlay};
 pub use read::{profile, read};
 pub use tree::{Entry, Mistake, Node, Place, Value};
@@ -39,6 +41,7 @@ pub struct Config {
     pub sources: Vec<Source>,
     pub registrations: Registrations,
     pub monitoring: Monitoring,
+    pub telemetry: Telemetry,
     pub limits: Limits,
     pub retention: Retention,
     /// SHA-256 of the settings as they were loaded, in hexadecimal; empty for settings that were made otherwise.
@@ -348,6 +351,21 @@ pub struct Http {
     pub tokens: Vec<Token>,
     /// Longest body taken, in bytes.
     pub body_bytes_max: usize,
+    /// Whether `/metrics` needs no token.
+    pub metrics: MetricsDoor,
+    /// Whether the page is served beside the API.
+    pub page: bool,
+}
+
+/// `http.metrics`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricsDoor {
+    /// A token of scope `read`.
+    #[default]
+    Token,
+    /// Whoever reaches the port.
+    Open,
 }
 
 /// `http.tokens[]`
@@ -395,6 +413,14 @@ pub struct Registrations {
     /// or a program says it by the API.
     pub lab_id_url: Option<String>,
     pub lab_id_token: Option<Secret>,
+}
+
+/// `telemetry:`
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Telemetry {
+    /// Where traces are posted (OTLP over HTTP); `None`: nobody wants them.
+    pub otlp_url: Option<String>,
+    pub otlp_token: Option<Secret>,
 }
 
 /// `limits:`

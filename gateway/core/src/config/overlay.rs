@@ -7,10 +7,11 @@ use super::tree::{Entry, Mistake, Node, Place, Value};
 
 /// Keys of which only one may be written: setting one from outside takes the others of the file away. `serial` belongs to
 /// `usb`, so it goes with it.
-const ONE_OF: [&[&str]; 6] = [
+const ONE_OF: [&[&str]; 7] = [
     &["secret", "secret_file", "secrets"],
     &["password", "password_file"],
     &["lab_id_token", "lab_id_token_file"],
+    &["otlp_token", "otlp_token_file"],
     &["body", "body_file"],
     &["path", "by_path", "tcp", "usb", "serial", "input"],
     &["listen", "connect"],

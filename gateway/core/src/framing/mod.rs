@@ -1,5 +1,6 @@
 //! Bytes become frames. Nothing here knows a field of a record.
 
+pub mod anatomy;
 pub mod astm;
 pub mod bounded;
 pub mod checksum;

@@ -111,6 +111,7 @@ async fn remove(State(api): State<Arc<Api>>, client: Client, Path(id): Path<Stri
     if !api.store.remove_token(&id).await? {
         return Err(Problem::unknown("token"));
     }
+    api.front.entrance.ended();
     api.audit(&client.id, "remove_token", &format!("token/{id}"), "ok").await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

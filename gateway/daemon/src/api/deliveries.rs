@@ -54,7 +54,7 @@ pub fn routes() -> Vec<Route> {
 
 /// Why something was not delivered.
 #[derive(Serialize, JsonSchema)]
-struct Why {
+pub struct Why {
     /// A word for programs.
     code: &'static str,
     /// A sentence for people.
@@ -241,7 +241,7 @@ const NO_DESTINATION: &str = "there is no such destination; /api/destinations li
 
 impl Api {
     /// The destination of this name: `mqtt`, `webhook:lims`, or the endpoint's id alone.
-    async fn destination(&self, named: &str) -> Result<Option<DestinationId>, Problem> {
+    pub async fn destination(&self, named: &str) -> Result<Option<DestinationId>, Problem> {
         let known = self.store.destinations().await?;
         let fits = |id: &DestinationId| id.0 == named || *id == DestinationId::webhook(named);
         Ok(known.into_iter().map(|(id, _)| id).find(fits))

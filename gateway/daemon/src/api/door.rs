@@ -2,9 +2,9 @@
 //!
 //! Invariant: a port that cannot be opened is told and tried again; it never ends the gateway.
 
-use super::Api;
 use super::auth::Door;
 use super::over_mqtt;
+use super::{Api, Front};
 use crate::board::Board;
 use crate::calls::Inbox;
 use crate::platform::{Platform, Serving};
@@ -26,6 +26,7 @@ pub struct DoorWorker {
     pub store: Store,
     pub board: Arc<Board>,
     pub inbox: Inbox,
+    pub front: Front,
     pub pulse: Pulse,
 }
 
@@ -33,7 +34,12 @@ impl DoorWorker {
     /// Runs until it is asked to stop.
     pub async fn run(&self, stop: Stop) {
         let (store, board) = (self.store.clone(), Arc::clone(&self.board));
-        let api = Api::new(self.config.clone(), self.platform.clone(), store, board, stop.clone());
+        let (config, platform) = (self.config.clone(), self.platform.clone());
+        let api = Api::with_front(config, platform, store, board, stop.clone(), self.front.clone());
+        if self.config.http.page && self.config.http.listen.is_some() {
+            // What goes wrong is in the log; whoever pairs is told too.
+            let _ = api.pairing_code().await;
+        }
         let socket = Serving::Socket(self.config.gateway.state_dir.join("control.sock"));
         let network = self.config.http.listen.clone().map(Serving::Tcp);
         let serving = join3(

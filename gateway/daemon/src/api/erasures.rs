@@ -33,7 +33,7 @@ pub fn routes() -> Vec<Route> {
         .body::<Erasure>()
         .answer::<ErasedView>(200, "What was erased; nothing if nothing is known of the person")
         .answer::<Going>(202, "It takes longer than this answer, and goes on, after a restart too");
-    let about = ("audit", "Who read or did what, oldest first");
+    let about = ("audit", "Who read or did what, oldest first, or newest first with `before`");
     let audit = Route::new(Method::GET, "/api/audit", administer, about, get(audit))
         .query::<AuditQuery>()
         .answer::<Audit>(200, "`next` is the `after` of the next request");
@@ -161,6 +161,9 @@ struct AuditQuery {
     /// The number behind which to begin.
     #[schemars(range(min = 0))]
     after: u32,
+    /// Instead: newest first, those below this number. 4294967295 begins with the newest.
+    #[schemars(range(min = 1))]
+    before: Option<u32>,
     /// How many at most.
     #[schemars(range(min = 1, max = 1000))]
     limit: u16,
@@ -168,7 +171,7 @@ struct AuditQuery {
 
 impl Default for AuditQuery {
     fn default() -> Self {
-        AuditQuery { after: 0, limit: PAGE }
+        AuditQuery { after: 0, before: None, limit: PAGE }
     }
 }
 
@@ -196,7 +199,10 @@ async fn audit(State(api): State<Arc<Api>>, Query(query): Query<AuditQuery>) -> 
         return Err(Problem::bad_request(format!("limit is 1 to {PAGE_MAX}")));
     }
     let after = i64::from(query.after);
-    let entries = api.store.audit_entries(after, query.limit.into()).await?;
+    let entries = match query.before {
+        Some(before) => api.store.newest_audit_entries(before.into(), query.limit.into()).await?,
+        None => api.store.audit_entries(after, query.limit.into()).await?,
+    };
     let next = entries.last().map_or(after, |(number, _)| *number);
     let line = |(number, entry): (i64, crate::store::AuditEntry)| Line {
         number,

@@ -5,7 +5,7 @@ use super::extract::{Json, Path, Query};
 use super::problem::Problem;
 use super::table::Route;
 use super::{Api, axum_json, with_json};
-use crate::store::{Committed, GATEWAY, NewEntry};
+use crate::store::{Committed, GATEWAY, NewEntry, Sought};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +14,7 @@ use gateway_core::config::Scope;
 use gateway_core::dialects::catalogue::Fault;
 use gateway_core::dialects::{DIALECTS, dialect, session_of};
 use gateway_core::event::{AnalyzerId, Event, EventKind, Id, Payload, Personal, Posted, Seq};
+use gateway_core::time::Timestamp;
 use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,6 +28,8 @@ const PAGE_EVENTS_MAX: u16 = 500;
 const PAGE_BYTES_MAX: usize = 4 << 20;
 /// Events read at once.
 const SLICE_EVENTS: usize = 50;
+/// Looks into the log that one request makes.
+const PAGE_LOOKS_MAX: usize = 20;
 const WAIT_SECONDS_MAX: u16 = 30;
 const SESSION_CHARACTERS_MAX: usize = 256;
 const NDJSON: &str = "application/x-ndjson";
@@ -62,11 +65,32 @@ struct Page {
     /// How long to wait for an event if there is none yet, in seconds.
     #[schemars(range(min = 0, max = 30))]
     wait: u16,
+    /// Only of this analyzer. With this, `event` or `since` a page may be empty although more follow: go on with `next` until it
+    /// stays the same.
+    analyzer: Option<String>,
+    /// Only of this name: `TEST_FINISHED` ...
+    event: Option<String>,
+    /// Only received at or after that moment (RFC 3339).
+    since: Option<String>,
+}
+
+impl Page {
+    fn sought(&self) -> Result<Sought, Problem> {
+        let since = self.since.as_deref().map(moment).transpose()?;
+        Ok(Sought { analyzer: self.analyzer.clone().map(AnalyzerId), name: self.event.clone(), since })
+    }
+}
+
+/// A moment in a query.
+pub fn moment(text: &str) -> Result<Timestamp, Problem> {
+    let read: Result<jiff::Timestamp, _> = text.parse();
+    read.map(|moment| Timestamp(moment.as_millisecond()))
+        .map_err(|_| Problem::bad_request("since must be a moment such as 2026-11-21T20:14:03Z"))
 }
 
 impl Default for Page {
     fn default() -> Self {
-        Page { after: 0, limit: PAGE_EVENTS, wait: 0 }
+        Page { after: 0, limit: PAGE_EVENTS, wait: 0, analyzer: None, event: None, since: None }
     }
 }
 
@@ -125,14 +149,13 @@ async fn page(
     let after = Seq(i64::from(page.after));
     api.wait_for_event(after, Duration::from_secs(page.wait.into())).await;
     let _paging = api.paging.lock().await;
-    let items = api.page(after, page.limit.into()).await?;
+    let (items, looked) = api.page(after, page.sought()?, page.limit.into()).await?;
     if let (Some(first), Some(last)) = (items.first(), items.last()) {
         api.audit(&client.id, "read", &format!("events/{}-{}", first.seq, last.seq), "ok").await?;
     }
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !accept.contains(NDJSON) {
-        let next = items.last().map_or(after.0, |item| item.seq);
-        return Ok(axum_json(&Events { events: items, next }));
+        return Ok(axum_json(&Events { events: items, next: looked.0 }));
     }
     let line = |item: &Item| serde_json::to_string(item).expect("an item has only string keys") + "\n";
     let lines: String = items.iter().map(line).collect();
@@ -154,22 +177,31 @@ impl Api {
         }
     }
 
-    async fn page(&self, after: Seq, limit: usize) -> Result<Vec<Item>, Problem> {
-        let (mut items, mut bytes, mut after): (Vec<Item>, usize, Seq) = (Vec::new(), 0, after);
-        while items.len() < limit && bytes < PAGE_BYTES_MAX {
-            let slice = self.store.events_after(after, SLICE_EVENTS.min(limit - items.len())).await?;
-            let Some(last) = slice.last() else { break };
-            after = last.seq;
+    /// The events of a page, and the place up to which the log was looked through for them.
+    async fn page(&self, after: Seq, sought: Sought, limit: usize) -> Result<(Vec<Item>, Seq), Problem> {
+        let (mut items, mut bytes, mut looked): (Vec<Item>, usize, Seq) = (Vec::new(), 0, after);
+        for _ in 0..PAGE_LOOKS_MAX {
+            if items.len() >= limit || bytes >= PAGE_BYTES_MAX {
+                break;
+            }
+            let wanted = SLICE_EVENTS.min(limit - items.len());
+            let (slice, upto) = self.store.events_sought(looked, &sought, wanted).await?;
+            let stands = upto == looked;
+            looked = upto;
             for event in slice {
                 let item = Item::of(&event);
                 bytes += item.data.get().len();
                 items.push(item);
                 if bytes >= PAGE_BYTES_MAX {
+                    looked = event.seq;
                     break;
                 }
             }
+            if stands {
+                break;
+            }
         }
-        Ok(items)
+        Ok((items, looked))
     }
 
     /// The event of this id or this place in the log.

@@ -5,38 +5,55 @@
 //! is; the API knows the store, the board and the settings, but no destination and no analyzer's port.
 
 pub mod auth;
+mod caller;
 mod captures;
 mod clients;
 mod completeness;
+mod curves;
 mod deliveries;
+mod diagnostics;
 mod door;
 mod erasures;
 mod events;
+mod exports;
 mod extract;
 mod incoming;
+mod life;
+mod listing;
+mod metrics;
 mod over_mqtt;
+pub mod page;
+mod people;
 mod problem;
+mod queue;
 mod redecode;
 mod registrations;
 mod results;
+mod sent;
+mod session;
+mod settings;
 mod status;
+mod stream;
 mod table;
 
 pub use door::DoorWorker;
 
 use crate::board::Board;
+use crate::configuration::Source;
+use crate::entrance::Entrance;
 use crate::platform::Platform;
 use crate::pulse::Stop;
 use crate::store::{AuditEntry, Store};
 use auth::{Client, Door, Refusals};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use gateway_core::config::Config;
 use gateway_core::event::Id;
+use gateway_core::time::Mono;
 use problem::Problem;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -65,10 +82,30 @@ pub struct Api {
     /// Held while a page of the log is put together: whoever waits for the next event does so at the same time, and the page
     /// may be large.
     pub paging: tokio::sync::Mutex<()>,
+    pub front: Front,
+}
+
+/// What the page needs beside the API's own.
+#[derive(Clone, Default)]
+pub struct Front {
+    pub entrance: Arc<Entrance>,
+    /// Where the settings were read from.
+    pub settings: Option<Arc<Source>>,
 }
 
 impl Api {
     pub fn new(config: Config, platform: Platform, store: Store, board: Arc<Board>, stop: Stop) -> Arc<Api> {
+        Api::with_front(config, platform, store, board, stop, Front::default())
+    }
+
+    pub fn with_front(
+        config: Config,
+        platform: Platform,
+        store: Store,
+        board: Arc<Board>,
+        stop: Stop,
+        front: Front,
+    ) -> Arc<Api> {
         Arc::new(Api {
             config,
             platform,
@@ -79,18 +116,29 @@ impl Api {
             noted: Refusals::default(),
             turn: Default::default(),
             paging: Default::default(),
+            front,
         })
+    }
+
+    fn mono(&self) -> Mono {
+        self.platform.clock.now().mono
     }
 
     /// The router for requests that come in by this door.
     pub fn router(self: &Arc<Self>, door: Door) -> Router {
+        let page = match door == Door::Network && self.config.http.page {
+            true => page::router(),
+            false => Router::new(),
+        };
         table::router(routes(), self)
             .route("/api/openapi.json", get(openapi))
+            .merge(page)
             .fallback(async || Problem::unknown("address"))
             .method_not_allowed_fallback(async || {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method")
             })
             .layer(from_fn_with_state(Arc::clone(self), in_time))
+            .layer(from_fn(page::guard))
             .layer(Extension(door))
             .with_state(Arc::clone(self))
     }
@@ -135,6 +183,7 @@ fn routes() -> Vec<Route> {
     let rooms = [
         events::routes(),
         results::routes(),
+        sent::routes(),
         registrations::routes(),
         deliveries::routes(),
         completeness::routes(),
@@ -144,6 +193,17 @@ fn routes() -> Vec<Route> {
         captures::routes(),
         redecode::routes(),
         status::routes(),
+        session::routes(),
+        people::routes(),
+        stream::routes(),
+        settings::routes(),
+        listing::routes(),
+        curves::routes(),
+        exports::routes(),
+        metrics::routes(),
+        diagnostics::routes(),
+        life::routes(),
+        queue::routes(),
     ];
     rooms.into_iter().flatten().collect()
 }

@@ -72,7 +72,12 @@ impl Problem {
 
     /// 429
     pub fn slow_down(detail: impl Into<String>, seconds: u32) -> Problem {
-        Problem { retry_after_seconds: Some(seconds), ..Problem::new(StatusCode::TOO_MANY_REQUESTS, detail) }
+        Problem::come_again(StatusCode::TOO_MANY_REQUESTS, detail, seconds)
+    }
+
+    /// Not now: with `Retry-After`.
+    pub fn come_again(status: StatusCode, detail: impl Into<String>, seconds: u32) -> Problem {
+        Problem { retry_after_seconds: Some(seconds), ..Problem::new(status, detail) }
     }
 
     pub fn status(&self) -> StatusCode {

@@ -42,7 +42,7 @@ pub fn routes() -> Vec<Route> {
             .answer::<Brief>(200, "As it is now")
             .problems(&[409])
     };
-    let about = ("registrations", "Registrations, oldest first");
+    let about = ("registrations", "Registrations, oldest first, or newest first with `before`");
     let list = Route::new(Method::GET, "/api/registrations", read, about, get(list))
         .query::<ListQuery>()
         .answer::<Registrations>(200, "`next` is the `after` of the next request");
@@ -215,6 +215,9 @@ struct ListQuery {
     /// The number behind which to begin.
     #[schemars(range(min = 0))]
     after: u32,
+    /// Instead: newest first, those below this number. 4294967295 begins with the newest.
+    #[schemars(range(min = 1))]
+    before: Option<u32>,
     /// How many at most.
     #[schemars(range(min = 1, max = 500))]
     limit: u16,
@@ -224,7 +227,7 @@ struct ListQuery {
 
 impl Default for ListQuery {
     fn default() -> Self {
-        ListQuery { after: 0, limit: PAGE, sample_id: None }
+        ListQuery { after: 0, before: None, limit: PAGE, sample_id: None }
     }
 }
 
@@ -237,7 +240,11 @@ async fn list(
         return Err(Problem::bad_request(format!("limit is 1 to {PAGE_MAX}")));
     }
     let (after, limit) = (i64::from(query.after), usize::from(query.limit));
-    let found = api.store.registrations(after, limit, query.sample_id.as_deref()).await?;
+    let found = match (query.before, &query.sample_id) {
+        (Some(_), Some(_)) => return Err(Problem::bad_request("before and sample_id do not go together")),
+        (Some(before), None) => api.store.newest_registrations(before.into(), limit).await?,
+        (None, sample_id) => api.store.registrations(after, limit, sample_id.as_deref()).await?,
+    };
     if let (Some(first), Some(last)) = (found.first(), found.last()) {
         api.audit(&client.id, "read", &format!("registrations/{}-{}", first.number, last.number), "ok").await?;
     }

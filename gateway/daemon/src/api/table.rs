@@ -9,7 +9,7 @@ use axum::Router;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use axum::routing::MethodRouter;
-use gateway_core::config::Scope;
+use gateway_core::config::{Config, Scope};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
@@ -30,6 +30,8 @@ pub struct Route {
     body: Option<(&'static str, MakeSchema)>,
     answers: Vec<Answer>,
     problems: Vec<u16>,
+    /// Whether the settings let anybody in.
+    open: fn(&Config) -> bool,
     service: MethodRouter<Arc<Api>>,
 }
 
@@ -56,9 +58,22 @@ impl Route {
             problems.extend([400, 404]);
         }
         if scope.is_some() {
-            problems.extend([401, 403, 429]);
+            problems.extend([401, 403, 421, 429]);
         }
-        Route { method, path, scope, id, about, query: None, headers, body: None, answers, problems, service }
+        Route {
+            method,
+            path,
+            scope,
+            id,
+            about,
+            query: None,
+            headers,
+            body: None,
+            answers,
+            problems,
+            open: |_| false,
+            service,
+        }
     }
 
     /// The shape of the query: an object, a key a parameter.
@@ -102,6 +117,12 @@ impl Route {
         self
     }
 
+    /// Needs no scope while the settings say so.
+    pub fn open_if(mut self, open: fn(&Config) -> bool) -> Route {
+        self.open = open;
+        self
+    }
+
     pub fn problems(mut self, statuses: &[u16]) -> Route {
         self.problems.extend(statuses);
         self
@@ -113,8 +134,10 @@ pub fn router(routes: Vec<Route>, api: &Arc<Api>) -> Router<Arc<Api>> {
     let mut router = Router::new();
     for route in routes {
         let service = match route.scope {
-            Some(scope) => route.service.route_layer(from_fn_with_state((Arc::clone(api), scope), auth::authorize)),
-            None => route.service,
+            Some(scope) if !(route.open)(&api.config) => {
+                route.service.route_layer(from_fn_with_state((Arc::clone(api), scope), auth::authorize))
+            }
+            _ => route.service,
         };
         router = router.route(route.path, service);
     }

@@ -2,38 +2,74 @@
 //!
 //! Invariant: whoever has the store's lock answers. A command never writes beside a gateway that runs.
 
-use super::{EXIT_CONFIG, EXIT_FAILED};
+use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_UNREACHABLE, plain};
 use crate::api::Api;
 use crate::api::auth::Door;
 use crate::board::Board;
 use crate::configuration::{self, Source};
 use crate::platform::{Platform, call};
 use crate::pulse::stop_channel;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, Response, header};
+use futures_util::StreamExt;
 use gateway_core::config::Config;
+use gateway_core::health::Fact;
 use serde_json::Value;
 use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tower::ServiceExt;
 
 /// No answer is longer.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// A gateway that runs has begun to answer by then: its own bound is 60 s.
+const ANSWER_SECONDS_MAX: u64 = 75;
+
+/// Where a gateway's settings and its state are: what every command that looks at one begins with.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Home {
+    /// The settings file. Without it: $ANALYZER_GATEWAY_CONFIG, /boot/firmware/gateway.yaml or
+    /// /etc/analyzer-gateway/gateway.yaml, the first that there is
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// The state folder, whatever the settings say
+    #[arg(long, value_name = "FOLDER", global = true)]
+    pub state_dir: Option<PathBuf>,
+}
+
+impl Home {
+    /// Where its settings come from.
+    pub fn source(&self) -> Source {
+        Source::of_process(self.config.clone(), self.state_dir.clone())
+    }
+
+    /// The settings that a gateway runs with.
+    pub fn settings(&self) -> Result<Config, Failed> {
+        let running = configuration::load_for_run(&self.source());
+        let running = running.map_err(|failure| Failed { status: EXIT_CONFIG, text: failure.to_string() })?;
+        Ok(running.loaded.config)
+    }
+}
 
 /// Which gateway, and how the answer is shown.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Asker {
-    /// The settings file. Without it: the one that `run` would take
-    #[arg(long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
-    /// The state folder, whatever the settings say
-    #[arg(long, value_name = "FOLDER", global = true)]
-    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub home: Home,
     /// Print the answer as JSON, for programs
     #[arg(long, global = true)]
     pub json: bool,
+}
+
+/// Who has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The gateway that runs.
+    Gateway,
+    /// None runs: its store, as it was left.
+    Store,
 }
 
 /// Why a command did not do what it was asked: the exit status, and what to tell.
@@ -43,8 +79,21 @@ pub struct Failed {
 }
 
 impl Failed {
-    fn new(text: impl Into<String>) -> Failed {
+    /// What was asked is refused, or is not there.
+    pub fn new(text: impl Into<String>) -> Failed {
         Failed { status: EXIT_FAILED, text: text.into() }
+    }
+
+    /// Nobody answers, or what is needed cannot be read.
+    pub fn unreachable(text: impl Into<String>) -> Failed {
+        Failed { status: EXIT_UNREACHABLE, text: text.into() }
+    }
+
+    /// Says it, and gives the exit status.
+    pub fn tell(self, err: &mut dyn Write) -> u8 {
+        // A closed standard error leaves nobody to tell.
+        let _ = writeln!(err, "{}", self.text);
+        self.status
     }
 }
 
@@ -59,74 +108,148 @@ impl Asker {
     ) -> u8 {
         let answer = match self.ask(method, &path, body) {
             Ok(answer) => answer,
-            Err(failed) => {
-                let _ = writeln!(err, "{}", failed.text);
-                return failed.status;
-            }
+            Err(failed) => return failed.tell(err),
         };
         // A closed pipe leaves nobody to tell.
-        let _ = if self.json { writeln!(out, "{answer:#}") } else { show(&answer, out) };
+        let _ = if self.json { print_json(&answer, out) } else { show(&answer, out) };
         0
     }
 
     /// The answer's body. A problem in the answer is a failure that tells its detail and each fault.
     pub fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Failed> {
-        let source = Source::of_process(self.config.clone(), self.state_dir.clone());
-        let running = configuration::load_for_run(&source)
-            .map_err(|failure| Failed { status: EXIT_CONFIG, text: failure.to_string() })?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failed::new(format!("cannot start: {error}")))?;
-        runtime.block_on(answer(running.loaded.config, method, path, body))
+        self.ask_whom(method, path, body).map(|(answer, _)| answer)
+    }
+
+    /// The same, and who has answered.
+    pub fn ask_whom(&self, method: Method, path: &str, body: Option<Value>) -> Result<(Value, By), Failed> {
+        let config = self.home.settings()?;
+        runtime()?.block_on(async {
+            let asked = answer(config, &method, path, body).await?;
+            Ok((read(asked.response).await?, asked.by))
+        })
+    }
+
+    /// Copies the answer's body as it is, in the media type that is asked for. Returns the exit status.
+    pub fn copy(&self, path: &str, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+        self.copy_of(&Method::GET, path, out).map_or_else(|failed| failed.tell(err), |()| 0)
+    }
+
+    /// The same for any method.
+    pub fn copy_of(&self, method: &Method, path: &str, out: &mut dyn Write) -> Result<(), Failed> {
+        self.home.settings().and_then(|config| {
+            runtime()?.block_on(async {
+                let asked = answer(config, method, path, None).await?;
+                if !asked.response.status().is_success() {
+                    return read(asked.response).await.map(|_| ());
+                }
+                let mut pieces = asked.response.into_body().into_data_stream();
+                while let Some(piece) = pieces.next().await {
+                    let piece = piece.map_err(|_| broken_off())?;
+                    if out.write_all(&piece).is_err() {
+                        break;
+                    }
+                }
+                Ok(())
+            })
+        })
     }
 }
 
-async fn answer(config: Config, method: Method, path: &str, body: Option<Value>) -> Result<Value, Failed> {
-    let socket = config.gateway.state_dir.join("control.sock");
+/// For the one conversation of a command.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failed::unreachable(format!("cannot start: {error}")))
+}
+
+/// Where the gateway with this state folder listens for commands.
+pub fn control_socket(state_dir: &Path) -> PathBuf {
+    state_dir.join("control.sock")
+}
+
+/// An answer whose body is still to come.
+struct Asked {
+    response: Response<Body>,
+    by: By,
+}
+
+async fn answer(config: Config, method: &Method, path: &str, body: Option<Value>) -> Result<Asked, Failed> {
+    let socket = control_socket(&config.gateway.state_dir);
     let request = || {
         let body = body.as_ref().map(Value::to_string).unwrap_or_default();
-        let request = Request::builder().method(&method).uri(format!("http://localhost{path}"));
+        let request = Request::builder().method(method).uri(format!("http://localhost{path}"));
         let request = request.header(header::CONTENT_TYPE, "application/json").body(body);
         request.map_err(|_| Failed::new("this cannot be asked: an id holds what an address cannot carry"))
     };
-    match call::call(&socket, request()?).await {
-        Ok(response) => read(response).await,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-            alone(config, request()?).await
-        }
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(Failed::new(format!(
+    let patience = Duration::from_secs(ANSWER_SECONDS_MAX);
+    match tokio::time::timeout(patience, call::call(&socket, request()?)).await {
+        Ok(Ok(response)) => Ok(Asked { response, by: By::Gateway }),
+        Ok(Err(error)) if is_nobody(&error) => alone(config, request()?).await,
+        Ok(Err(error)) if error.kind() == ErrorKind::PermissionDenied => Err(Failed::unreachable(format!(
             "you may not open {}: use sudo, or join the group of the service",
             socket.display()
         ))),
-        Err(error) => Err(Failed::new(format!("the gateway does not answer at {}: {error}", socket.display()))),
+        Ok(Err(error)) => {
+            Err(Failed::unreachable(format!("the gateway does not answer at {}: {error}", socket.display())))
+        }
+        Err(_) => Err(Failed::unreachable(format!(
+            "the gateway takes the connection at {} and does not answer: it hangs, restart it",
+            socket.display()
+        ))),
     }
 }
 
+/// Whether this says that no gateway listens there.
+pub fn is_nobody(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+}
+
 /// No gateway runs: this process has the store for itself as long as it takes.
-async fn alone(config: Config, request: Request<String>) -> Result<Value, Failed> {
+async fn alone(config: Config, request: Request<String>) -> Result<Asked, Failed> {
     let path = config.gateway.state_dir.join("events.db");
     // Made by whoever types this it would belong to the wrong user.
-    if !path.exists() {
+    if !path.try_exists().unwrap_or(true) {
         let text = format!("there is no database at {}: start the gateway once, then ask again", path.display());
-        return Err(Failed::new(text));
+        return Err(Failed::unreachable(text));
     }
     let platform = Platform::real();
     let opened = Store::open(&path, platform.clock.clone(), platform.disk.clone()).await;
-    let store = opened.map_err(|error| Failed::new(error.to_string()))?;
-    let board = Arc::new(Board::new(&config, platform.clock.boot(), platform.clock.now()));
+    let store = opened.map_err(|error| Failed::unreachable(error.to_string()))?;
+    let board = board(&config, &platform, &store).await.map_err(|error| Failed::unreachable(error.to_string()))?;
     let (_stopper, stop) = stop_channel();
     let api = Api::new(config, platform, store.clone(), board, stop);
     let response =
         api.router(Door::Socket).oneshot(request.map(Body::from)).await.unwrap_or_else(|never| match never {});
-    let answer = read(response).await;
+    // The body is whole already: no answer of the API but the stream is made piece by piece, and that one ends with the stop.
+    let (head, body) = response.into_parts();
+    let body = to_bytes(body, ANSWER_BYTES_MAX).await.map_err(|_| broken_off());
     // What was answered is on disk; the next start only has to check the file.
     let _ = store.close().await;
-    answer
+    Ok(Asked { response: Response::from_parts(head, Body::from(body?)), by: By::Store })
+}
+
+/// What the store and the machine can tell without a gateway.
+async fn board(config: &Config, platform: &Platform, store: &Store) -> Result<Arc<Board>, StoreError> {
+    let now = platform.clock.now();
+    let board = Board::new(config, platform.clock.boot(), now);
+    let (log, standings) = store.standings().await?;
+    let names: Vec<String> = standings.iter().map(|(id, _)| id.0.clone()).collect();
+    board.configure(config, &names, now);
+    let vitals = platform.machine.vitals(&config.gateway.state_dir).await;
+    board.tell(now, Fact::Measured { vitals, store: log });
+    for (destination, standing) in standings {
+        board.tell(now, Fact::Counted { destination: destination.0, standing });
+    }
+    Ok(Arc::new(board))
+}
+
+fn broken_off() -> Failed {
+    Failed::unreachable("the gateway broke off in the middle of its answer")
 }
 
 async fn read(response: Response<Body>) -> Result<Value, Failed> {
     let status = response.status();
     let body = to_bytes(response.into_body(), ANSWER_BYTES_MAX).await;
-    let body = body.map_err(|_| Failed::new("the gateway broke off in the middle of its answer"))?;
+    let body = body.map_err(|_| broken_off())?;
     let value: Value = serde_json::from_slice(&body).unwrap_or_default();
     if status.is_success() {
         return Ok(value);
@@ -155,6 +278,23 @@ pub fn query(parts: &[(&str, Option<String>)]) -> String {
     }
 }
 
+/// JSON for programs. Of the control characters that JSON lets stand (DEL and C1) none reaches a terminal.
+pub fn print_json(value: &Value, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "{}", harmless(&format!("{value:#}")))
+}
+
+/// The same JSON, with those characters escaped.
+pub fn harmless(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+    text
+}
+
 /// Text, a number or nothing, as a cell of a table.
 pub fn cell(value: &Value) -> String {
     match value {
@@ -176,7 +316,7 @@ pub fn table(out: &mut dyn Write, heads: &[&str], rows: &[Vec<String>], none: &s
     let widths: Vec<usize> = (0..heads.len()).map(width).collect();
     let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
     for row in std::iter::once(&heads).chain(rows) {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{:<width$}", plain(cell)));
         writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
     }
     Ok(())

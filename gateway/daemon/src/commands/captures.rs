@@ -160,12 +160,18 @@ fn dump(answer: &Value, bytes: &[u8], out: &mut dyn Write) -> std::io::Result<()
         let length = chunk["bytes"].as_u64().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
         let end = from.saturating_add(length).min(bytes.len());
         writeln!(out, "{} ({} bytes)", cell(&chunk["received_at"]), end - from)?;
-        for (at, line) in bytes[from..end].chunks(LINE_BYTES).enumerate() {
-            let hex: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
-            let text: String = line.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '.' }).collect();
-            writeln!(out, "{:06x}  {:<47}  {}", from + at * LINE_BYTES, hex.join(" "), plain(&text))?;
-        }
+        hex_lines(&bytes[from..end], from, out)?;
         from = end;
+    }
+    Ok(())
+}
+
+/// Bytes in hexadecimal and as text, sixteen a line; `from` is the place of the first.
+pub fn hex_lines(bytes: &[u8], from: usize, out: &mut dyn Write) -> std::io::Result<()> {
+    for (at, line) in bytes.chunks(LINE_BYTES).enumerate() {
+        let hex: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text: String = line.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '.' }).collect();
+        writeln!(out, "{:06x}  {:<47}  {}", from + at * LINE_BYTES, hex.join(" "), plain(&text))?;
     }
     Ok(())
 }

@@ -222,7 +222,7 @@ fn start_broker() -> anyhow::Result<u16> {
 async fn start_gateway(config: Config, mqtt_port: u16, stop: oneshot::Receiver<()>) -> anyhow::Result<()> {
     let (stopper, asked) = stop_channel();
     let (_orders, inbox) = mpsc::channel(1);
-    let control = Control { stop: asked, orders: inbox, started: Box::new(|| {}) };
+    let control = Control { stop: asked, orders: inbox, started: Box::new(|| {}), settings: None };
     let gateway = app::run(config, Platform::with_publisher(RumqttPublisher::beside(mqtt_port)), control);
     tokio::pin!(gateway);
     tokio::select! {

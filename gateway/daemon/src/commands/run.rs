@@ -1,24 +1,21 @@
 //! `run`: the gateway itself, until it is told to stop.
 
+use super::ask::Home;
 use super::{EXIT_CONFIG, EXIT_FAILED};
 use crate::app::{self, Control, Order};
 use crate::configuration::{self, Source};
 use crate::platform::Platform;
+use crate::platform::journal::Recent;
 use crate::pulse::{Stopper, stop_channel};
 use std::io::Write;
-use std::path::PathBuf;
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The settings file [default: $ANALYZER_GATEWAY_CONFIG, /boot/firmware/gateway.yaml or
-    /// /etc/analyzer-gateway/gateway.yaml, the first that there is]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The state folder, whatever the settings say
-    #[arg(long, value_name = "FOLDER")]
-    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    home: Home,
 }
 
 /// Runs the gateway. Exit status 0 after a stop that was asked for, 78 without usable settings.
@@ -26,7 +23,7 @@ pub fn run(args: Args, err: &mut dyn Write) -> u8 {
     start_log();
     // What the gateway writes holds patient data: for its own user and group only.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o027));
-    let source = Source::of_process(args.config, args.state_dir);
+    let source = args.home.source();
     let running = match configuration::load_for_run(&source) {
         Ok(running) => running,
         Err(failure) => {
@@ -70,11 +67,11 @@ async fn supervise(source: Source, running: configuration::Running) -> anyhow::R
         }
         Some(failure) => {
             let kept = loaded.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-            tracing::error!(%kept, gateway = %loaded.config.gateway.id, "the settings file is refused; running on the last good settings\n{failure}");
+            tracing::error!(%kept, gateway = %loaded.config.gateway.id, %failure, "the settings file is refused; running on the last good settings");
             orders.send(Order::Refused(summary(failure))).await?;
         }
     }
-    let control = Control { stop, orders: inbox, started };
+    let control = Control { stop, orders: inbox, started, settings: Some(Arc::new(source.clone())) };
     let gateway = app::run(loaded.config, Platform::real(), control);
     tokio::pin!(gateway);
     let signals = heed_signals(source, stopper, orders);
@@ -101,7 +98,7 @@ async fn heed_signals(source: Source, stopper: Stopper, orders: mpsc::Sender<Ord
                         Order::Reload(Box::new(loaded.config))
                     }
                     Err(failure) => {
-                        tracing::error!("{failure}");
+                        tracing::error!(%failure, "the settings file is refused");
                         Order::Refused(summary(&failure))
                     }
                 };
@@ -143,7 +140,7 @@ fn start_log() {
         let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_target(false)
     });
-    let _ = registry.with(journal).with(plain).try_init();
+    let _ = registry.with(journal).with(plain).with(Recent).try_init();
     // Where, but not what: a panic's text may quote what the program was working on.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();

@@ -1,11 +1,11 @@
 //! `analyzer-gateway webhook test ENDPOINT`: tries an endpoint out under the settings in force and tells hop by hop.
 
+use super::ask::Asker;
 use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_USAGE, plain};
 use crate::configuration::{self, Source};
 use crate::platform::Platform;
 use crate::platform::probe::{self, Report};
 use std::io::Write;
-use std::path::PathBuf;
 
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Webhook {
@@ -17,19 +17,15 @@ pub enum Webhook {
 pub struct Test {
     /// The webhook's id in the settings.
     pub endpoint: String,
-    /// The settings file. Without it: the one that `run` would take.
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Prints the report as JSON.
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub asker: Asker,
 }
 
 /// Exit status 0 if every hop was passed, 1 if one was not, 2 for an endpoint that is not in the settings, 78 if these
 /// cannot be used.
 pub fn run(command: Webhook, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let Webhook::Test(args) = command;
-    test(&args, &Source::of_process(args.config.clone(), None), out, err)
+    test(&args, &args.asker.home.source(), out, err)
 }
 
 fn test(args: &Test, source: &Source, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
@@ -54,7 +50,7 @@ fn test(args: &Test, source: &Source, out: &mut dyn Write, err: &mut dyn Write) 
         }
     };
     let report = runtime.block_on(probe::run(&Platform::real(), webhook, &config.gateway.id));
-    let text = if args.json { json(&report) } else { told(&report) };
+    let text = if args.asker.json { json(&report) } else { told(&report) };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) if report.ok => 0,
         Ok(()) => EXIT_FAILED,

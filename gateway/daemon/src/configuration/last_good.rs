@@ -43,11 +43,12 @@ pub fn keep_last_good(loaded: &Loaded) -> io::Result<()> {
 }
 
 /// Keys that name a file, and the key that holds what is in it.
-const IN_FILES: [(&str, &str); 5] = [
+const IN_FILES: [(&str, &str); 6] = [
     ("secret_file", "secret"),
     ("password_file", "password"),
     ("standard_webhooks_file", "standard_webhooks"),
     ("lab_id_token_file", "lab_id_token"),
+    ("otlp_token_file", "otlp_token"),
     ("body_file", "body"),
 ];
 
@@ -142,4 +143,14 @@ impl Outside for Lenient {
     fn now(&self) -> Option<Timestamp> {
         None
     }
+}
+
+/// The settings in force as they may be shown: the last good ones without their secrets, if they are those of this hash.
+pub fn shown(folder: &Path, hash: &str) -> Option<String> {
+    let text = super::file::text(&folder.join(NAME)).ok()?;
+    if super::hash_of(&text) != hash {
+        return None;
+    }
+    let (tree, _) = yaml::parse(&text).ok()?;
+    Some(config::masked(&tree).to_yaml())
 }

@@ -11,7 +11,7 @@ mod last_good;
 mod profiles;
 mod yaml;
 
-pub use last_good::keep_last_good;
+pub use last_good::{keep_last_good, shown};
 pub use profiles::{PROFILES, folder_beside};
 
 use crate::platform::Clock;
@@ -64,9 +64,13 @@ pub struct Loaded {
 
 impl Loaded {
     fn new(config: Config, path: Option<PathBuf>, text: String) -> Loaded {
-        let hash: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hash_of(&text);
         Loaded { config: Config { hash: hash.clone(), ..config }, path, text, hash }
     }
+}
+
+fn hash_of(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Shows where the settings came from, never what they hold.
@@ -141,6 +145,45 @@ pub fn load_for_run(source: &Source) -> Result<Running, Failure> {
     match last_good::load(&folders, source) {
         Some(Ok(loaded)) => Ok(Running { loaded, refused: Some(failure) }),
         _ => Err(failure),
+    }
+}
+
+/// The same settings as [`Loaded::text`] without their secrets; `None` where it is not known what is one.
+pub fn without_secrets(loaded: &Loaded) -> Option<String> {
+    let _ = loaded;
+    None
+}
+
+/// Every file that the settings name, by the place of its key (`webhooks[0].secret_file`), and the settings file itself; empty
+/// if that cannot be read.
+pub fn named_files(source: &Source) -> (Option<PathBuf>, Vec<(String, PathBuf)>) {
+    let path = file::find(source);
+    let text = path.as_deref().and_then(|path| file::text(path).ok());
+    let tree = text.and_then(|text| yaml::parse(&text).ok()).map(|(tree, _)| tree);
+    let mut found = Vec::new();
+    if let Some(tree) = &tree {
+        name_files(tree, "", &mut found);
+    }
+    (path, found)
+}
+
+fn name_files(node: &Node, place: &str, found: &mut Vec<(String, PathBuf)>) {
+    match &node.value {
+        Value::Group(entries) => {
+            for entry in entries {
+                let dot = if place.is_empty() { "" } else { "." };
+                let place = format!("{place}{dot}{}", entry.key);
+                match entry.node.as_text().filter(|_| entry.key.ends_with("_file")) {
+                    Some(path) => found.push((place, PathBuf::from(path))),
+                    None => name_files(&entry.node, &place, found),
+                }
+            }
+        }
+        Value::List(items) => {
+            let items = items.iter().enumerate();
+            items.for_each(|(index, item)| name_files(item, &format!("{place}[{index}]"), found));
+        }
+        Value::Nothing | Value::Text(_) => {}
     }
 }
 

@@ -249,6 +249,7 @@ impl<'a> Forwarding<'a> {
             let changes = self.queue.finish(ended.leader, &ended.outcome, self.worker.now(), jitter);
             self.learn(&ended);
             self.say(&ended, &changes);
+            self.count(&ended);
             let notes = if changes.counted { ended.notes } else { Vec::new() };
             self.note_down(changes, notes);
             next = self.flights.next().now_or_never().flatten();
@@ -296,6 +297,16 @@ impl<'a> Forwarding<'a> {
                     tracing::warn!(destination = %endpoint, %event, events, attempt, %reason, next_step, "not delivered, kept");
                 }
             }
+        }
+    }
+
+    fn count(&self, ended: &Ended) {
+        let (board, now) = (&self.worker.board, self.worker.now());
+        let destination = &self.worker.destination.0;
+        let events = ended.events.iter().zip(&ended.received).zip(&ended.starts);
+        for ((event, received), start) in events {
+            board.tally.attempted(destination, &ended.outcome, now.wall.since(*received));
+            board.spans.attempted(*event, destination, start.attempt, &ended.outcome, ended.began, now);
         }
     }
 

@@ -10,9 +10,12 @@ pub mod clock;
 pub mod devices;
 mod dial;
 pub mod disk;
+pub mod drive;
 pub mod holder;
 pub mod http;
 pub mod input;
+pub mod journal;
+mod kernel;
 pub mod listening;
 pub mod machine;
 mod mllp;
@@ -20,9 +23,11 @@ pub mod mqtt;
 pub mod probe;
 pub mod programs;
 pub mod pty;
+pub mod reach;
 pub mod serial;
 pub mod serve;
 pub mod systemd;
+pub mod time_source;
 pub mod tls;
 
 use crate::pulse::Stop;
@@ -30,8 +35,9 @@ use gateway_core::config::{Line, Mqtt, Port as PortName, Webhook};
 use gateway_core::delivery::Reason;
 use gateway_core::dialects::{Request, Response};
 use gateway_core::event::Id;
-use gateway_core::overview::Vitals;
+use gateway_core::overview::{CertificateLeft, Vitals};
 use gateway_core::time::{Mono, Now};
+use gateway_core::vitals::CertificateFile;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -75,7 +81,7 @@ impl Platform {
             disk: Arc::new(disk::BlockingDisk),
             server: Arc::new(serve::HyperServer),
             programs: Arc::new(programs::SystemPrograms),
-            machine: Arc::new(machine::ThisMachine),
+            machine: Arc::new(machine::ThisMachine::default()),
         }
     }
 }
@@ -233,7 +239,39 @@ impl SendError {
 pub trait Machine: Send + Sync {
     /// Looks at it. What it cannot say is absent. `state_dir` names the file system that holds the events.
     fn vitals(&self, state_dir: &Path) -> BoxFuture<'static, Vitals>;
+    /// How long these certificates hold. Files that cannot be read are left out: whoever needs them says why.
+    fn certificates(&self, files: &[CertificateFile], now: Now) -> BoxFuture<'static, Vec<CertificateLeft>> {
+        let _ = (files, now);
+        Box::pin(std::future::ready(Vec::new()))
+    }
+    /// What a support engineer asks of a machine.
+    fn particulars(&self) -> BoxFuture<'static, Particulars> {
+        Box::pin(std::future::ready(Particulars::default()))
+    }
+    /// What it is called on the network, without a domain.
+    fn host_name(&self) -> Option<String> {
+        None
+    }
 }
+
+/// See [`Machine::particulars`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Particulars {
+    /// `system`, `kernel` and `board`, those that are known.
+    pub versions: Vec<(String, String)>,
+    /// The kernel's lines about adapters, cards and power, or why they cannot be had.
+    pub kernel: Result<Vec<String>, String>,
+}
+
+impl Default for Particulars {
+    fn default() -> Self {
+        Particulars { versions: Vec::new(), kernel: Err("this machine says nothing of itself".to_owned()) }
+    }
+}
+
+/// From where a request came over TCP: an extension of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub std::net::IpAddr);
 
 /// systemd, or nobody.
 pub trait ServiceManager: Send + Sync {

@@ -1,14 +1,23 @@
 //! The door: HTTP/1.1 on a TCP port and on a Unix socket, through hyper.
 //!
-//! Invariant: everything is bounded: connections, the time for a request's head and for its answer, the time of a stop.
+//! Invariant: everything is bounded: connections, the length of a request's head, the time for it and for its answer, the
+//! time in which a caller takes nothing of it (`idle.rs`), the time of a stop. Where there is no room for a newcomer, whoever
+//! says nothing for longest gives way (`guests.rs`).
 
-use super::{BoxFuture, HttpServer, PortError, Serving, Stream};
+mod guests;
+mod idle;
+
+use super::{BoxFuture, HttpServer, Peer, PortError, Serving, Stream};
 use crate::pulse::Stop;
 use axum::Router;
+use guests::{Answering, Attended, Guests};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use idle::Idle;
+use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -16,11 +25,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tower::ServiceExt;
 
-/// Connections open at once at one place; the next caller waits in the system's queue.
-const CONNECTIONS_MAX: usize = 64;
+/// A head is never longer, nor has it more lines.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+const HEADERS_MAX: usize = 100;
 /// A caller that does not finish a request's head, or that says nothing on an open connection, is hung up on.
 const HEAD_SECONDS_MAX: u64 = 20;
 /// How long a stop waits for answers that are on their way.
@@ -72,10 +82,13 @@ enum Listener {
 }
 
 impl Listener {
-    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Option<Peer>)> {
         Ok(match self {
-            Listener::Tcp(listener) => Box::new(listener.accept().await?.0),
-            Listener::Socket(socket) => Box::new(socket.listener.accept().await?.0),
+            Listener::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                (Box::new(stream), Some(Peer(peer.ip().to_canonical())))
+            }
+            Listener::Socket(socket) => (Box::new(socket.listener.accept().await?.0), None),
         })
     }
 }
@@ -112,32 +125,46 @@ impl Drop for OwnSocket {
 
 /// Serves what comes in until the stop, then lets the open answers end.
 async fn serve(listener: &Listener, router: Router, mut stop: Stop) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let guests = Guests::default();
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(HEAD_SECONDS_MAX));
+    http.timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(HEAD_SECONDS_MAX))
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX);
     loop {
         while connections.try_join_next().is_some() {}
         let taken = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
+            let accepted = listener.accept().await;
+            (guests.admit().await, accepted)
         };
-        let (place, accepted) = tokio::select! {
+        let (guest, accepted) = tokio::select! {
             biased;
             () = stop.asked() => break,
             taken = taken => taken,
         };
-        let Ok(stream) = accepted else {
+        let Ok((stream, peer)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let service = TowerToHyperService::new(router.clone());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let (router, attended) = (router.clone(), Arc::clone(&guest));
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
+            let answering = Answering::begin(&attended);
+            let answer = router.clone().oneshot(request);
+            async move { Ok::<_, Infallible>(answer.await?.map(|body| Attended { body, _answering: answering })) }
+        });
+        let stream = TokioIo::new(Idle::new(stream));
+        let connection = graceful.watch(http.serve_connection(stream, service));
         connections.spawn(async move {
-            // A caller that breaks off is its own affair.
-            let _ = connection.await;
-            drop(place);
+            tokio::select! {
+                // A caller that breaks off is its own affair.
+                _ = connection => {}
+                () = guest.give_way.notified() => {}
+            }
         });
     }
     let _ = tokio::time::timeout(Duration::from_secs(DRAIN_SECONDS_MAX), graceful.shutdown()).await;

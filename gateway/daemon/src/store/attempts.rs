@@ -7,6 +7,20 @@ use gateway_core::event::Seq;
 use gateway_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
+/// How many attempts at a destination went the same way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptReasons {
+    pub destination: DestinationId,
+    /// `None`: delivered.
+    pub reason: Option<ReasonCode>,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    pub attempts: u64,
+    pub first_at: Timestamp,
+    pub last_at: Timestamp,
+    pub longest_ms: u64,
+}
+
 /// Attempts of one event at one destination that are read at once.
 const READ_ROWS_MAX: i64 = 1_000;
 /// Events that one range of ordinals may lead to.
@@ -63,6 +77,27 @@ pub(super) fn of_ordinals(
     let bound = |ordinal: u64| i64::try_from(ordinal).unwrap_or(i64::MAX);
     let rows = select
         .query_map(params![destination.0, bound(first), bound(last), FOUND_ROWS_MAX], |row| Ok(Seq(row.get(0)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// How the attempts in the books went.
+pub(super) fn reasons(connection: &Connection) -> Result<Vec<AttemptReasons>, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT destination, reason_code, status, count(*), min(at), max(at), max(duration_ms) FROM attempts
+         GROUP BY destination, reason_code, status ORDER BY destination, reason_code, status LIMIT ?1",
+    )?;
+    let rows = select.query_map([READ_ROWS_MAX], |row| {
+        let code: Option<String> = row.get(1)?;
+        Ok(AttemptReasons {
+            destination: DestinationId(row.get(0)?),
+            reason: code.map(|code| ReasonCode::from_word(&code).unwrap_or(ReasonCode::ServerError)),
+            status: row.get(2)?,
+            attempts: row.get::<_, i64>(3)?.cast_unsigned(),
+            first_at: Timestamp(row.get(4)?),
+            last_at: Timestamp(row.get(5)?),
+            longest_ms: row.get::<_, i64>(6)?.cast_unsigned(),
+        })
+    })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

@@ -17,7 +17,8 @@ impl Store {
 
     /// The entries behind number `after`, oldest first, at most `limit`, each with its number. They go by age with the events.
     pub async fn audit_entries(&self, after: i64, limit: usize) -> Result<Vec<(i64, AuditEntry)>, StoreError> {
-        self.show(move |connection| entries(connection, after, limit)).await
+        let sql = "SELECT id, at, client, action, object, outcome FROM audit WHERE id > ?1 ORDER BY id LIMIT ?2";
+        self.show(move |connection| entries(connection, sql, after, limit)).await
     }
 }
 
@@ -28,11 +29,15 @@ pub(super) fn add(connection: &Connection, entry: &AuditEntry) -> Result<(), Sto
     Ok(())
 }
 
-fn entries(connection: &Connection, after: i64, limit: usize) -> Result<Vec<(i64, AuditEntry)>, StoreError> {
-    let mut select = connection.prepare_cached(
-        "SELECT id, at, client, action, object, outcome FROM audit WHERE id > ?1 ORDER BY id LIMIT ?2",
-    )?;
-    let rows = select.query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+/// `sql` selects the columns in the order of the table, from a number on, so many.
+pub(super) fn entries(
+    connection: &Connection,
+    sql: &str,
+    from: i64,
+    limit: usize,
+) -> Result<Vec<(i64, AuditEntry)>, StoreError> {
+    let mut select = connection.prepare_cached(sql)?;
+    let rows = select.query_map(params![from, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
         let entry = AuditEntry {
             at: Timestamp(row.get(1)?),
             client: row.get(2)?,

@@ -10,6 +10,11 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// How long SQLite's journal beside that file is, in bytes.
+pub(super) fn wal_bytes(path: &Path) -> u64 {
+    fs::metadata(beside(path, "-wal")).map_or(0, |file| file.len())
+}
+
 /// Removes a database file and what SQLite keeps beside it.
 pub(super) fn remove(file: &Path) {
     for suffix in ["", "-wal", "-shm", "-journal"] {

@@ -81,6 +81,21 @@ impl Store {
         }
     }
 
+    /// The newest messages of an analyzer, newest first, at most `limit`.
+    pub async fn newest_messages(&self, analyzer: &AnalyzerId, limit: usize) -> Result<Vec<MessageHead>, StoreError> {
+        let analyzer = analyzer.clone();
+        self.show(move |connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT id FROM captures WHERE analyzer = ?1 AND message = id ORDER BY id DESC LIMIT ?2",
+            )?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let ids = select.query_map(params![analyzer.0, limit], |row| row.get(0))?;
+            let ids = ids.collect::<Result<Vec<i64>, _>>()?;
+            ids.into_iter().filter_map(|id| head(connection, id).transpose()).collect()
+        })
+        .await
+    }
+
     /// The message of that id.
     pub async fn message(&self, id: i64) -> Result<Option<MessageHead>, StoreError> {
         self.read(move |connection| head(connection, id)).await

@@ -21,6 +21,7 @@
 mod asked;
 mod attempts;
 mod audit;
+pub mod backup;
 mod captures;
 mod connect;
 mod deletion_requests;
@@ -38,11 +39,15 @@ mod hand;
 mod head;
 mod identities;
 mod lanes;
+mod listing;
+mod looks;
 mod manifests;
 mod messages;
 mod migrate;
+mod newest;
 mod open;
 pub mod patch;
+pub mod people;
 mod read_store;
 mod redrive;
 mod registrations;
@@ -56,11 +61,15 @@ mod versions;
 mod writer;
 
 pub use asked::Asked;
+pub use attempts::AttemptReasons;
 pub use done::Swept;
 pub use error::StoreError;
 pub use events::{GATEWAY, unsendable};
 pub use head::HeadWatch;
+pub use listing::{ExportedTo, ListedTest, WhichResults, WhichTests};
+pub use looks::{Queued, Sought};
 pub use messages::{Content, MessageHead, Part, Statement, Which};
+pub use people::{Changed, Person};
 pub use read_store::{Counts, DestinationCounts, ReadStore};
 pub use redrive::RedriveWatch;
 pub use registrations::Worklist;
@@ -278,6 +287,11 @@ impl Store {
         self.show(move |connection| attempts::of_event(connection, &destination, seq)).await
     }
 
+    /// How the attempts in the books went, by destination, reason and status.
+    pub async fn attempt_reasons(&self) -> Result<Vec<AttemptReasons>, StoreError> {
+        self.show(attempts::reasons).await
+    }
+
     /// The events of one test up to `through`, oldest first.
     pub async fn test_history(&self, test: TestId, through: Seq) -> Result<Vec<Event>, StoreError> {
         self.read(move |connection| events::of_test(connection, test, through)).await
@@ -322,6 +336,11 @@ impl Store {
     /// The log's size, and how much there is to do for each destination in the settings. Cheap enough to be asked often.
     pub async fn standings(&self) -> Result<(StoreOverview, Vec<(DestinationId, Standing)>), StoreError> {
         self.show(read_store::standings).await
+    }
+
+    /// The size of the journal beside the database, in bytes.
+    pub fn wal_bytes(&self) -> u64 {
+        files::wal_bytes(&self.shared.path)
     }
 
     /// The orderly stop: empties the WAL into the file and marks it as checked. Nothing may be written afterwards.

@@ -2,7 +2,7 @@
 
 use super::{own_id, secrets};
 use crate::config::group::{Group, either};
-use crate::config::{Http, Place, Registrations, Scope, Source, Token, address, file};
+use crate::config::{Http, MetricsDoor, Place, Registrations, Scope, Source, Token, address, file};
 use crate::dialects::{DIALECTS, Dialect};
 use crate::event::AnalyzerId;
 use std::collections::BTreeMap;
@@ -36,6 +36,12 @@ pub fn read(root: &Group<'_>) -> Http {
         public_url,
         tokens,
         body_bytes_max: group.number("body_bytes_max", default.body_bytes_max),
+        metrics: group.choice(
+            "metrics",
+            &[("token", MetricsDoor::Token), ("open", MetricsDoor::Open)],
+            default.metrics,
+        ),
+        page: group.flag_if_written("page").unwrap_or(default.page),
     }
 }
 

@@ -49,6 +49,7 @@ fn root<'a>(context: &'a Context<'a>, tree: &'a Node) -> Config {
         sources,
         registrations: http::registrations(&root),
         monitoring: monitoring::read(&root),
+        telemetry: monitoring::telemetry(&root),
         gateway,
         http,
         limits,

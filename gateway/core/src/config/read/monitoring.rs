@@ -1,8 +1,8 @@
-//! `monitoring:`: the second broker, and how often the box says how it is.
+//! `monitoring:`: the second broker, and how often the box says how it is. `telemetry:`: where traces go.
 
-use super::mqtt;
+use super::{mqtt, secrets};
 use crate::config::group::Group;
-use crate::config::{Broker, Monitoring, file};
+use crate::config::{Broker, Monitoring, Telemetry, address, file};
 use std::time::Duration;
 
 pub fn read(root: &Group<'_>) -> Monitoring {
@@ -15,8 +15,25 @@ pub fn read(root: &Group<'_>) -> Monitoring {
         group.wrong("url", "must be another machine's broker", suggestion);
     }
     if broker.is_none() {
-        let others = ["user", "password", "password_file", "ca_file", "certificate_file", "key_file", "topic_prefix"];
-        group.refuse(&others, "belongs to `url`, which is missing", "add `url:`, or remove this line");
+        let login = ["user", "password", "password_file", "topic_prefix", "allow_plain"];
+        let tls = ["ca_file", "certificate_file", "key_file"];
+        for others in [&login[..], &tls[..]] {
+            group.refuse(others, "belongs to `url`, which is missing", "add `url:`, or remove this line");
+        }
     }
     Monitoring { interval: Duration::from_secs(interval), broker }
+}
+
+pub fn telemetry(root: &Group<'_>) -> Telemetry {
+    let group = root.group::<file::Telemetry>("telemetry");
+    let allow_plain = group.flag("allow_plain");
+    let example = "https://collector.example:4318/v1/traces";
+    let otlp_url = group.get("otlp_url");
+    let otlp_url = otlp_url.and_then(|field| address::web(&field, allow_plain, example, "telemetry"));
+    let otlp_token = secrets::one(&group, "otlp_token", "otlp_token_file");
+    if group.get("otlp_url").is_none() {
+        let keys = ["otlp_token", "otlp_token_file"];
+        group.refuse(&keys, "belongs to `otlp_url`, which is missing", "add `otlp_url:`, or remove this line");
+    }
+    Telemetry { otlp_url, otlp_token }
 }

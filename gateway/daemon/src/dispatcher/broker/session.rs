@@ -10,11 +10,11 @@ use crate::pulse::{BEAT_SECONDS, Stop};
 use crate::store::{DestinationId, HeadWatch, Record, RedriveWatch, Row, StoreError, unsendable};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
-use gateway_core::delivery::{DeliveryState, Reason, ReasonCode};
-use gateway_core::event::{Event, Seq};
+use gateway_core::delivery::{DeliveryState, Outcome, Reason, ReasonCode};
+use gateway_core::event::{Event, EventId, Seq};
 use gateway_core::health::Fact;
 use gateway_core::mutants::{Mutant, planted};
-use gateway_core::time::Mono;
+use gateway_core::time::{Mono, Now, Timestamp};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -34,6 +34,13 @@ pub(super) struct Lost {
 const ANSWERS_MAX: usize = 8;
 
 type Ack = (Published, Result<(), Reason>);
+
+/// What is counted of a publication once it is answered.
+struct Flown {
+    event: EventId,
+    began: Now,
+    received: Timestamp,
+}
 
 /// What was published.
 enum Published {
@@ -60,6 +67,8 @@ pub(super) struct Session<'a> {
     acks: FuturesOrdered<BoxFuture<'static, Ack>>,
     /// What `acks` waits for, in the same order.
     in_flight: VecDeque<Seq>,
+    /// The same, with what is counted of them.
+    flown: VecDeque<Flown>,
     /// When the broker last acknowledged anything, or when waiting for it began.
     progress: Mono,
     /// How the gateway is, for everybody who watches.
@@ -101,6 +110,7 @@ impl<'a> Session<'a> {
             window: if alone { 1 } else { worker.mqtt.window.max(1) },
             acks: FuturesOrdered::new(),
             in_flight: VecDeque::new(),
+            flown: VecDeque::new(),
             progress: worker.now(),
             telling,
             root,
@@ -211,16 +221,18 @@ impl<'a> Session<'a> {
                 continue;
             }
             self.next_ordinal += 1;
-            self.publish(event.seq, Published::Next(event.seq, self.next_ordinal), message);
+            self.publish(&event, Published::Next(event.seq, self.next_ordinal), message);
         }
         Ok(())
     }
 
-    fn publish(&mut self, seq: Seq, published: Published, message: Message) {
+    fn publish(&mut self, event: &Event, published: Published, message: Message) {
         if self.in_flight.is_empty() {
             self.progress = self.worker.now();
         }
-        self.in_flight.push_back(seq);
+        self.in_flight.push_back(event.seq);
+        let began = self.worker.platform.clock.now();
+        self.flown.push_back(Flown { event: event.id, began, received: event.received_at });
         let publishing = self.connection.publish(message);
         self.acks.push_back(if planted(Mutant::DeliveredBeforePuback) {
             Box::pin(async move {
@@ -258,7 +270,7 @@ impl<'a> Session<'a> {
                 tracing::error!(destination = MQTT, event = %event.id, %reason, "dead letter again");
                 self.position = self.worker.record_dead_again(self.position, row, reason, 0, self.recorder);
             }
-            None => self.publish(row.seq, Published::Again(row), message),
+            None => self.publish(event, Published::Again(row), message),
         }
     }
 
@@ -269,10 +281,13 @@ impl<'a> Session<'a> {
         let before = self.position.cursor;
         let mut count = 0;
         while let Some((published, result)) = next.take() {
+            let flown = self.flown.pop_front();
             if let Err(reason) = result {
+                self.count(flown, &Outcome::Retryable { reason: reason.clone(), retry_after: None });
                 failure = Some(reason);
                 break;
             }
+            self.count(flown, &Outcome::Delivered);
             match published {
                 Published::Next(cursor, ordinal) => self.position = Position { cursor, ordinal, ..self.position },
                 Published::Again(row) => {
@@ -303,6 +318,13 @@ impl<'a> Session<'a> {
         let worker = self.worker;
         self.telling.clear(seen.iter().map(|analyzer| worker.topic(&format!("analyzers/{analyzer}/state"))));
         Ok(())
+    }
+
+    fn count(&self, flown: Option<Flown>, outcome: &Outcome) {
+        let Some(Flown { event, began, received }) = flown else { return };
+        let now = self.worker.platform.clock.now();
+        self.worker.board.tally.attempted(MQTT, outcome, now.wall.since(received));
+        self.worker.board.spans.attempted(event, MQTT, 1, outcome, began, now);
     }
 
     /// Whoever answers requests gets this one, if there is room.

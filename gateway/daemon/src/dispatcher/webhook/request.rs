@@ -36,6 +36,9 @@ pub(super) struct Ended {
     /// In the order of the log.
     pub(super) starts: Vec<Start>,
     pub(super) events: Vec<EventId>,
+    /// When each of them was received.
+    pub(super) received: Vec<Timestamp>,
+    pub(super) began: Now,
     pub(super) outcome: Outcome,
     pub(super) notes: Vec<AttemptNote>,
     pub(super) learned: Learned,
@@ -109,7 +112,8 @@ impl Sender {
         let ended = self.clock.now();
         let notes = starts.iter().map(|start| note(start, began, ended, response.as_ref(), &outcome)).collect();
         let events = batch.iter().map(|event| event.id).collect();
-        Ended { leader, starts, events, outcome, notes, learned }
+        let received = batch.iter().map(|event| event.received_at).collect();
+        Ended { leader, starts, events, received, began, outcome, notes, learned }
     }
 
     /// Sends until the answer is no refusal of the key, or there is nothing else to try.

@@ -45,7 +45,12 @@ pub(super) fn copy(from: &Source, to: &Connection, losses: &mut Losses) -> Resul
     if from.has("identities") {
         from.copy_small(to, "identities")?;
     }
+    // Whoever is lost is added again; if nobody is left, there is a new pairing code.
+    if from.has("people") && !from.copy_small(to, "people")? {
+        losses.tables.push("people");
+    }
     // A page of something else can look like a row.
+    to.execute("DELETE FROM people WHERE passphrase NOT GLOB '$argon2id$*'", [])?;
     to.execute("DELETE FROM erasures WHERE length(id) <> 16 OR NOT json_valid(ifnull(subject, '{}'))", [])?;
     to.execute("DELETE FROM tokens WHERE length(hash) <> 64 OR hash GLOB '*[^0-9a-f]*'", [])?;
     losses.audit = from.copy(to, "audit", "id", None)?.lost;

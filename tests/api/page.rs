@@ -1,0 +1,248 @@
+//! The page's door: the pairing code, signing in and out, roles, names that are not the gateway's own, guesses, and the files.
+
+use super::bench::{Answer, Bench};
+use super::commands::say;
+use gateway_daemon::api::page::FILES;
+use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
+
+/// All files of the page together, as they travel.
+const PAGE_BYTES_MAX: usize = 100_000;
+const PHRASE: &str = "correct horse battery";
+const OTHER: &str = "another few words";
+
+/// A browser: its cookie, and the header that only the page knows.
+struct Browser {
+    cookie: String,
+    csrf: String,
+}
+
+impl Browser {
+    fn of(answer: &Answer) -> Browser {
+        let set = answer.header("set-cookie").expect("a cookie");
+        let cookie = set.split(';').next().expect("a pair").to_owned();
+        Browser { cookie, csrf: answer.json()["csrf"].as_str().expect("a header").to_owned() }
+    }
+
+    async fn ask(&self, bench: &Bench, method: &str, path: &str, body: Option<Value>) -> Answer {
+        let mut headers = vec![("cookie", self.cookie.as_str()), ("x-csrf-token", self.csrf.as_str())];
+        if body.is_some() {
+            headers.push(("content-type", "application/json"));
+        }
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        bench.raw(method, path, &headers, body.as_bytes()).await
+    }
+}
+
+async fn send(bench: &Bench, path: &str, body: Value, more: &[(&str, &str)]) -> Answer {
+    let headers: Vec<(&str, &str)> = [("content-type", "application/json")].into_iter().chain(more.to_vec()).collect();
+    bench.raw("POST", path, &headers, body.to_string().as_bytes()).await
+}
+
+fn code(bench: &Bench) -> String {
+    let text = std::fs::read_to_string(bench.home.state_dir().join("pairing-code")).expect("a pairing code");
+    text.trim().to_owned()
+}
+
+async fn paired(bench: &Bench) -> Browser {
+    let pair = json!({"code": code(bench), "name": "Anna", "passphrase": PHRASE});
+    let answer = send(bench, "/api/session/pair", pair, &[]).await;
+    answer.expect(201);
+    Browser::of(&answer)
+}
+
+async fn signed_in(bench: &Bench, name: &str, passphrase: &str) -> Answer {
+    send(bench, "/api/session", json!({"name": name, "passphrase": passphrase}), &[]).await
+}
+
+/// The code lets one person in, once; wrong ones make another one of it.
+#[tokio::test]
+async fn the_first_person_comes_in_by_the_pairing_code() {
+    let bench = Bench::start("").await;
+    let file = bench.home.state_dir().join("pairing-code");
+    bench.home.eventually("a pairing code", || file.is_file().then_some(())).await;
+    let mode = std::fs::metadata(&file).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+    let first = code(&bench);
+    assert_eq!(bench.raw("GET", "/api/session", &[], b"").await.expect(200)["state"], "unpaired");
+    let pair = |code: &str, phrase: &str| json!({"code": code, "name": "Anna", "passphrase": phrase});
+    let (_, faults) = send(&bench, "/api/session/pair", pair(&first, "short"), &[]).await.problem(422);
+    assert_eq!(faults, ["/passphrase"]);
+    let wrong = if first == "0000-0000" { "0000-0001" } else { "0000-0000" };
+    for _ in 0..5 {
+        send(&bench, "/api/session/pair", pair(wrong, PHRASE), &[]).await.problem(401);
+    }
+    let slowed = send(&bench, "/api/session/pair", pair(wrong, PHRASE), &[]).await;
+    slowed.problem(429);
+    assert!(slowed.header("retry-after").is_some());
+    // From another address, behind a proxy on this box, guesses are counted for themselves.
+    for _ in 0..5 {
+        let from = [("x-forwarded-for", "10.0.0.9")];
+        send(&bench, "/api/session/pair", pair(wrong, PHRASE), &from).await.problem(401);
+    }
+    let second = code(&bench);
+    assert_ne!(first, second, "ten wrong tries make it another one");
+    let from = [("x-forwarded-for", "10.0.0.7"), ("x-forwarded-proto", "https")];
+    let bare = second.replace('-', " ");
+    let answer = send(&bench, "/api/session/pair", pair(&bare, PHRASE), &from).await;
+    let session = answer.expect(201);
+    assert_eq!((&session["state"], &session["role"]), (&json!("signed_in"), &json!("administer")));
+    let cookie = answer.header("set-cookie").expect("a cookie");
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/", "Secure"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    assert!(!file.exists());
+    send(&bench, "/api/session/pair", pair(&second, PHRASE), &from).await.problem(409);
+    bench.home.assert_discreet([first.as_str(), second.as_str(), PHRASE]);
+    bench.gateway.stop().await;
+}
+
+/// What a browser does with its cookie, and what another page cannot.
+#[tokio::test]
+async fn a_session_may_what_its_role_says_until_it_ends() {
+    let bench = Bench::start("").await;
+    let anna = paired(&bench).await;
+    let person = json!({"name": "ward 3", "role": "view", "passphrase": OTHER});
+    anna.ask(&bench, "POST", "/api/people", Some(person.clone())).await.expect(201);
+    anna.ask(&bench, "POST", "/api/people", Some(person)).await.problem(409);
+    let answer = signed_in(&bench, "Ward 3", OTHER).await;
+    assert_eq!(answer.expect(200)["role"], "view");
+    let cookie = answer.header("set-cookie").expect("a cookie");
+    assert!(!cookie.contains("Secure"), "over plain http the browser would not send it: {cookie}");
+    let ward = Browser::of(&answer);
+    ward.ask(&bench, "GET", "/api/status", None).await.expect(200);
+    let redrive = json!({"reason": "refused", "dry_run": true});
+    let (detail, _) = ward.ask(&bench, "POST", "/api/redrive", Some(redrive.clone())).await.problem(403);
+    assert!(detail.contains("your role is `view`"), "{detail}");
+    anna.ask(&bench, "POST", "/api/redrive", Some(redrive.clone())).await.expect(200);
+    // A page of somebody else has the cookie sent, but does not know the header.
+    for headers in
+        [vec![("cookie", anna.cookie.as_str())], vec![("cookie", &anna.cookie), ("x-csrf-token", &ward.csrf)]]
+    {
+        let headers: Vec<_> = headers.into_iter().chain([("content-type", "application/json")]).collect();
+        bench.raw("POST", "/api/redrive", &headers, redrive.to_string().as_bytes()).await.problem(403);
+        bench.raw("DELETE", "/api/session", &headers, b"").await.problem(403);
+    }
+    // Another role, another passphrase, gone: each ends the sessions there are.
+    let change = json!({"role": "operate"});
+    anna.ask(&bench, "POST", "/api/people/ward%203", Some(change)).await.expect(200);
+    ward.ask(&bench, "GET", "/api/status", None).await.problem(401);
+    let ward = Browser::of(&signed_in(&bench, "ward 3", OTHER).await);
+    ward.ask(&bench, "POST", "/api/redrive", Some(redrive)).await.expect(200);
+    assert_eq!(anna.ask(&bench, "DELETE", "/api/people/ward%203", None).await.status, 204);
+    ward.ask(&bench, "GET", "/api/status", None).await.problem(401);
+    anna.ask(&bench, "DELETE", "/api/people/anna", None).await.problem(409);
+    let demoted = json!({"role": "view"});
+    anna.ask(&bench, "POST", "/api/people/ANNA", Some(demoted)).await.problem(409);
+    let audit = bench.ask("administer", "GET", "/api/audit", None).await.expect(200);
+    let clients: Vec<&str> =
+        audit["entries"].as_array().expect("a list").iter().filter_map(|line| line["client"].as_str()).collect();
+    assert!(clients.contains(&"page:Anna") && clients.contains(&"page:ward 3"), "{audit}");
+    assert_eq!(anna.ask(&bench, "DELETE", "/api/session", None).await.status, 204);
+    anna.ask(&bench, "GET", "/api/status", None).await.problem(401);
+    assert_eq!(bench.raw("GET", "/api/session", &[], b"").await.expect(200)["state"], "signed_out");
+    let cookie = anna.cookie.split('=').nth(1).expect("a token").to_owned();
+    bench.home.assert_discreet([cookie.as_str(), anna.csrf.as_str(), PHRASE, OTHER]);
+    bench.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn guesses_are_slowed_down_and_nobody_else_is_locked_out() {
+    let bench = Bench::start("").await;
+    paired(&bench).await;
+    let unknown = signed_in(&bench, "nobody", "whatever it may be").await.problem(401);
+    let wrong = signed_in(&bench, "anna", "whatever it may be").await.problem(401);
+    assert_eq!(unknown, wrong);
+    let from = [("x-forwarded-for", "10.0.0.66")];
+    let guess = json!({"name": "anna", "passphrase": "whatever it may be"});
+    let mut statuses = Vec::new();
+    for _ in 0..7 {
+        statuses.push(send(&bench, "/api/session", guess.clone(), &from).await.status);
+    }
+    assert_eq!(statuses, [401, 401, 401, 401, 401, 429, 429]);
+    signed_in(&bench, "anna", PHRASE).await.expect(200);
+    bench.gateway.stop().await;
+}
+
+/// A lost passphrase: somebody on the box makes a new code, and the old sessions end with the old passphrase.
+#[tokio::test]
+async fn a_lost_passphrase_is_replaced_with_a_code_made_on_the_box() {
+    let bench = Bench::start("").await;
+    let printed = say(&bench.home, &["pair"]).await;
+    printed.told(&[&code(&bench), "https://gateway.clinic.example/"]);
+    let anna = paired(&bench).await;
+    say(&bench.home, &["pair"]).await.failed(1, "pair --again");
+    bench.ask("operate", "POST", "/api/pairing", None).await.problem(403);
+    say(&bench.home, &["pair", "--again"]).await.told(&[&code(&bench)]);
+    let made = bench.socket("GET", "/api/pairing", None).await.expect(200);
+    assert_eq!((made["code"].as_str(), &made["seconds"]), (Some(code(&bench).as_str()), &json!(900)));
+    assert_eq!(bench.raw("GET", "/api/session", &[], b"").await.expect(200)["state"], "unpaired");
+    let pair = json!({"code": made["code"], "name": "anna", "passphrase": OTHER});
+    send(&bench, "/api/session/pair", pair, &[]).await.expect(201);
+    anna.ask(&bench, "GET", "/api/status", None).await.problem(401);
+    signed_in(&bench, "anna", PHRASE).await.problem(401);
+    signed_in(&bench, "anna", OTHER).await.expect(200);
+    bench.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_name_that_was_made_to_mean_this_box_gets_nothing() {
+    let bench = Bench::start("").await;
+    let anna = paired(&bench).await;
+    for host in ["evil.example", "evil.example:8080", "localhost.evil.example", ""] {
+        let headers = [("host", host), ("cookie", anna.cookie.as_str())];
+        for path in ["/", "/api/session", "/api/status", "/api/stream"] {
+            let answer = bench.raw("GET", path, &headers, b"").await;
+            assert_eq!(answer.status, 421, "{host} {path} {}", answer.text());
+        }
+    }
+    for host in ["127.0.0.1:8080", "[::1]", "gateway.clinic.example", "localhost"] {
+        let headers = [("host", host), ("cookie", anna.cookie.as_str())];
+        bench.raw("GET", "/api/status", &headers, b"").await.expect(200);
+    }
+    // A program with a token may call the box what it likes.
+    bench
+        .raw("GET", "/api/status", &[("host", "box.example"), ("authorization", "Bearer read")], b"")
+        .await
+        .expect(200);
+    // Over MQTT and the socket a cookie is nothing; there is nobody to keep it.
+    let session = json!({"name": "anna", "passphrase": PHRASE});
+    bench.socket("POST", "/api/session", Some(session)).await.problem(403);
+    bench.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_page_is_small_packed_and_guarded() {
+    let bench = Bench::start("").await;
+    let packed: usize = FILES.iter().map(|file| file.packed.len()).sum();
+    assert!(packed < PAGE_BYTES_MAX, "{packed} bytes");
+    for file in FILES {
+        let plain = bench.raw("GET", file.path, &[], b"").await;
+        assert_eq!((plain.status, plain.body.as_slice()), (200, file.plain), "{}", file.path);
+        let gzip = bench.raw("GET", file.path, &[("accept-encoding", "br, gzip")], b"").await;
+        assert_eq!(gzip.header("content-encoding"), Some("gzip"));
+        assert_eq!(gzip.body, file.packed);
+        assert_ne!(gzip.header("etag"), plain.header("etag"), "two forms are two things");
+        let tag = gzip.header("etag").expect("a tag").to_owned();
+        let known = bench.raw("GET", file.path, &[("accept-encoding", "gzip"), ("if-none-match", &tag)], b"").await;
+        assert_eq!((known.status, known.body.len()), (304, 0));
+        let policy = plain.header("content-security-policy").expect("a policy");
+        assert!(policy.contains("script-src 'self'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+    }
+    let page = bench.raw("GET", "/", &[], b"").await;
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(page.header("cache-control"), Some("no-cache"));
+    let data = bench.get("/api/status").await;
+    for answer in [&page, &data] {
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+        assert_eq!(answer.header("x-frame-options"), Some("DENY"));
+    }
+    assert_eq!(data.header("content-security-policy"), Some("default-src 'none'; frame-ancestors 'none'"));
+    for path in ["/../Cargo.toml", "/%2e%2e/Cargo.toml", "//etc/passwd", "/app.js/..", "/app.js%00", "/.git/config"] {
+        let status = bench.raw("GET", path, &[], b"").await.status;
+        assert!([400, 404].contains(&status), "{path}: {status}");
+    }
+    bench.gateway.stop().await;
+}
