@@ -62,8 +62,6 @@ async fn home_assistant_finds_what_there_is_and_forgets_what_is_gone() {
         shown.into_iter().find(|(known, _)| known == key).map(|(_, value)| value)
     };
     for (end, key, value) in [
-        ("", "state", "ready"),
-        ("", "trouble", "OFF"),
         ("", "dead", "0"),
         ("_analyzer_line", "state", "disconnected"),
         ("_analyzer_line", "trouble", "ON"),
@@ -73,6 +71,8 @@ async fn home_assistant_finds_what_there_is_and_forgets_what_is_gone() {
         let what = format!("{end} {key} {value}");
         home.eventually(&what, || state(end, key).filter(|told| told == value)).await;
     }
+    let status = watcher.state("analyzer-gateway/box/status");
+    assert!(status.is_some() && state("", "state") == status, "{status:?}");
     // While it is off, an analyzer is taken out of the settings.
     gateway.stop().await;
     configure(&home, &broker, &["line"], true);
