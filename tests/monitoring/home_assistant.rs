@@ -4,6 +4,7 @@
 use super::home::Home;
 use super::mosquitto::{self, Mosquitto};
 use super::watcher::Watcher;
+use minijinja as jinja;
 use serde_json::Value;
 
 const PREFIX: &str = "homeassistant/device/analyzer_gateway_box";
@@ -24,6 +25,23 @@ fn configure(home: &Home, broker: &Mosquitto, analyzers: &[&str], on: bool) {
     ));
 }
 
+/// JSON as a template sees it.
+fn of_json(json: &Value) -> jinja::Value {
+    match json {
+        Value::Null => jinja::Value::from(()),
+        Value::Bool(flag) => jinja::Value::from(*flag),
+        Value::String(text) => jinja::Value::from(text.as_str()),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => jinja::Value::from(whole),
+            None => jinja::Value::from(number.as_f64().expect("a number")),
+        },
+        Value::Array(items) => items.iter().map(of_json).collect(),
+        Value::Object(fields) => {
+            jinja::Value::from_pairs(fields.iter().map(|(name, field)| (name.clone(), of_json(field))))
+        }
+    }
+}
+
 /// What Home Assistant would show of each entity, from what the broker keeps.
 fn shown(watcher: &Watcher, device: &Value) -> Vec<(String, String)> {
     assert!(device["device"]["identifiers"][0].is_string() && device["origin"]["name"].is_string(), "{device}");
@@ -35,10 +53,10 @@ fn shown(watcher: &Watcher, device: &Value) -> Vec<(String, String)> {
         let state_topic = part["state_topic"].as_str().expect("a topic");
         // The figures of the machine come with the first report.
         let Some(value) = watcher.last(state_topic) else { continue };
-        let mut jinja = minijinja::Environment::new();
-        jinja.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+        let mut house = jinja::Environment::new();
+        house.set_undefined_behavior(jinja::UndefinedBehavior::Strict);
         let template = part["value_template"].as_str().expect("a template");
-        let told = jinja.render_str(template, minijinja::context! { value_json => value });
+        let told = house.render_str(template, jinja::Value::from_pairs([("value_json", of_json(&value))]));
         list.push((key.clone(), told.unwrap_or_else(|error| panic!("{template}: {error}"))));
     }
     list
