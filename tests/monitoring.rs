@@ -11,6 +11,8 @@ mod certificates;
 #[allow(dead_code, reason = "the other file of truth uses the rest of it")]
 #[path = "process/home.rs"]
 mod home;
+#[path = "monitoring/home_assistant.rs"]
+mod home_assistant;
 #[allow(dead_code, reason = "the other file of truth uses the rest of it")]
 #[path = "process/mosquitto.rs"]
 mod mosquitto;

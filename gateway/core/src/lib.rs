@@ -18,7 +18,8 @@
 //! 8. [`line_model`], [`detect`]: bytes of which nobody knows yet what they are.
 //! 9. [`config`]: all of it, chosen by one YAML file ([`error`]: what is wrong in there); [`health`] and
 //!    [`overview`]: all of it, at a glance; [`vitals`]: what the machine's own numbers foretell; [`monitoring`]: what of it
-//!    leaves the clinic; [`fleet`]: many gateways, as somebody sees them who hears that.
+//!    leaves the clinic; [`fleet`]: many gateways, as somebody sees them who hears that; [`home_assistant`]: the box in that
+//!    program's words.
 //! 10. [`curve`], [`export`], [`report`]: a test as a picture, as a table and as a page for people.
 //!
 //! Invariant: this crate depends on no runtime, no database and no network crate, and reads no clock, file, environment
@@ -38,6 +39,7 @@ pub mod fleet;
 pub mod framing;
 pub mod health;
 mod hl7;
+pub mod home_assistant;
 pub mod identity;
 pub mod line_model;
 pub mod manifest;

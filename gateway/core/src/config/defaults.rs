@@ -32,6 +32,7 @@ impl Default for Mqtt {
             version: MqttVersion::Auto,
             packet_bytes_max: 1 << 20,
             window: 64,
+            home_assistant: false,
             user: None,
             password: None,
             ca_file: None,

@@ -162,6 +162,8 @@ pub struct Mqtt {
     /// Publishes on their way at once. Default: 64.
     #[schemars(range(min = 1, max = 1000))]
     pub window: Option<usize>,
+    /// Whether Home Assistant finds the gateway and its analyzers by itself. Default: false.
+    pub home_assistant: Option<bool>,
     /// User name for the broker.
     pub user: Option<String>,
     /// Password for the broker.

@@ -207,6 +207,8 @@ pub struct Mqtt {
     pub packet_bytes_max: usize,
     /// Publishes on their way at once.
     pub window: usize,
+    /// Whether Home Assistant is told which devices there are.
+    pub home_assistant: bool,
     pub user: Option<String>,
     pub password: Option<Secret>,
     pub ca_file: Option<PathBuf>,

@@ -7,6 +7,9 @@ use crate::overview::{Trouble, Urgency};
 use crate::time::{ClockQuality, Mono, Now, Timestamp};
 use std::time::Duration;
 
+/// A box that another one has pushed out is back sooner.
+const TURN_MS_MAX: i64 = 30_000;
+
 pub(super) fn standing(
     id: &str,
     known: &Known,
@@ -16,7 +19,7 @@ pub(super) fn standing(
     now: Now,
 ) -> Standing {
     let mut troubles = Vec::new();
-    troubles.extend(absence(known).or_else(|| silence(known, rules, listening, now)));
+    troubles.extend(absence(known, now).or_else(|| silence(known, rules, listening, now)));
     troubles.extend(clock(known, rules, usual));
     troubles.extend(two_boxes(known, now));
     troubles.extend(unreadable(known));
@@ -42,9 +45,11 @@ fn seen(code: &str, urgency: Urgency, since: Option<Timestamp>, reason: &str, ne
     Trouble { since, ..Trouble::new(code, urgency, "gateway", reason, next_step) }
 }
 
-fn absence(known: &Known) -> Option<Trouble> {
+fn absence(known: &Known, now: Now) -> Option<Trouble> {
     let since = Some(known.state_since);
     match known.state? {
+        // Pushed out by its twin, it is back in a moment.
+        DeviceState::Lost if takes_turns(known, now) && !lasts(known.state_since, now) => None,
         DeviceState::Lost => {
             let next = "Check the box's power and network; its analyzers keep their results meanwhile.";
             Some(seen("gone", Urgency::Now, since, "it vanished: power, network or a crash", next))
@@ -100,10 +105,19 @@ fn clock(known: &Known, rules: &Rules, usual: &Usual) -> Option<Trouble> {
 }
 
 fn two_boxes(known: &Known, now: Now) -> Option<Trouble> {
-    let (until, since) = known.taking_turns?;
+    let (_, since) = known.taking_turns?;
     let next = "Give one of the two boxes another gateway.id.";
-    (now.mono < until)
+    takes_turns(known, now)
         .then(|| seen("two_boxes", Urgency::Today, Some(since), "two boxes use this id and push each other out", next))
+}
+
+fn takes_turns(known: &Known, now: Now) -> bool {
+    known.taking_turns.is_some_and(|(until, _)| now.mono < until)
+}
+
+/// Longer than a box takes to connect again.
+fn lasts(since: Timestamp, now: Now) -> bool {
+    now.wall.0.saturating_sub(since.0) > TURN_MS_MAX
 }
 
 fn unreadable(known: &Known) -> Option<Trouble> {

@@ -97,7 +97,8 @@ pub struct Standing {
     pub configuration: Option<String>,
     /// When it last told how it is, by its own clock.
     pub last_heard: Option<Timestamp>,
-    /// How far its clock is ahead, in seconds; negative: behind. Absent until it was heard live.
+    /// How far its clock is ahead, in seconds; negative: behind. Until it was heard live, absent, or at least how far what
+    /// the broker had kept is dated ahead.
     pub clock_off_seconds: Option<i64>,
 }
 

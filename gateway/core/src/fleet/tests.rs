@@ -15,16 +15,16 @@ fn at(seconds: u64) -> Now {
 }
 
 /// A gateway as it really tells of itself.
-struct Box {
+struct Site {
     health: Health,
     clock_off_ms: i64,
 }
 
-impl Box {
-    fn new(id: &str, boot: &str, started: u64) -> Box {
+impl Site {
+    fn new(id: &str, boot: &str, started: u64) -> Site {
         let mut health = Health::new(id, "1.0.0", boot.to_owned(), at(started));
         health.configure(id, "aa", Vec::new(), &["webhook:lims".to_owned()], at(started));
-        Box { health, clock_off_ms: 0 }
+        Site { health, clock_off_ms: 0 }
     }
 
     fn now(&self, seconds: u64) -> Now {
@@ -47,7 +47,7 @@ fn hear(fleet: &mut Fleet, id: &str, now: Now, message: &Publication, retained: 
 }
 
 /// Listening, with this gateway heard at that second.
-fn fleet_of(one: &Box, seconds: u64, retained: bool) -> Fleet {
+fn fleet_of(one: &Site, seconds: u64, retained: bool) -> Fleet {
     let mut fleet = Fleet::new(Rules::default());
     fleet.listen(Some(at(seconds)));
     hear(&mut fleet, "clinic-7", at(seconds), &one.status(seconds, None), retained);
@@ -62,7 +62,7 @@ fn codes(fleet: &mut Fleet, seconds: u64) -> Vec<String> {
 
 #[test]
 fn one_that_is_well_needs_nobody() {
-    let one = Box::new("clinic-7", "a", 0);
+    let one = Site::new("clinic-7", "a", 0);
     let mut fleet = fleet_of(&one, 0, false);
     assert!(codes(&mut fleet, 179).is_empty());
     assert!(!fleet.standing("clinic-7", at(179)).expect("known").needs_a_person());
@@ -70,7 +70,7 @@ fn one_that_is_well_needs_nobody() {
 
 #[test]
 fn a_last_will_is_the_most_urgent_until_it_is_back() {
-    let one = Box::new("clinic-7", "a", 0);
+    let one = Site::new("clinic-7", "a", 0);
     let mut fleet = fleet_of(&one, 0, false);
     let lost = one.status(0, Some((DeviceState::Lost, "the gateway vanished")));
     hear(&mut fleet, "clinic-7", at(30), &lost, false);
@@ -83,7 +83,7 @@ fn a_last_will_is_the_most_urgent_until_it_is_back() {
 
 #[test]
 fn who_was_gone_before_we_came_is_gone_since_the_last_word() {
-    let one = Box::new("clinic-7", "a", 0);
+    let one = Site::new("clinic-7", "a", 0);
     let mut fleet = Fleet::new(Rules::default());
     fleet.listen(Some(at(9_000)));
     let lost = one.status(0, Some((DeviceState::Lost, "the gateway vanished")));
@@ -101,7 +101,7 @@ fn who_was_gone_before_we_came_is_gone_since_the_last_word() {
 
 #[test]
 fn silence_is_three_intervals_and_counts_only_while_we_listen() {
-    let one = Box::new("clinic-7", "a", 0);
+    let one = Site::new("clinic-7", "a", 0);
     let mut fleet = fleet_of(&one, 0, false);
     assert!(codes(&mut fleet, 180).is_empty());
     assert_eq!(codes(&mut fleet, 181), ["silent"]);
@@ -115,7 +115,7 @@ fn silence_is_three_intervals_and_counts_only_while_we_listen() {
 
 #[test]
 fn an_old_word_that_was_kept_is_silence_if_its_clock_was_right() {
-    let mut one = Box::new("clinic-7", "a", 0);
+    let mut one = Site::new("clinic-7", "a", 0);
     let mut fleet = fleet_of(&one, 0, true);
     assert_eq!(codes(&mut fleet, 181), ["silent"]);
     // It says itself that nobody set its clock: a person should look, but it may be well.
@@ -131,7 +131,7 @@ fn an_old_word_that_was_kept_is_silence_if_its_clock_was_right() {
 
 #[test]
 fn a_clock_is_wrong_by_what_is_heard_live_or_dated_ahead() {
-    let mut one = Box::new("clinic-7", "a", 0);
+    let mut one = Site::new("clinic-7", "a", 0);
     one.clock_off_ms = -7_200_000;
     let fleet = fleet_of(&one, 10, false);
     let standing = fleet.standing("clinic-7", at(11)).expect("known");
@@ -149,7 +149,7 @@ fn where_most_clocks_are_wrong_it_is_ours() {
     let mut fleet = Fleet::new(Rules::default());
     fleet.listen(Some(at(0)));
     for id in ["clinic-1", "clinic-2", "clinic-3"] {
-        let mut one = Box::new(id, id, 0);
+        let mut one = Site::new(id, id, 0);
         one.clock_off_ms = 3_600_000;
         hear(&mut fleet, id, at(0), &one.summary(0), false);
     }
@@ -160,7 +160,7 @@ fn where_most_clocks_are_wrong_it_is_ours() {
 
 #[test]
 fn what_a_gateway_says_of_itself_is_passed_on_with_since_when_it_was_heard() {
-    let mut one = Box::new("clinic-7", "a", 0);
+    let mut one = Site::new("clinic-7", "a", 0);
     let mut fleet = fleet_of(&one, 0, false);
     let view = DestinationView { dead: 2, ..DestinationView::default() };
     one.health.learn(at(60), Fact::DestinationChanged { destination: "webhook:lims".to_owned(), view });
@@ -173,7 +173,7 @@ fn what_a_gateway_says_of_itself_is_passed_on_with_since_when_it_was_heard() {
 
 #[test]
 fn two_boxes_with_one_id_take_turns_and_one_that_restarts_does_not() {
-    let (one, two) = (Box::new("clinic-7", "a", 0), Box::new("clinic-7", "b", 5));
+    let (one, two) = (Site::new("clinic-7", "a", 0), Site::new("clinic-7", "b", 5));
     let mut fleet = fleet_of(&one, 0, false);
     hear(&mut fleet, "clinic-7", at(20), &two.status(20, None), false);
     assert!(codes(&mut fleet, 20).is_empty(), "a reboot");
@@ -183,6 +183,10 @@ fn two_boxes_with_one_id_take_turns_and_one_that_restarts_does_not() {
     assert!(codes(&mut fleet, 21).is_empty());
     hear(&mut fleet, "clinic-7", at(22), &one.status(22, None), false);
     assert_eq!(codes(&mut fleet, 22), ["two_boxes"]);
+    hear(&mut fleet, "clinic-7", at(23), &two.status(21, Some((DeviceState::Lost, "vanished"))), false);
+    assert_eq!(codes(&mut fleet, 53), ["two_boxes"], "pushed out, and back in a moment");
+    assert_eq!(codes(&mut fleet, 54), ["gone", "two_boxes"], "not back");
+    hear(&mut fleet, "clinic-7", at(60), &one.status(60, None), false);
     assert!(!codes(&mut fleet, 22 + 901).contains(&"two_boxes".to_owned()), "long ago");
 }
 
@@ -215,7 +219,7 @@ fn the_urgent_stand_first_and_then_those_that_wait_longest() {
         ("clinic-3", 20, lost),
         ("clinic-4", 10, Some((DeviceState::Disconnected, "stopped"))),
     ] {
-        hear(&mut fleet, id, at(second), &Box::new(id, id, 0).status(second, said), false);
+        hear(&mut fleet, id, at(second), &Site::new(id, id, 0).status(second, said), false);
     }
     let order: Vec<String> = fleet.standings(at(40)).into_iter().map(|one| one.gateway).collect();
     assert_eq!(order, ["clinic-3", "clinic-2", "clinic-4", "clinic-1"]);
@@ -223,7 +227,7 @@ fn the_urgent_stand_first_and_then_those_that_wait_longest() {
 
 #[test]
 fn a_gateway_whose_topics_are_cleared_has_left() {
-    let one = Box::new("clinic-7", "a", 0);
+    let one = Site::new("clinic-7", "a", 0);
     let mut fleet = fleet_of(&one, 0, false);
     for kind in ["status", "summary"] {
         let topic = format!("clinic-7/{kind}");
@@ -241,7 +245,7 @@ fn nonsense_is_bounded_and_steers_nothing() {
     {
         assert_eq!(fleet.hear(at(0), News { topic, payload: b"{}", retained: false }), None, "{topic}");
     }
-    let mut telling = Box::new("clinic-7", "a", 0);
+    let mut telling = Site::new("clinic-7", "a", 0);
     let reason = format!("red \u{1b}[31m\u{202e}\n{}", "x".repeat(9_000));
     telling.health.learn(at(0), Fact::ConfigRefused { reason });
     hear(&mut fleet, "clinic-7", at(0), &telling.summary(0), false);

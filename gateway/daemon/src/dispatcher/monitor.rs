@@ -5,7 +5,7 @@
 
 use super::outlet::{Remote, root};
 use super::requests::Turn;
-use super::telling::Telling;
+use super::telling::{Audience, Telling};
 use crate::board::Board;
 use crate::calls::Calls;
 use crate::platform::Platform;
@@ -88,8 +88,9 @@ impl MonitorWorker {
     async fn keep_telling(&self, mut remote: Remote, stop: &mut Stop) -> Option<Reason> {
         let root = root(&self.mqtt, &self.gateway);
         let (board, store) = (&self.board, &self.store);
-        let bounds = (root.as_str(), self.mqtt.packet_bytes_max);
-        let mut telling = Telling::begin(MONITORING, store, board, self.interval, self.now(), bounds).await;
+        let packet_bytes_max = self.mqtt.packet_bytes_max;
+        let audience = Audience { root: &root, packet_bytes_max, home_assistant: false };
+        let mut telling = Telling::begin(MONITORING, store, board, self.interval, self.now(), audience).await;
         let mut requests = remote.requests(&self.calls);
         let mut changes = board.changes();
         loop {

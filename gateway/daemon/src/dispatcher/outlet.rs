@@ -1,7 +1,7 @@
 //! What may be said on a connection that leaves the clinic.
 //!
-//! Invariant: through an [`Outlet`] goes nothing but [`Publication`]s, which are free of patient data by their type, and the
-//! taking away of retained topics. [`Remote`] gives its connection to nobody in another form.
+//! Invariant: through an [`Outlet`] goes nothing but [`Publication`]s and [`Discovery`]s, which are free of patient data by their
+//! type, and the taking away of retained topics. [`Remote`] gives its connection to nobody in another form.
 
 use super::properties;
 use super::requests::{Reply, Requests};
@@ -9,6 +9,7 @@ use crate::calls::Calls;
 use crate::platform::{BoxFuture, Clock, Message, MqttConnect, MqttConnection, Publisher};
 use gateway_core::config::Mqtt;
 use gateway_core::delivery::Reason;
+use gateway_core::home_assistant::Discovery;
 use gateway_core::monitoring::Publication;
 use gateway_core::time::Mono;
 use std::sync::Arc;
@@ -38,6 +39,17 @@ impl<'a> Outlet<'a> {
         interval: Duration,
     ) -> BoxFuture<'static, Result<(), Reason>> {
         self.connection.publish(properties::message(self.root, publication, interval))
+    }
+
+    /// What stands before every topic, with its last `/`.
+    pub(super) fn root(&self) -> &str {
+        self.root
+    }
+
+    /// Returns when the broker keeps it.
+    pub(super) fn announce(&mut self, discovery: &Discovery) -> BoxFuture<'static, Result<(), Reason>> {
+        let (topic, payload) = (discovery.topic().to_owned(), discovery.payload().to_vec());
+        self.connection.publish(Message { topic, payload, retain: true, ..Message::default() })
     }
 
     /// Takes a retained topic away, given whole.

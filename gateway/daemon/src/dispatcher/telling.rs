@@ -10,9 +10,11 @@ use crate::platform::BoxFuture;
 use crate::store::Store;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
 use gateway_core::delivery::{Reason, ReasonCode};
+use gateway_core::home_assistant::{DISCOVERY_PREFIX, Discovery, discoveries};
 use gateway_core::monitoring::{Bulletin, Publication, Status};
+use gateway_core::overview::Overview;
 use gateway_core::time::{Mono, Now};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +40,8 @@ pub(super) struct Telling {
     interval: Duration,
     /// When every state is told again: with MQTT 5 the broker forgets one that is not.
     renew_at: Mono,
+    /// What Home Assistant was told on this connection, by the whole topic; `None` where nobody asked for it.
+    discovered: Option<BTreeMap<String, Discovery>>,
     /// The whole retained topics that the store knows to be at this broker.
     remembered: BTreeSet<String>,
     /// Of these: to be cleared.
@@ -57,22 +61,35 @@ pub(super) struct Telling {
     progress: Mono,
 }
 
+/// Who listens there, and how much of it.
+pub(super) struct Audience<'a> {
+    /// Every topic stands behind it.
+    pub root: &'a str,
+    pub packet_bytes_max: usize,
+    /// Whether Home Assistant is there to find the box.
+    pub home_assistant: bool,
+}
+
 impl Telling {
-    /// For a new connection of this broker, `mqtt` or `monitoring`. `interval` is `monitoring.interval_seconds`; every topic
-    /// stands behind the root, and no packet is longer than `packet_bytes_max`.
+    /// For a new connection of this broker, `mqtt` or `monitoring`. `interval` is `monitoring.interval_seconds`.
     pub(super) async fn begin(
         reader: &'static str,
         store: &Store,
         board: &Arc<Board>,
         interval: Duration,
         now: Now,
-        (root, packet_bytes_max): (&str, usize),
+        audience: Audience<'_>,
     ) -> Telling {
+        let Audience { root, packet_bytes_max, home_assistant } = audience;
         // A store that cannot be read now must not keep the box from saying so.
         let remembered: BTreeSet<String> =
             store.retained_topics(reader).await.unwrap_or_default().into_iter().collect();
-        let wanted: BTreeSet<String> =
+        let mut wanted: BTreeSet<String> =
             topics_of(board, now).into_iter().map(|topic| format!("{root}{topic}")).collect();
+        if home_assistant {
+            let found = discoveries(&board.overview(now), root);
+            wanted.extend(found.into_iter().map(|one| one.topic().to_owned()));
+        }
         Telling {
             reader,
             store: store.clone(),
@@ -80,6 +97,7 @@ impl Telling {
             bulletin: Bulletin::new(interval),
             interval,
             renew_at: now.mono.after(Duration::from_secs(RENEW_SECONDS)),
+            discovered: home_assistant.then(BTreeMap::new),
             stale: remembered.difference(&wanted).cloned().collect(),
             remembered,
             states: FuturesUnordered::new(),
@@ -134,11 +152,19 @@ impl Telling {
             self.renew_at = now.mono.after(Duration::from_secs(RENEW_SECONDS));
         }
         let room = STATES_MAX - self.states.len();
-        let due = self.bulletin.due(now.mono, &self.board.overview(now), room);
-        self.news = due.len() >= room;
+        let overview = self.board.overview(now);
+        let due = self.bulletin.due(now.mono, &overview, room);
+        let found = self.discover(&overview, outlet.root(), room - due.len());
+        self.news = due.len() + found.len() >= room;
         let retained = due.iter().filter(|publication| publication.retain() && !publication.payload().is_empty());
-        let topics = retained.map(|publication| outlet.topic(publication)).collect();
+        let topics = retained.map(|publication| outlet.topic(publication));
+        let topics = topics.chain(found.iter().map(|one| one.topic().to_owned())).collect();
         self.remember(topics).await;
+        for discovery in found {
+            self.begin_waiting(now);
+            let saying = outlet.announce(&discovery);
+            self.states.push(Box::pin(async move { saying.await.map(|()| None) }));
+        }
         for publication in due {
             if self.is_too_long(&publication, &outlet) {
                 continue;
@@ -155,6 +181,19 @@ impl Telling {
             let clearing = outlet.clear(topic.clone());
             self.states.push(Box::pin(async move { clearing.await.map(|()| Some(topic)) }));
         }
+    }
+
+    /// What Home Assistant is to be told now, at most so much; what it should forget is put with the stale topics.
+    fn discover(&mut self, overview: &Overview, root: &str, room: usize) -> Vec<Discovery> {
+        let Some(told) = &mut self.discovered else { return Vec::new() };
+        let wanted = discoveries(overview, root);
+        let gone = |topic: &String| !wanted.iter().any(|one| one.topic() == topic);
+        self.stale.extend(told.extract_if(.., |topic, _| gone(topic)).map(|(topic, _)| topic));
+        self.stale.retain(|topic| gone(topic) || !topic.starts_with(DISCOVERY_PREFIX));
+        let news = wanted.into_iter().filter(|one| told.get(one.topic()) != Some(one)).take(room);
+        let news: Vec<Discovery> = news.collect();
+        told.extend(news.iter().map(|one| (one.topic().to_owned(), one.clone())));
+        news
     }
 
     fn say_notices(&mut self, now: Now, outlet: &mut Outlet<'_>) {

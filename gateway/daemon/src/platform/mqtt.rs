@@ -18,7 +18,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-pub(super) use v4::explain;
 use wire::{Broken, Client, Events, Seen, Wire};
 
 const CONNECT_SECONDS_MAX: u64 = 10;

@@ -10,7 +10,7 @@ use gateway_core::delivery::DestinationView;
 use gateway_core::event::AnalyzerId;
 use gateway_core::health::{ConfiguredAnalyzer, DeviceState, Fact, Health};
 use gateway_core::monitoring::{HealthReport, Publication, Status, Summary};
-use gateway_core::time::Now;
+use gateway_core::time::{Mono, Now};
 use rumqttc::{AsyncClient, Event, EventLoop, Incoming, LastWill, PublishOptions, QoS};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +18,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 const ANALYZERS: [&str; 3] = ["hematology", "chemistry", "coagulation"];
 const WEBHOOK: &str = "webhook:lims";
@@ -65,7 +64,7 @@ pub struct Players<C> {
     clock: C,
     players: Vec<Player>,
     /// When which of them has something to do.
-    due: BTreeSet<(Instant, usize)>,
+    due: BTreeSet<(Mono, usize)>,
     told: (mpsc::UnboundedSender<(usize, bool)>, mpsc::UnboundedReceiver<(usize, bool)>),
     acknowledged: Arc<AtomicU64>,
     seeded: Seeded,
@@ -96,7 +95,7 @@ impl Drop for Wire {
 impl<C: Clock> Players<C> {
     /// They start when [`Players::turn`] is called.
     pub fn new(plan: Plan, clock: C) -> Players<C> {
-        let started = Instant::now();
+        let started = clock.now().mono;
         let pause = Duration::from_secs(1) / plan.connects_per_second_max.max(1);
         let mut seeded = Seeded::new(plan.seed);
         let players = (1..=plan.gateways).map(|number| {
@@ -104,7 +103,8 @@ impl<C: Clock> Players<C> {
             Player::new(id, boot(&mut seeded), clock.now())
         });
         let players: Vec<Player> = players.collect();
-        let due = (0..players.len()).map(|place| (started + pause * u32::try_from(place).unwrap_or(u32::MAX), place));
+        let due =
+            (0..players.len()).map(|place| (started.after(pause * u32::try_from(place).unwrap_or(u32::MAX)), place));
         Players {
             due: due.collect(),
             plan,
@@ -130,11 +130,13 @@ impl<C: Clock> Players<C> {
     pub async fn turn(&mut self) {
         let (due, place) = match self.due.first() {
             Some((due, place)) => (*due, Some(*place)),
-            None => (Instant::now() + Duration::from_secs(3600), None),
+            None => (Mono(u64::MAX), None),
         };
         tokio::select! {
             Some((place, connected)) = self.told.1.recv() => self.note(place, connected),
-            () = tokio::time::sleep_until(due) => if let Some(place) = place {
+            () = self.clock.sleep_until(due) => if let Some(place) = place
+                && self.clock.now().mono >= due
+            {
                 self.due.remove(&(due, place));
                 self.act(place);
             }
@@ -203,7 +205,7 @@ impl<C: Clock> Players<C> {
             // Spread over the interval, as boxes are that were not switched on together.
             let interval_ms = u64::try_from(self.plan.interval.as_millis()).unwrap_or(u64::MAX);
             let first = Duration::from_millis(self.seeded.below(interval_ms));
-            self.due.insert((Instant::now() + first, place));
+            self.due.insert((self.clock.now().mono.after(first), place));
         }
     }
 
@@ -215,7 +217,7 @@ impl<C: Clock> Players<C> {
         self.report(place, false);
         // A twentieth sooner or later, so that they do not fall into step.
         let interval = self.plan.interval.mul_f64(self.seeded.between(0.95, 1.05));
-        self.due.insert((Instant::now() + interval, place));
+        self.due.insert((self.clock.now().mono.after(interval), place));
     }
 
     fn wire(&mut self, place: usize) -> Option<Wire> {

@@ -10,6 +10,7 @@ pub fn read(root: &Group<'_>) -> Mqtt {
     Mqtt {
         packet_bytes_max: group.number("packet_bytes_max", default.packet_bytes_max),
         window: group.number("window", default.window),
+        home_assistant: group.flag("home_assistant"),
         ..connection(&group)
     }
 }

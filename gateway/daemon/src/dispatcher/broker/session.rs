@@ -4,7 +4,7 @@ use super::{BrokerWorker, MQTT, Position};
 use crate::dispatcher::Recorder;
 use crate::dispatcher::outlet::{Outlet, root};
 use crate::dispatcher::requests::{Requests, Turn};
-use crate::dispatcher::telling::{ACK_SECONDS_MAX, Telling};
+use crate::dispatcher::telling::{ACK_SECONDS_MAX, Audience, Telling};
 use crate::platform::{BoxFuture, Message, MqttConnection};
 use crate::pulse::{BEAT_SECONDS, Stop};
 use crate::store::{DestinationId, HeadWatch, Record, RedriveWatch, Row, StoreError, unsendable};
@@ -88,8 +88,10 @@ impl<'a> Session<'a> {
         let root = root(&worker.mqtt, &worker.gateway);
         let requests = Requests::local(connection.as_mut(), &worker.calls, &root);
         let now = worker.platform.clock.now();
-        let bounds = (root.as_str(), worker.mqtt.packet_bytes_max);
-        let telling = Telling::begin(MQTT, &worker.store, &worker.board, worker.interval, now, bounds).await;
+        let mqtt = &worker.mqtt;
+        let audience =
+            Audience { root: &root, packet_bytes_max: mqtt.packet_bytes_max, home_assistant: mqtt.home_assistant };
+        let telling = Telling::begin(MQTT, &worker.store, &worker.board, worker.interval, now, audience).await;
         Session {
             worker,
             recorder,
