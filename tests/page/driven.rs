@@ -15,7 +15,8 @@ use std::process::Stdio;
 const START: Timestamp = Timestamp(1_795_291_200_000);
 /// A device's name that a careless page would run.
 const NAME: &str = r#"<img src=\"/hit\" onerror=\"window.hit=1\">"#;
-const PRIVATE: [&str; 5] = ["S-4711", "<script>", "four quiet words today", "seven more quiet words", "the-secret-of-lims"];
+const PRIVATE: [&str; 5] =
+    ["S-4711", "<script>", "four quiet words today", "seven more quiet words", "the-secret-of-lims"];
 
 /// What the analyzer says, line by line.
 fn lines() -> Vec<String> {

@@ -73,9 +73,8 @@ fn every_message_is_in_both_languages_with_the_same_holes() {
 /// The quoted words of a script that follow one of these calls, each up to its end or to where a value is put in.
 fn keys_in(text: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut whole, mut begun) = (BTreeSet::new(), BTreeSet::new());
-    let quoted = |text: &str, quote: char| -> Vec<String> {
-        text.split(quote).skip(1).step_by(2).map(str::to_owned).collect()
-    };
+    let quoted =
+        |text: &str, quote: char| -> Vec<String> { text.split(quote).skip(1).step_by(2).map(str::to_owned).collect() };
     let is_key = |word: &str| word.contains('.') && !word.contains(['/', ' ', '<']);
     whole.extend(text.lines().flat_map(|line| quoted(line, '"')).filter(|word| is_key(word)));
     for template in text.lines().flat_map(|line| quoted(line, '`')) {
@@ -118,8 +117,16 @@ fn every_message_is_used_and_every_used_one_is_there() {
 #[test]
 fn nothing_becomes_markup_and_nobody_else_is_asked() {
     let makes_markup = [
-        "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "DOMParser",
-        "createContextualFragment", "srcdoc", "javascript:",
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "new Function",
+        "DOMParser",
+        "createContextualFragment",
+        "srcdoc",
+        "javascript:",
     ];
     for (name, text) in scripts() {
         for word in makes_markup {
@@ -135,7 +142,8 @@ fn nothing_becomes_markup_and_nobody_else_is_asked() {
     let page = sources().into_iter().find(|(name, _)| name == "index.html").expect("the page").1;
     assert!(!page.contains("style=") && !page.contains("<style"), "the policy forbids styles in the page");
     assert!(page.split("<script").skip(1).all(|script| script.contains("></script>")), "and scripts");
-    assert!(!page.contains(" on"), "and what listens in attributes: {page}");
+    let listens = |word: &str| word.starts_with("on") && word.contains('=');
+    assert!(!page.split_whitespace().any(listens), "and what listens in attributes");
 }
 
 #[test]
