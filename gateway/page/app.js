@@ -31,6 +31,8 @@ const VIEWS = [
   ["audit", audit, "audit.title"],
   ["configuration", configuration, "configuration.title"],
 ];
+// What one may not do is not shown.
+const ADMINISTER = ["people", "audit"];
 // Below which entry of the menu the others are.
 const BELOW = { test: "tests", people: "system", audit: "system", configuration: "system" };
 
@@ -49,7 +51,8 @@ function show(moved) {
   const { signal } = leaving;
   const place = here();
   const signedIn = session.state === "signed_in";
-  const [name, view, title] = signedIn ? (VIEWS.find(([name]) => name === place.name) ?? VIEWS[0]) : ["", signIn, "signin.title"];
+  const known = ADMINISTER.includes(place.name) && !may("administer") ? "" : place.name;
+  const [name, view, title] = signedIn ? (VIEWS.find(([name]) => name === known) ?? VIEWS[0]) : ["", signIn, "signin.title"];
   frame(signedIn, BELOW[name] ?? name);
   document.title = [t(title), session.gateway].filter(Boolean).join(" · ");
   const heading = el("h1", { tabindex: "-1" }, t(title));

@@ -5,7 +5,7 @@ import { draw, el, morphChildren } from "./dom.js";
 import { marks, nearest, thinned } from "./run.js";
 import { number, t } from "./words.js";
 
-const [LEFT, RIGHT, TOP, STRIP, FOOT] = [52, 64, 12, 70, 34];
+const [LEFT, RIGHT, TOP, STRIP, FOOT] = [52, 78, 12, 70, 34];
 const LABEL_PX = 14;
 const TEMPERATURES_MAX = 400;
 const COLOURS = 8;
@@ -124,7 +124,7 @@ export class Curve {
     const over = ends.length ? ends.at(-1).at - y(0) : 0;
     return ends.map(({ channel, at }) => draw("text", {
       class: `label ${this.#classes(channel)}`, x: this.inner[1] + 6, y: at - Math.max(0, over) + 4,
-    }, channel === this.#facts.control && this.inner[1] + RIGHT <= this.svg.clientWidth ? t("curve.control_label", { channel: String(channel) }) : String(channel)));
+    }, channel === this.#facts.control && this.svg.clientWidth >= 420 ? t("curve.control_label", { channel: String(channel) }) : String(channel)));
   }
 
   #temperature(x, top, bottom) {

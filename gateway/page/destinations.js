@@ -49,7 +49,7 @@ function card(one) {
       [t("destinations.given"), number(one.ordinal)],
     ]),
     webhook && may("operate") ? el("div.buttons", act("test", "send"), one.state === "paused" ? act("resume", "run") : act("pause", "pause")) : null,
-    el("div.report", { "aria-live": "polite" }));
+    el("div.report", { "aria-live": "polite", "data-keep": true }));
 }
 
 // Hop by hop, as the gateway went.

@@ -45,11 +45,13 @@ export function icon(name) {
 }
 
 // Makes `old` look like `fresh`, which has the same name and key, so that focus, selection and what is opened stay.
+// What is marked `data-keep` is somebody else's, and a button at work stays as it is.
 export function morph(old, fresh) {
   if (old.nodeType === Node.TEXT_NODE) {
     if (old.data !== fresh.data) old.data = fresh.data;
     return;
   }
+  if (old.dataset.keep !== undefined || old.ariaBusy === "true") return;
   for (const { name } of [...old.attributes]) {
     if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
   }

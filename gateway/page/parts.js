@@ -106,7 +106,7 @@ export function ticks(deliveries) {
   if (!deliveries.length) return el("span.muted", t("sent.nowhere"));
   return el("ul.ticks", { "aria-label": t("sent.title") }, deliveries.map((one) => el("li", { "data-key": one.destination },
     el(`span.state.state-${one.state}`, { title: [word("delivery", one.state), one.at && moment(one.at), one.reason?.detail].filter(Boolean).join(" · ") },
-      icon(ICONS[one.state] ?? "info"), el("span", destinationName(one.destination)), el("span.unseen", word("delivery", one.state))))));
+      icon(ICONS[one.state] ?? "info"), el("span", destinationName(one.destination)), el(one.state === "delivered" ? "span.unseen" : "em", word("delivery", one.state))))));
 }
 
 // A test's state, or what came of it.

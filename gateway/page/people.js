@@ -17,8 +17,9 @@ export async function people(root, { signal }) {
   root.append(list, told, add);
   const fetchAll = async () => {
     const { people } = await get("/api/people", signal);
-    const row = (one) => ({ key: one.name, cells: [one.name, t(`role.${one.role}`), moment(one.added_at ?? one.since),
-      one.name === session.name ? t("people.you") : el("button.small", { type: "button", "data-remove": one.name }, t("people.remove"))] });
+    const act = (one, act) => el("button.small", { type: "button", "data-act": act, "data-name": one.name }, t(`people.${act}`));
+    const row = (one) => ({ key: one.name, cells: [one.name, t(`role.${one.role}`), moment(one.added_at),
+      el("span.buttons", act(one, "new_passphrase"), one.name === session.name ? t("people.you") : act(one, "remove"))] });
     morphChildren(list, [table(t("people.title"), ["name", "role", "since", "do"].map((name) => t(`people.column_${name}`)), people.map(row))]);
   };
   add.addEventListener("submit", (event) => {
@@ -31,11 +32,18 @@ export async function people(root, { signal }) {
     });
   }, { signal });
   list.addEventListener("click", (event) => {
-    const button = event.target.closest("button[data-remove]");
-    const name = button?.dataset.remove;
-    if (name) busy(button, told, async () => {
-      if (!(await confirm(t("people.remove_title", { name }), t("people.remove_detail"), t("people.remove")))) return;
-      await remove(`/api/people/${part(name)}`);
+    const button = event.target.closest("button[data-act]");
+    if (!button) return;
+    const { act, name } = button.dataset;
+    busy(button, told, async () => {
+      if (act === "remove") {
+        if (!(await confirm(t("people.remove_title", { name }), t("people.ends"), t("people.remove")))) return;
+        await remove(`/api/people/${part(name)}`);
+      } else {
+        const asked = field("new-passphrase", t("signin.passphrase"), { type: "password", autocomplete: "new-password" }, t("signin.passphrase_hint"));
+        if (!(await confirm(t("people.new_title", { name }), [t("people.ends"), asked], t("people.new_passphrase")))) return;
+        await post(`/api/people/${part(name)}`, { passphrase: asked.querySelector("input").value });
+      }
       await fetchAll();
     });
   }, { signal });

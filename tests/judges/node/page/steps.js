@@ -215,7 +215,7 @@ async function onlyLook({ bench, page }) {
   await bench.look("signin");
   await signIn(page, "ben", "seven more quiet words");
   await page.getByRole("button", { name: "Sign in" }).click();
-  await page.getByText("may look").waitFor();
+  await page.locator("#bar", { hasText: "may look" }).waitFor();
   await bench.go("registrations");
   await page.locator("main tbody tr", { hasText: SCRIPT }).waitFor();
   assert.equal(await page.locator("main tbody button").count(), 0);
