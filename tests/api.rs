@@ -7,6 +7,8 @@
 mod bench;
 #[path = "api/commands.rs"]
 mod commands;
+#[path = "api/curves.rs"]
+mod curves;
 #[path = "api/deliveries.rs"]
 mod deliveries;
 #[path = "api/doors.rs"]

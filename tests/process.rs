@@ -9,6 +9,8 @@
 mod broker;
 #[path = "process/cable.rs"]
 mod cable;
+#[path = "process/certificates.rs"]
+mod certificates;
 #[path = "process/commands.rs"]
 mod commands;
 #[path = "process/database.rs"]

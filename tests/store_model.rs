@@ -10,6 +10,8 @@ mod damage;
 mod erasure;
 #[path = "store_model/filters.rs"]
 mod filters;
+#[path = "store_model/listing.rs"]
+mod listing;
 #[path = "store_model/manifests.rs"]
 mod manifests;
 #[path = "store_model/model.rs"]

@@ -1,13 +1,13 @@
 //! The MQTT destination against a real broker: gone and back, unreachable, choosy, encrypted; and the one inside.
 
 use super::cable::{Cable, message};
+use super::certificates::make_certificates;
 use super::database::Database;
 use super::home::Home;
 use super::mosquitto::{self, Mosquitto, free_port};
 use super::watcher::Watcher;
 use gateway_daemon::simulated::ledger::SharedLedger;
 use gateway_daemon::simulated::mqtt_judge::MqttJudge;
-use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rumqttc::MqttOptions;
 use rustix::process::Signal;
 use std::time::Duration;
@@ -162,25 +162,6 @@ async fn an_event_that_is_too_long_or_breaks_the_connection_is_set_aside() {
     assert_eq!(database.dead("mqtt"), ["too_large", "poison_message"]);
     assert!(!has(judge.ledger(), "SIZE-0002") && !has(judge.ledger(), "SIZE-0004"));
     gateway.stop().await;
-}
-
-/// Certificates for one test, as PEM files in its folder.
-fn make_certificates(home: &Home) {
-    let authority_key = KeyPair::generate().expect("a key");
-    let mut authority = CertificateParams::new(Vec::new()).expect("no names");
-    // Three different names: a certificate named like its issuer counts as self-signed.
-    authority.distinguished_name.push(DnType::CommonName, "authority");
-    authority.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let certificate = authority.self_signed(&authority_key).expect("a certificate");
-    home.write("ca.pem", certificate.pem());
-    let issuer = Issuer::new(authority, authority_key);
-    for (name, host) in [("server", "127.0.0.1"), ("client", "gateway")] {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(vec![host.to_owned()]).expect("a name");
-        params.distinguished_name.push(DnType::CommonName, name);
-        home.write(&format!("{name}.pem"), params.signed_by(&key, &issuer).expect("a certificate").pem());
-        home.write(&format!("{name}.key"), key.serialize_pem());
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,6 @@
 //! A subscriber that sees the retained topics as a status board would: the last word on each.
 
+use gateway_tests::contract;
 use rumqttc::{AsyncClient, Event, EventLoop, Incoming, MqttOptions, QoS};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -12,6 +13,8 @@ type Seen = BTreeMap<String, Vec<u8>>;
 
 pub struct Watcher {
     seen: Arc<Mutex<Seen>>,
+    /// What was not as docs/mqtt.md has it.
+    unlike: Arc<Mutex<Vec<String>>>,
     _tasks: JoinSet<()>,
 }
 
@@ -23,8 +26,9 @@ impl Watcher {
         let (client, events) = AsyncClient::builder(options).capacity(16).build();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let mut tasks = JoinSet::new();
-        tasks.spawn(watch(client, events, seen.clone()));
-        Watcher { seen, _tasks: tasks }
+        let unlike = Arc::new(Mutex::new(Vec::new()));
+        tasks.spawn(watch(client, events, seen.clone(), unlike.clone()));
+        Watcher { seen, unlike, _tasks: tasks }
     }
 
     pub fn on(port: u16) -> Watcher {
@@ -49,7 +53,14 @@ impl Watcher {
     }
 }
 
-async fn watch(client: AsyncClient, mut events: EventLoop, seen: Arc<Mutex<Seen>>) {
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let unlike = self.unlike.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(unlike.is_empty() || std::thread::panicking(), "not as docs/mqtt.md has it: {unlike:#?}");
+    }
+}
+
+async fn watch(client: AsyncClient, mut events: EventLoop, seen: Arc<Mutex<Seen>>, unlike: Arc<Mutex<Vec<String>>>) {
     loop {
         match events.poll().await {
             Ok(Event::Incoming(Incoming::ConnAck(_))) => {
@@ -59,6 +70,8 @@ async fn watch(client: AsyncClient, mut events: EventLoop, seen: Arc<Mutex<Seen>
             }
             Ok(Event::Incoming(Incoming::Publish(publish))) => {
                 let topic = String::from_utf8_lossy(&publish.topic).into_owned();
+                let fault = contract::fault(&topic, &publish.payload, publish.retain.then_some(true));
+                unlike.lock().unwrap_or_else(PoisonError::into_inner).extend(fault);
                 seen.lock().unwrap_or_else(PoisonError::into_inner).insert(topic, publish.payload.to_vec());
             }
             Ok(_) => {}

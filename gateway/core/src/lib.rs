@@ -18,12 +18,14 @@
 //! 8. [`line_model`], [`detect`]: bytes of which nobody knows yet what they are.
 //! 9. [`config`]: all of it, chosen by one YAML file ([`error`]: what is wrong in there); [`health`] and
 //!    [`overview`]: all of it, at a glance; [`vitals`]: what the machine's own numbers foretell; [`monitoring`]: what of it
-//!    leaves the clinic.
+//!    leaves the clinic; [`fleet`]: many gateways, as somebody sees them who hears that.
+//! 10. [`curve`], [`export`], [`report`]: a test as a picture, as a table and as a page for people.
 //!
 //! Invariant: this crate depends on no runtime, no database and no network crate, and reads no clock, file, environment
 //! or randomness. Its `Cargo.toml` shows it and `tests/tidy.rs` holds it.
 
 pub mod config;
+pub mod curve;
 pub mod delivery;
 pub mod detect;
 pub mod dialects;
@@ -31,6 +33,8 @@ pub mod drivers;
 pub mod erasure;
 pub mod error;
 pub mod event;
+pub mod export;
+pub mod fleet;
 pub mod framing;
 pub mod health;
 mod hl7;
@@ -43,6 +47,7 @@ pub mod overview;
 pub mod reading;
 pub mod registration;
 pub mod replay;
+pub mod report;
 pub mod run;
 pub mod scrub;
 pub mod session;

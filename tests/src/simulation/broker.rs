@@ -1,6 +1,7 @@
 //! A broker in memory: takes messages in order, sometimes refuses, breaks, or keeps its acknowledgement to itself.
 
 use super::world::{Life, World, digest};
+use crate::contract;
 use gateway_core::delivery::{Reason, ReasonCode};
 use gateway_daemon::platform::{BoxFuture, Message, MqttConnect, MqttConnection, Publisher};
 use gateway_daemon::simulated::seeded::Seeded;
@@ -46,6 +47,9 @@ struct State {
     chance: Seeded,
     accepted: Vec<Accepted>,
     retained: BTreeMap<String, Vec<u8>>,
+    /// Whether each message is held against the contract, and what was not as it says.
+    held: bool,
+    unlike: Vec<String>,
 }
 
 enum Fate {
@@ -56,7 +60,8 @@ enum Fate {
 
 impl Broker {
     pub fn new(world: &World, plan: BrokerPlan, chance: Seeded) -> Broker {
-        let state = State { plan, chance, accepted: Vec::new(), retained: BTreeMap::new() };
+        let state =
+            State { plan, chance, accepted: Vec::new(), retained: BTreeMap::new(), held: false, unlike: Vec::new() };
         Broker { world: world.clone(), state: Arc::new(Mutex::new(state)) }
     }
 
@@ -64,7 +69,17 @@ impl Broker {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything accepted that is not retained, in order.
+    /// Holds each message against docs/mqtt.md from now on.
+    pub fn hold_to_contract(&self) {
+        self.lock().held = true;
+    }
+
+    /// What was not as docs/mqtt.md has it.
+    pub fn unlike(&self) -> Vec<String> {
+        self.lock().unlike.clone()
+    }
+
+    /// Every event accepted, in order.
     pub fn accepted(&self) -> Vec<Accepted> {
         self.lock().accepted.clone()
     }
@@ -102,6 +117,12 @@ impl Broker {
         let Message { topic, payload, retain } = message;
         self.world.note(format!("broker accepts {topic} {}", digest(&payload)));
         let mut state = self.lock();
+        if state.held {
+            state.unlike.extend(contract::fault(&topic, &payload, Some(retain)));
+        }
+        if !retain && !is_event(&topic) {
+            return;
+        }
         if !retain {
             state.accepted.push(Accepted { at: self.world.now(), topic, payload, retain });
         } else if payload.is_empty() {
@@ -118,6 +139,11 @@ impl BrokerPlan {
         self.faults_left = self.faults_left.saturating_sub(1);
         left
     }
+}
+
+/// What must arrive, and not only what is told of the gateway.
+fn is_event(topic: &str) -> bool {
+    topic.contains("/events/")
 }
 
 fn lost() -> Reason {
@@ -169,13 +195,13 @@ async fn serve(broker: Broker, life: Life, mut received: mpsc::UnboundedReceiver
         match broker.fate() {
             Fate::BreakBefore => break,
             Fate::BreakAfter => {
-                let retained = message.retain;
+                let retained = !is_event(&message.topic);
                 broker.accept(message);
                 let _ = retained || life.effect("published, PUBACK lost");
                 break;
             }
             Fate::Accept(delay) => {
-                let retained = message.retain;
+                let retained = !is_event(&message.topic);
                 broker.accept(message);
                 if !(retained || life.effect("published")) {
                     return;
@@ -199,10 +225,10 @@ struct SimConnection {
 
 impl MqttConnection for SimConnection {
     fn publish(&mut self, message: Message) -> BoxFuture<'static, Result<(), Reason>> {
-        // Retained messages are never events: they are said again at every connect, and a crash at one of them is like a
-        // crash a moment before.
+        // What is no event is told again at every connect, or is a notice that nobody waits for: a crash at one of them is like
+        // a crash a moment before.
         let text = format!("publish {} {}", message.topic, digest(&message.payload));
-        if message.retain && !self.life.is_over() {
+        if !is_event(&message.topic) && !self.life.is_over() {
             self.life.world().note(text);
         } else if !self.life.effect(text) {
             return Box::pin(pending());

@@ -9,6 +9,7 @@ mod overlay;
 mod read;
 mod tree;
 
+pub use address::is_loopback;
 pub use group::{Outside, WrittenProfile};
 pub use overlay::{Variable, overlay};
 pub use read::{profile, read};
@@ -446,6 +447,10 @@ impl Config {
         let open = open.map(|source| {
             format!("source `{0}`: no secret is set: whoever reaches /in/{0} can send events in its name", source.id)
         });
-        unsigned.chain(open).collect()
+        let is_first =
+            |second: &&Mqtt| second.broker == self.mqtt.broker && second.topic_prefix == self.mqtt.topic_prefix;
+        let twice = self.monitoring.broker.iter().filter(is_first);
+        let twice = twice.map(|_| "monitoring.url is the broker of mqtt.url: it is told everything twice".to_owned());
+        unsigned.chain(open).chain(twice).collect()
     }
 }

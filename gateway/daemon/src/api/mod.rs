@@ -8,14 +8,17 @@ pub mod auth;
 mod captures;
 mod clients;
 mod completeness;
+mod curves;
 mod deliveries;
 mod diagnostics;
 mod door;
 mod erasures;
 mod events;
+mod exports;
 mod extract;
 mod incoming;
 mod life;
+mod listing;
 mod metrics;
 mod over_mqtt;
 mod problem;
@@ -148,6 +151,9 @@ fn routes() -> Vec<Route> {
         captures::routes(),
         redecode::routes(),
         status::routes(),
+        listing::routes(),
+        curves::routes(),
+        exports::routes(),
         metrics::routes(),
         diagnostics::routes(),
         life::routes(),

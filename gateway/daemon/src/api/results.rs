@@ -3,6 +3,7 @@
 //! Invariant: every answer here is about a person: it is audited and stays in no cache; an ETag saves sending it twice.
 
 use super::auth::Client;
+use super::curves::Told;
 use super::extract::Path;
 use super::problem::Problem;
 use super::table::Route;
@@ -12,8 +13,9 @@ use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use axum::routing::get;
 use gateway_core::config::Scope;
+use gateway_core::curve::Span;
 use gateway_core::dialects::run_so_far;
-use gateway_core::event::{Device, Event, EventName, Id, Seq, Test};
+use gateway_core::event::{Device, Event, EventName, Id, Test};
 use gateway_core::time::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
@@ -68,8 +70,16 @@ struct TestView {
     test: Test,
     #[schemars(schema_with = "device_schema")]
     device: Option<Device>,
+    /// The newest event that all this holds.
+    seq: i64,
     /// Of an amplification run: every sample so far.
     data: Option<Run>,
+    /// The channels that have told samples.
+    channels: Vec<u32>,
+    /// Which of them is the internal control, where that is known.
+    control_channel: Option<u32>,
+    /// Stretches of the run in which samples are missing or the link was lost, on the analyzer's clock.
+    gaps: Vec<Missing>,
     /// The URLs of its results.
     results: Vec<String>,
     #[schemars(with = "String")]
@@ -83,6 +93,13 @@ struct Run {
     temperature_samples: Vec<Value>,
     #[schemars(with = "Vec<Value>")]
     samples: Vec<Value>,
+}
+
+/// A stretch of a run.
+#[derive(Serialize, JsonSchema)]
+struct Missing {
+    from_seconds: f64,
+    to_seconds: f64,
 }
 
 fn device_schema(_: &mut SchemaGenerator) -> Schema {
@@ -147,17 +164,18 @@ async fn test(
 ) -> Result<Response, Problem> {
     let unknown = || Problem::unknown("test");
     let id: Id = id.parse().map_err(|_| unknown())?;
-    let history = api.store.test_history(id, Seq(i64::MAX)).await?;
+    let Told { history, curve } = api.told_of(id).await?;
     let newest = history.last().ok_or_else(unknown)?;
     let mut test = newest.kind.test.clone().ok_or_else(unknown)?;
-    let has_run = history.iter().any(|event| event.kind.test.as_ref().is_some_and(|test| test.data.is_some()));
-    let data = has_run.then(|| {
+    let data = curve.is_some().then(|| {
         let (temperatures, samples) = run_so_far(newest, &history);
         Run {
             temperature_samples: temperatures.into_values().cloned().collect(),
             samples: samples.into_values().cloned().collect(),
         }
     });
+    let curve = curve.unwrap_or_default();
+    let missing = |span: &Span| Missing { from_seconds: span.from_seconds, to_seconds: span.to_seconds };
     // What is new in one event says nothing beside the whole.
     test.data = None;
     let finished = history.iter().filter(|event| event.kind.name == EventName::TestFinished);
@@ -166,7 +184,11 @@ async fn test(
         url: api.url(&format!("/api/tests/{id}")),
         analyzer: newest.analyzer.0.clone(),
         device: history.iter().rev().find_map(|event| event.kind.device.clone()),
+        seq: newest.seq.0,
         data,
+        channels: curve.channels.keys().copied().collect(),
+        control_channel: curve.control,
+        gaps: curve.gaps.iter().map(missing).collect(),
         results: finished.map(|event| api.url(&format!("/api/results/{}", event.seq.0))).collect(),
         updated_at: newest.received_at,
         test,

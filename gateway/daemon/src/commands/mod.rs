@@ -2,6 +2,7 @@
 
 pub mod analyzers;
 pub mod ask;
+pub mod backup;
 pub mod captures;
 pub mod check;
 pub mod clock;
@@ -12,10 +13,13 @@ pub mod destinations;
 pub mod detect;
 pub mod devices;
 pub mod diagnostics;
+pub mod doctor;
 pub mod erase;
 pub mod events;
 pub mod explain;
+pub mod fleet;
 pub mod manifest;
+pub mod pages;
 pub mod place;
 pub mod profiles;
 pub mod queue;
@@ -24,6 +28,7 @@ pub mod reconcile;
 pub mod redecode;
 pub mod redrive;
 pub mod registrations;
+pub mod restore;
 pub mod results;
 pub mod run;
 pub mod schema;
@@ -92,6 +97,16 @@ enum Command {
     Results(results::Args),
     /// How far the clock can be trusted, who sets it, and what was corrected
     Clock(clock::Args),
+    /// Everything that the gateway knows in one file, taken while it runs
+    Backup(backup::Args),
+    /// A backup into a state folder
+    Restore(restore::Args),
+    /// Look at everything that can be wrong with a box, and say what to do
+    Doctor(doctor::Args),
+    /// Print the completion of these commands for a shell
+    Completions(pages::Completions),
+    /// Print the manual page of a command, or write all of them into a folder
+    Man(pages::Man),
     /// How far each broker and endpoint has come; forget one that is no longer in the settings
     Destinations(destinations::Args),
     /// What was given up, why, and what to do about it
@@ -100,6 +115,9 @@ enum Command {
     Redrive(redrive::Args),
     /// Print the log, one event a line as JSON
     Events(events::Args),
+    /// Many gateways at one broker: which need a person; or play a fleet
+    #[command(subcommand)]
+    Fleet(fleet::Fleet),
     /// Messages as they were received: list, show, export without the people in them
     #[command(subcommand)]
     Captures(captures::Captures),
@@ -147,10 +165,16 @@ impl Cli {
             Command::Tests(args) => test_list::run(args, &mut out, &mut err),
             Command::Results(args) => results::run(args, &mut out, &mut err),
             Command::Clock(args) => clock::run(args, &mut out, &mut err),
+            Command::Backup(args) => backup::run(args, &mut out, &mut err),
+            Command::Restore(args) => restore::run(args, &mut out, &mut err),
+            Command::Doctor(args) => doctor::run(args, &mut out, &mut err),
+            Command::Completions(args) => pages::completions(args, &mut out),
+            Command::Man(args) => pages::man(args, &mut out, &mut err),
             Command::Destinations(args) => destinations::run(args, &mut out, &mut err),
             Command::Dead(args) => dead::run(args, &mut out, &mut err),
             Command::Redrive(args) => redrive::run(args, &mut out, &mut err),
             Command::Events(args) => events::run(args, &mut out, &mut err),
+            Command::Fleet(command) => fleet::run(command, &mut out, &mut err),
             Command::Captures(command) => captures::run(command, &mut out, &mut err),
             Command::Redecode(args) => redecode::run(args, &mut out, &mut err),
             Command::Registrations(args) => registrations::run(args, &mut out, &mut err),

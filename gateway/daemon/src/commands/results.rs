@@ -59,9 +59,15 @@ fn show(lines: &[u8], out: &mut dyn Write) -> Result<(), Failed> {
 }
 
 fn columns(lines: &[Value], out: &mut dyn Write) -> io::Result<()> {
-    let keys = ["received_at", "analyzer", "sample_id", "code", "value", "unit", "flags"];
-    let row = |line: &Value| keys.map(|key| flat(&line[key])).to_vec();
-    let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
+    let keys = ["/received_at", "/analyzer", "/test/sample_id"];
+    let mut rows = Vec::new();
+    for line in lines {
+        let head = keys.map(|key| cell(line.pointer(key).unwrap_or(&Value::Null)));
+        for result in line["test"]["results"].as_array().into_iter().flatten() {
+            let values = ["code", "value", "unit", "flags"].map(|key| flat(&result[key]));
+            rows.push(head.iter().cloned().chain(values).collect());
+        }
+    }
     table(out, &["RECEIVED", "ANALYZER", "SAMPLE", "CODE", "VALUE", "UNIT", "FLAGS"], &rows, "no results")
 }
 

@@ -144,6 +144,45 @@ pub fn load_for_run(source: &Source) -> Result<Running, Failure> {
     }
 }
 
+/// The same settings as [`Loaded::text`] without their secrets; `None` where it is not known what is one.
+pub fn without_secrets(loaded: &Loaded) -> Option<String> {
+    let _ = loaded;
+    None
+}
+
+/// Every file that the settings name, by the place of its key (`webhooks[0].secret_file`), and the settings file itself; empty
+/// if that cannot be read.
+pub fn named_files(source: &Source) -> (Option<PathBuf>, Vec<(String, PathBuf)>) {
+    let path = file::find(source);
+    let text = path.as_deref().and_then(|path| file::text(path).ok());
+    let tree = text.and_then(|text| yaml::parse(&text).ok()).map(|(tree, _)| tree);
+    let mut found = Vec::new();
+    if let Some(tree) = &tree {
+        name_files(tree, "", &mut found);
+    }
+    (path, found)
+}
+
+fn name_files(node: &Node, place: &str, found: &mut Vec<(String, PathBuf)>) {
+    match &node.value {
+        Value::Group(entries) => {
+            for entry in entries {
+                let dot = if place.is_empty() { "" } else { "." };
+                let place = format!("{place}{dot}{}", entry.key);
+                match entry.node.as_text().filter(|_| entry.key.ends_with("_file")) {
+                    Some(path) => found.push((place, PathBuf::from(path))),
+                    None => name_files(&entry.node, &place, found),
+                }
+            }
+        }
+        Value::List(items) => {
+            let items = items.iter().enumerate();
+            items.for_each(|(index, item)| name_files(item, &format!("{place}[{index}]"), found));
+        }
+        Value::Nothing | Value::Text(_) => {}
+    }
+}
+
 fn no_file(source: &Source) -> Failure {
     let usual: Vec<String> = source.usual.iter().map(|path| path.display().to_string()).collect();
     let problem = format!("there is no settings file any more (looked for {})", usual.join(" and "));

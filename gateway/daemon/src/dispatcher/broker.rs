@@ -7,6 +7,7 @@
 mod session;
 
 use super::outlet::root;
+use super::telling::PACKET_OVERHEAD_BYTES;
 use super::{Recorder, Shown, attempt_note};
 use crate::board::Board;
 use crate::calls::Calls;
@@ -37,8 +38,6 @@ const BACKOFF_MS_MIN: u64 = 200;
 const BACKOFF_MS_MAX: u64 = 30_000;
 /// The longest pause while the broker takes connections and drops them.
 const DROPPED_BACKOFF_MS_MAX: u64 = 4_000;
-/// Bytes that MQTT adds around topic and payload, at most.
-const PACKET_OVERHEAD_BYTES: usize = 16;
 
 /// Publishes to one broker.
 pub struct BrokerWorker {

@@ -84,7 +84,8 @@ impl MonitorWorker {
     async fn keep_telling(&self, mut remote: Remote, stop: &mut Stop) -> Option<Reason> {
         let root = root(&self.mqtt, &self.gateway);
         let (board, store) = (&self.board, &self.store);
-        let mut telling = Telling::begin(MONITORING, store, board, self.interval, self.now(), &root).await;
+        let bounds = (root.as_str(), self.mqtt.packet_bytes_max);
+        let mut telling = Telling::begin(MONITORING, store, board, self.interval, self.now(), bounds).await;
         let mut changes = board.changes();
         loop {
             let now = self.now();

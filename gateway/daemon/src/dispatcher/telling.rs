@@ -21,6 +21,8 @@ pub(super) const ACK_SECONDS_MAX: u64 = 30;
 const STATES_MAX: usize = 64;
 /// Notices on their way at once.
 const NOTICES_MAX: usize = 16;
+/// Bytes that MQTT adds around topic and payload, at most.
+pub(super) const PACKET_OVERHEAD_BYTES: usize = 16;
 /// Between two looks at what has changed.
 const LOOK_MS_MIN: u64 = 250;
 
@@ -42,20 +44,23 @@ pub(super) struct Telling {
     /// Something may have changed since the last look.
     news: bool,
     look_at: Mono,
+    /// Whether a message too long for this broker was mentioned.
+    too_long_said: bool,
+    packet_bytes_max: usize,
     /// When the broker last acknowledged anything, or when waiting for it began.
     progress: Mono,
 }
 
 impl Telling {
-    /// For a new connection of this broker, `mqtt` or `monitoring`. `interval` is `monitoring.interval_seconds`, `kept` says
-    /// which of the topics that the broker was given earlier still have their subject.
+    /// For a new connection of this broker, `mqtt` or `monitoring`. `interval` is `monitoring.interval_seconds`; every topic
+    /// stands behind the root, and no packet is longer than `packet_bytes_max`.
     pub(super) async fn begin(
         reader: &'static str,
         store: &Store,
         board: &Arc<Board>,
         interval: Duration,
         now: Now,
-        root: &str,
+        (root, packet_bytes_max): (&str, usize),
     ) -> Telling {
         // A store that cannot be read now must not keep the box from saying so.
         let remembered: BTreeSet<String> =
@@ -74,6 +79,8 @@ impl Telling {
             next_notice: board.notice_place(reader),
             news: true,
             look_at: Mono(0),
+            too_long_said: false,
+            packet_bytes_max,
             progress: now.mono,
         }
     }
@@ -121,6 +128,9 @@ impl Telling {
         let topics = retained.map(|publication| outlet.topic(publication)).collect();
         self.remember(topics).await;
         for publication in due {
+            if self.is_too_long(&publication, &outlet) {
+                continue;
+            }
             self.begin_waiting(now);
             let topic = publication.payload().is_empty().then(|| outlet.topic(&publication));
             let saying = outlet.say(&publication);
@@ -186,6 +196,19 @@ impl Telling {
         if self.states.is_empty() && self.notices.is_empty() {
             self.progress = now.mono;
         }
+    }
+
+    /// Whether it would break the connection instead of arriving: a state is then left out, and the log says so.
+    fn is_too_long(&mut self, publication: &Publication, outlet: &Outlet<'_>) -> bool {
+        let topic = outlet.topic(publication);
+        let bytes = topic.len() + publication.payload().len() + PACKET_OVERHEAD_BYTES;
+        let too_long = bytes > self.packet_bytes_max;
+        if too_long && !self.too_long_said {
+            let bytes_max = self.packet_bytes_max;
+            tracing::warn!(topic, bytes, bytes_max, "left out: longer than mqtt.packet_bytes_max");
+        }
+        self.too_long_said |= too_long;
+        too_long
     }
 
     /// Notes topics before the broker is given them for the first time. On a full disk they are told all the same.

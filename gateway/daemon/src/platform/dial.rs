@@ -10,7 +10,7 @@ use super::{SendError, Stream};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use gateway_core::config::Webhook;
+use gateway_core::config::{Mqtt, Webhook};
 use gateway_core::delivery::{Reason, ReasonCode};
 use rustls::ClientConfig;
 use rustls::pki_types::UnixTime;
@@ -91,6 +91,21 @@ impl Route {
         }
         let patience = webhook.timeout.min(Duration::from_secs(CONNECT_SECONDS_MAX));
         Ok(Route { to, proxy, tls: Arc::new(tls), patience })
+    }
+
+    /// The way to a broker.
+    pub(super) fn to_broker(mqtt: &Mqtt, host: &str, port: u16, is_encrypted: bool) -> Result<Route, Reason> {
+        let tls = match is_encrypted {
+            true => client_config(Identity {
+                ca_file: mqtt.ca_file.as_deref(),
+                certificate_file: mqtt.certificate_file.as_deref(),
+                key_file: mqtt.key_file.as_deref(),
+                ..Identity::default()
+            })?,
+            false => trusting_nobody(),
+        };
+        let to = Peer { host: host.to_owned(), port, is_encrypted };
+        Ok(Route { to, proxy: None, tls: Arc::new(tls), patience: Duration::from_secs(CONNECT_SECONDS_MAX) })
     }
 
     /// Goes all the way.

@@ -208,7 +208,7 @@ fn gone() -> Reason {
 }
 
 /// A connection error in words, with the class that decides what a person should do.
-fn explain(error: &ConnectionError) -> Reason {
+pub(super) fn explain(error: &ConnectionError) -> Reason {
     if let Some(fault) = tls_fault(error) {
         return Reason::new(ReasonCode::Certificate, fault.to_string());
     }

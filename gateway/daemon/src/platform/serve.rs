@@ -1,6 +1,9 @@
 //! The door: HTTP/1.1 on a TCP port and on a Unix socket, through hyper.
 //!
-//! Invariant: everything is bounded: connections, the time for a request's head and for its answer, the time of a stop.
+//! Invariant: everything is bounded: connections, the time for a request's head and for its answer, the time in which a caller takes
+//! nothing of it, the time of a stop.
+
+mod idle;
 
 use super::{BoxFuture, HttpServer, PortError, Serving, Stream};
 use crate::pulse::Stop;
@@ -9,6 +12,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use idle::Idle;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -133,7 +137,7 @@ async fn serve(listener: &Listener, router: Router, mut stop: Stop) {
             continue;
         };
         let service = TowerToHyperService::new(router.clone());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(Idle::new(stream)), service));
         connections.spawn(async move {
             // A caller that breaks off is its own affair.
             let _ = connection.await;

@@ -9,6 +9,7 @@ pub mod asking;
 pub mod astm;
 pub mod cable;
 pub mod capture;
+pub mod fleet;
 pub mod hl7;
 pub mod ledger;
 pub mod messages;

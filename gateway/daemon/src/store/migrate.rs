@@ -6,7 +6,12 @@
 use rusqlite::Connection;
 
 /// Each entry leads from the version that is its index to the next one.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_5.sql"),
+];
 
 /// The newest version that this program knows.
 pub(super) const NEWEST: usize = MIGRATIONS.len();

@@ -15,8 +15,11 @@ pub fn read(root: &Group<'_>) -> Monitoring {
         group.wrong("url", "must be another machine's broker", suggestion);
     }
     if broker.is_none() {
-        let others = ["user", "password", "password_file", "ca_file", "certificate_file", "key_file", "topic_prefix"];
-        group.refuse(&others, "belongs to `url`, which is missing", "add `url:`, or remove this line");
+        let login = ["user", "password", "password_file", "topic_prefix", "allow_plain"];
+        let tls = ["ca_file", "certificate_file", "key_file"];
+        for others in [&login[..], &tls[..]] {
+            group.refuse(others, "belongs to `url`, which is missing", "add `url:`, or remove this line");
+        }
     }
     Monitoring { interval: Duration::from_secs(interval), broker }
 }

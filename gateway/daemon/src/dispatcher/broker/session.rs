@@ -94,7 +94,8 @@ impl<'a> Session<'a> {
         let requests = connection.subscribe(worker.topic("api/request"));
         let root = root(&worker.mqtt, &worker.gateway);
         let now = worker.platform.clock.now();
-        let telling = Telling::begin(MQTT, &worker.store, &worker.board, worker.interval, now, &root).await;
+        let bounds = (root.as_str(), worker.mqtt.packet_bytes_max);
+        let telling = Telling::begin(MQTT, &worker.store, &worker.board, worker.interval, now, bounds).await;
         Session {
             worker,
             recorder,
@@ -309,13 +310,6 @@ impl<'a> Session<'a> {
         failure.map_or(Ok(()), Err)
     }
 
-    fn count(&self, flown: Option<Flown>, outcome: &Outcome) {
-        let Some(Flown { event, began, received }) = flown else { return };
-        let now = self.worker.platform.clock.now();
-        self.worker.board.tally.attempted(MQTT, outcome, now.wall.since(received));
-        self.worker.board.spans.attempted(event, MQTT, 1, outcome, began, now);
-    }
-
     /// Takes away the states of analyzers that the log knows and the settings do not: an older version has noted no topics.
     async fn clear_unknown(&mut self) -> Result<(), StoreError> {
         let mut seen = self.worker.store.analyzers_seen().await?;
@@ -323,6 +317,13 @@ impl<'a> Session<'a> {
         let worker = self.worker;
         self.telling.clear(seen.iter().map(|analyzer| worker.topic(&format!("analyzers/{analyzer}/state"))));
         Ok(())
+    }
+
+    fn count(&self, flown: Option<Flown>, outcome: &Outcome) {
+        let Some(Flown { event, began, received }) = flown else { return };
+        let now = self.worker.platform.clock.now();
+        self.worker.board.tally.attempted(MQTT, outcome, now.wall.since(received));
+        self.worker.board.spans.attempted(event, MQTT, 1, outcome, began, now);
     }
 
     /// Whoever answers requests gets this one, if there is room.
