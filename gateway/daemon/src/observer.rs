@@ -10,8 +10,7 @@ use gateway_core::event::{Event, Seq};
 use gateway_core::health::Fact;
 use gateway_core::monitoring::Notice;
 use gateway_core::overview::CertificateLeft;
-use gateway_core::time::ClockQuality;
-use gateway_core::time::{Mono, Now};
+use gateway_core::time::{ClockQuality, Mono, Now};
 use gateway_core::vitals::{CertificateFile, DiskForecast};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,10 +50,10 @@ pub struct Observer {
 impl Observer {
     /// Runs until it is asked to stop.
     pub async fn run(self, mut stop: Stop) {
+        let mut seen = Seen::default();
         let mut head = self.store.head();
         let mut read_to = Seq(head.borrow().0.saturating_sub(LOOK_BACK_EVENTS));
         let (mut look_at, mut read_at, mut news) = (Mono(0), Mono(0), true);
-        let mut seen = Seen::default();
         loop {
             let now = self.now();
             self.pulse.beat(now.mono);
