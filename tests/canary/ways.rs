@@ -152,6 +152,13 @@ async fn they_are_found_only_where_they_belong() {
     bench.home.says(&["new settings in force"]).await;
     let bundle = bench.ask("operate", "POST", "/api/diagnostics", None).await;
     assert_eq!(bundle.status, 200, "{}", bundle.text());
+    for _ in 0..2 {
+        let kept = bench.ask("operate", "POST", "/api/diagnostics/kept", None).await.expect(201);
+        let file = std::path::PathBuf::from(kept["file"].as_str().expect("a path"));
+        assert_eq!(std::fs::metadata(&file).expect("it is there").len(), kept["bytes"].as_u64().expect("a size"));
+        let folder = std::fs::read_dir(file.parent().expect("a folder")).expect("a folder");
+        assert_eq!(folder.count(), 1, "the older one is gone");
+    }
     let files = unpacked(&bundle.body);
     let names: Vec<&str> = files.iter().map(|(name, _)| name.rsplit('/').next().unwrap_or_default()).collect();
     for name in ["manifest.json", "overview.json", "settings.json", "log.ndjson", "attempts.json", "metrics.txt"] {
