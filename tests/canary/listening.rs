@@ -48,7 +48,7 @@ pub async fn at_broker(port: u16) -> (Heard, JoinSet<()>) {
                     let _ = ready.take().map(|ready| ready.send(()));
                 }
                 Ok(Event::Incoming(Incoming::Publish(message))) => {
-                    hears.add(&String::from_utf8_lossy(message.topic.as_ref()), &message.payload);
+                    hears.add(&String::from_utf8_lossy(&message.topic), &message.payload);
                 }
                 Ok(_) => {}
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
