@@ -78,7 +78,7 @@ async fn they_are_found_only_where_they_belong() {
     let (at_local, _listening) = at_broker(local_broker.port).await;
     let (at_fleet, _listening_too) = at_broker(fleet_broker.port).await;
     let (line, asking, receiver) = (free_port(), free_port(), free_port());
-    let (posted, _serving) = quoting(receiver).await;
+    let (posted, _serving) = quoting(receiver);
     let secret = format!("whsec_{KEY}");
     let good = sections(line, asking, fleet_broker.port, receiver, &local_broker.url(), &secret);
     let mut bench = Bench::start(&good).await;
