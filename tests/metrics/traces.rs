@@ -53,7 +53,7 @@ async fn a_collector_that_comes_late_is_told_what_happened_before() {
         "mqtt: {{ url: 'mqtt://127.0.0.1:9' }}\nhttp: {{ listen: off }}\n\
          telemetry: {{ otlp_url: 'http://127.0.0.1:{port}/v1/traces', otlp_token: collector-token }}\n\
          analyzers:\n  - {{ id: cells, driver: astm, port: {{ tcp: {{ listen: '127.0.0.1:{line}' }} }} }}\n\
-         webhooks:\n  - {{ id: lims, url: 'http://127.0.0.1:9/hook', secret: whsec_c2VjcmV0IG9mIHRoZSBtZXRyaWNzIDE= }}\n"
+         webhooks:\n  - {{ id: lims, url: 'http://127.0.0.1:9/hook', secret: whsec_c2VjcmV0IG9mIHRoZSBtZXRyaWNzIHRlc3Q= }}\n"
     ));
     let gateway = home.start_ready().await;
     let mut cable = Cable::call(&home, line).await;
