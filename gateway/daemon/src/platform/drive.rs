@@ -127,8 +127,8 @@ mod tests {
     #[test]
     fn a_drive_is_found_where_systems_mount_it() {
         let mounts = "/dev/mmcblk0p2 / ext4 rw 0 0\n/dev/sda1 /media/pi/MY\\040STICK vfat rw 0 0\n\
-                      /dev/sdb1 /run/media/root/A exfat rw 0 0\n/dev/sdc1 /srv/media/x ext4 rw 0 0\n";
+                      /dev/sdb1 /run/media/lab/A exfat rw 0 0\n/dev/sdc1 /srv/media/x ext4 rw 0 0\n";
         let found = mounted(mounts);
-        assert_eq!(found, [PathBuf::from("/media/pi/MY STICK"), PathBuf::from("/run/media/root/A")]);
+        assert_eq!(found, [PathBuf::from("/media/pi/MY STICK"), PathBuf::from("/run/media/lab/A")]);
     }
 }
