@@ -5,6 +5,9 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
+use gateway_daemon::platform::serve::HyperServer;
+use gateway_daemon::platform::{HttpServer, Serving};
+use gateway_daemon::pulse::stop_channel;
 use rumqttc::{AsyncClient, Event, Incoming, MqttOptions, QoS};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -48,7 +51,7 @@ pub async fn at_broker(port: u16) -> (Heard, JoinSet<()>) {
                     let _ = ready.take().map(|ready| ready.send(()));
                 }
                 Ok(Event::Incoming(Incoming::Publish(message))) => {
-                    hears.add(&String::from_utf8_lossy(message.topic.as_ref()), &message.payload);
+                    hears.add(&String::from_utf8_lossy(&message.topic), &message.payload);
                 }
                 Ok(_) => {}
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -60,7 +63,7 @@ pub async fn at_broker(port: u16) -> (Heard, JoinSet<()>) {
 }
 
 /// A receiver at `/hook` that refuses everything and quotes it in the answer, and a collector of traces at `/traces`.
-pub async fn quoting(port: u16) -> (Heard, JoinSet<()>) {
+pub fn quoting(port: u16) -> (Heard, JoinSet<()>) {
     async fn quote(State(heard): State<Heard>, body: Bytes) -> (StatusCode, Bytes) {
         heard.add("webhook", &body);
         (StatusCode::BAD_REQUEST, body)
@@ -70,10 +73,14 @@ pub async fn quoting(port: u16) -> (Heard, JoinSet<()>) {
         StatusCode::OK
     }
     let heard = Heard::default();
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.expect("a free port");
     let router: Router =
         Router::new().route("/hook", post(quote)).route("/traces", post(trace)).with_state(heard.clone());
     let mut serving = JoinSet::new();
-    serving.spawn(async move { axum::serve(listener, router).await.expect("it serves") });
+    let at = Serving::Tcp(format!("127.0.0.1:{port}"));
+    serving.spawn(async move {
+        // It serves as long as this is held.
+        let (_stopper, stop) = stop_channel();
+        HyperServer.serve(&at, router, stop).await.expect("it serves");
+    });
     (heard, serving)
 }

@@ -78,7 +78,7 @@ async fn they_are_found_only_where_they_belong() {
     let (at_local, _listening) = at_broker(local_broker.port).await;
     let (at_fleet, _listening_too) = at_broker(fleet_broker.port).await;
     let (line, asking, receiver) = (free_port(), free_port(), free_port());
-    let (posted, _serving) = quoting(receiver).await;
+    let (posted, _serving) = quoting(receiver);
     let secret = format!("whsec_{KEY}");
     let good = sections(line, asking, fleet_broker.port, receiver, &local_broker.url(), &secret);
     let mut bench = Bench::start(&good).await;
@@ -116,7 +116,7 @@ async fn they_are_found_only_where_they_belong() {
     let refused = bench.raw("POST", "/in/camera", &[json_type], body.as_bytes()).await;
     assert!((400..500).contains(&refused.status), "{}", refused.text());
     said.push(("a webhook that proves nothing".to_owned(), refused.text()));
-    let wrong = json!({"id": [NAME], "sample_ids": SAMPLE, "patient": NAME, NAME: 1});
+    let wrong = json!({"id": [NAME], "sample_ids": SAMPLE, "patient": NAME});
     let wrong = bench.post("post", "/api/registrations", wrong).await;
     said.push(("a registration of a wrong shape".to_owned(), wrong.text()));
     wrong.problem(422);
@@ -152,6 +152,13 @@ async fn they_are_found_only_where_they_belong() {
     bench.home.says(&["new settings in force"]).await;
     let bundle = bench.ask("operate", "POST", "/api/diagnostics", None).await;
     assert_eq!(bundle.status, 200, "{}", bundle.text());
+    for _ in 0..2 {
+        let kept = bench.ask("operate", "POST", "/api/diagnostics/kept", None).await.expect(201);
+        let file = std::path::PathBuf::from(kept["file"].as_str().expect("a path"));
+        assert_eq!(std::fs::metadata(&file).expect("it is there").len(), kept["bytes"].as_u64().expect("a size"));
+        let folder = std::fs::read_dir(file.parent().expect("a folder")).expect("a folder");
+        assert_eq!(folder.count(), 1, "the older one is gone");
+    }
     let files = unpacked(&bundle.body);
     let names: Vec<&str> = files.iter().map(|(name, _)| name.rsplit('/').next().unwrap_or_default()).collect();
     for name in ["manifest.json", "overview.json", "settings.json", "log.ndjson", "attempts.json", "metrics.txt"] {

@@ -1,10 +1,11 @@
 //! Names agree: those in `docs/metrics.md`, in the alert rules and in the dashboard are those that the gateway has.
 
-use gateway_core::config::Config;
+use gateway_core::config::{Analyzer, Config, Line, Port};
 use gateway_core::delivery::Outcome;
 use gateway_core::event::{AnalyzerId, EventKind, EventName};
 use gateway_core::health::Fact;
 use gateway_core::overview::{CertificateLeft, Vitals};
+use gateway_core::session::DriverOptions;
 use gateway_core::time::Now;
 use gateway_daemon::board::Board;
 use gateway_daemon::metrics;
@@ -23,7 +24,16 @@ fn text(path: &str) -> String {
 
 /// Every metric that there can be: of a machine that says everything.
 pub fn everything() -> String {
-    let config = Config::default();
+    let cells = Analyzer {
+        id: AnalyzerId("cells".to_owned()),
+        serial_number: None,
+        driver: "astm".to_owned(),
+        model: None,
+        port: Port::TcpConnect("127.0.0.1:9".to_owned()),
+        line: Line::default(),
+        options: DriverOptions::default(),
+    };
+    let config = Config { analyzers: vec![cells], ..Config::default() };
     let board = Board::new(&config, gateway_core::event::Id([1; 16]), Now::default());
     board.configure(&config, &["mqtt".to_owned()], Now::default());
     let vitals = Vitals {
@@ -45,7 +55,8 @@ pub fn everything() -> String {
     board.tell(Now::default(), Fact::Measured { vitals, store: Default::default() });
     board.tell(Now::default(), Fact::DestinationReached { destination: "mqtt".to_owned(), trouble: None });
     let analyzer = AnalyzerId("cells".to_owned());
-    board.tell(Now::default(), Fact::event(&analyzer, &EventKind::bare(EventName::DeviceReady)));
+    board.tell(Now::default(), Fact::event(&analyzer, &EventKind::bare(EventName::TestFinished)));
+    board.tell(Now::default(), Fact::Delivered { destination: "mqtt".to_owned() });
     board.tally.rejected(&analyzer, "checksum");
     board.tally.committed(Duration::from_millis(2), true);
     board.tally.attempted("mqtt", &Outcome::Delivered, Duration::from_secs(1));

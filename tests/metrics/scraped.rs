@@ -11,7 +11,7 @@ async fn what_happens_is_counted_and_nobody_is_named() {
     let port = free_port();
     let bench = Bench::start(&format!(
         "analyzers:\n  - {{ id: cells, driver: astm, port: {{ tcp: {{ listen: '127.0.0.1:{port}' }} }} }}\n\
-         webhooks:\n  - {{ id: lims, url: 'http://127.0.0.1:9/hook', secret: whsec_c2VjcmV0IG9mIHRoZSBtZXRyaWNzIDE= }}\n"
+         webhooks:\n  - {{ id: lims, url: 'http://127.0.0.1:9/hook', secret: whsec_c2VjcmV0IG9mIHRoZSBtZXRyaWNzIHRlc3Q= }}\n"
     ))
     .await;
     bench.raw("GET", "/metrics", &[], b"").await.problem(401);

@@ -9,6 +9,9 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use gateway_daemon::platform::serve::HyperServer;
+use gateway_daemon::platform::{HttpServer, Serving};
+use gateway_daemon::pulse::stop_channel;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
@@ -16,17 +19,21 @@ use tokio::task::JoinSet;
 type Taken = Arc<Mutex<Vec<(String, String)>>>;
 
 /// Takes what is posted, with the token that came with it.
-async fn collector(port: u16, taken: Taken) -> JoinSet<()> {
+fn collector(port: u16, taken: Taken) -> JoinSet<()> {
     async fn take(State(taken): State<Taken>, headers: HeaderMap, body: Bytes) -> StatusCode {
         let token = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         let body = String::from_utf8_lossy(&body).into_owned();
         taken.lock().unwrap_or_else(PoisonError::into_inner).push((token, body));
         StatusCode::OK
     }
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.expect("a free port");
     let router: Router = Router::new().route("/v1/traces", post(take)).with_state(taken);
     let mut serving = JoinSet::new();
-    serving.spawn(async move { axum::serve(listener, router).await.expect("it serves") });
+    let at = Serving::Tcp(format!("127.0.0.1:{port}"));
+    serving.spawn(async move {
+        // It serves as long as this is held.
+        let (_stopper, stop) = stop_channel();
+        HyperServer.serve(&at, router, stop).await.expect("it serves");
+    });
     serving
 }
 
@@ -46,14 +53,14 @@ async fn a_collector_that_comes_late_is_told_what_happened_before() {
         "mqtt: {{ url: 'mqtt://127.0.0.1:9' }}\nhttp: {{ listen: off }}\n\
          telemetry: {{ otlp_url: 'http://127.0.0.1:{port}/v1/traces', otlp_token: collector-token }}\n\
          analyzers:\n  - {{ id: cells, driver: astm, port: {{ tcp: {{ listen: '127.0.0.1:{line}' }} }} }}\n\
-         webhooks:\n  - {{ id: lims, url: 'http://127.0.0.1:9/hook', secret: whsec_c2VjcmV0IG9mIHRoZSBtZXRyaWNzIDE= }}\n"
+         webhooks:\n  - {{ id: lims, url: 'http://127.0.0.1:9/hook', secret: whsec_c2VjcmV0IG9mIHRoZSBtZXRyaWNzIHRlc3Q= }}\n"
     ));
     let gateway = home.start_ready().await;
     let mut cable = Cable::call(&home, line).await;
     cable.tell(&message("TRACE-0001", 2)).await;
     home.says(&["traces cannot be handed over"]).await;
     let taken = Taken::default();
-    let _serving = collector(port, taken.clone()).await;
+    let _serving = collector(port, taken.clone());
     let attribute = |span: &Value, key: &str| {
         let all = span["attributes"].as_array().cloned().unwrap_or_default();
         let found = all.into_iter().find(|one| one["key"] == key);

@@ -172,10 +172,10 @@ fn heat_trouble(vitals: &Vitals) -> Option<Told> {
 
 fn certificate_trouble(one: &CertificateLeft) -> Option<Trouble> {
     let days = one.days_left;
-    let urgency = match days {
-        ..CERTIFICATE_TODAY_DAYS => Urgency::Today,
-        ..CERTIFICATE_WATCH_DAYS => Urgency::Watch,
-        _ => return None,
+    let urgency = match () {
+        () if days < CERTIFICATE_TODAY_DAYS => Urgency::Today,
+        () if days < CERTIFICATE_WATCH_DAYS => Urgency::Watch,
+        () => return None,
     };
     let reason = match days {
         ..0 => format!("the certificate of {} ran out {} days ago", one.what, -days),

@@ -3,14 +3,17 @@
 use super::auth::Client;
 use super::problem::Problem;
 use super::table::Route;
-use super::{Api, axum_json};
+use super::{Api, axum_json, with_json};
 use crate::diagnostics::{self, Bundle, Manifest, Sources};
+use crate::platform::drive;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use gateway_core::config::Scope;
-use schemars::{Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -27,7 +30,20 @@ pub fn routes() -> Vec<Route> {
         "application/gzip",
         binary,
     );
-    vec![preview, whole]
+    let about =
+        ("keepDiagnostics", "The same, kept on the box in place of an older one, for those who cannot take a file now");
+    let kept = Route::new(Method::POST, "/api/diagnostics/kept", Some(Scope::Operate), about, post(keep))
+        .answer::<Kept>(201, "Where it is")
+        .problems(&[507]);
+    vec![preview, whole, kept]
+}
+
+/// A bundle on the box.
+#[derive(Serialize, JsonSchema)]
+struct Kept {
+    /// Its whole path.
+    file: String,
+    bytes: usize,
 }
 
 async fn preview(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
@@ -38,22 +54,42 @@ async fn whole(State(api): State<Arc<Api>>, client: Client) -> Result<Response, 
     let bundle = collect(&api).await?;
     let disposition = format!("attachment; filename=\"{}\"", bundle.manifest.name);
     api.audit(&client.id, "collect", "diagnostics", "ok").await?;
-    let (packed, packing) = oneshot::channel();
-    // Compressing keeps a small processor busy: not on a thread that serves others.
-    let work = move || {
-        // Nobody waits any more: nothing is lost.
-        let _ = packed.send(bundle.pack());
-    };
-    api.platform.disk.run(Box::new(work)).await;
-    let archive = packing.await.ok().and_then(Result::ok).ok_or_else(|| {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the bundle cannot be packed just now; ask again")
-    })?;
+    let archive = aside(&api, move || bundle.pack()).await?.map_err(|_| cannot())?;
     let headers = [
         (header::CONTENT_TYPE, "application/gzip".to_owned()),
         (header::CONTENT_DISPOSITION, disposition),
         (header::CACHE_CONTROL, "no-store, private".to_owned()),
     ];
     Ok((headers, archive).into_response())
+}
+
+async fn keep(State(api): State<Arc<Api>>, client: Client) -> Result<Response, Problem> {
+    let bundle = collect(&api).await?;
+    api.audit(&client.id, "collect", "diagnostics", "kept on the box").await?;
+    let folder = api.config.gateway.state_dir.join("diagnostics");
+    let name = bundle.manifest.name.clone();
+    let work = move || {
+        let archive = bundle.pack().map_err(|error| error.to_string())?;
+        Ok((drive::keep_only(&folder, &name, &archive)?, archive.len()))
+    };
+    let written: Result<(PathBuf, usize), String> = aside(&api, work).await?;
+    let (file, bytes) = written.map_err(|told| Problem::new(StatusCode::INSUFFICIENT_STORAGE, told))?;
+    Ok(with_json(StatusCode::CREATED, &Kept { file: file.display().to_string(), bytes }))
+}
+
+/// Compressing and writing keep a small processor busy: not on a thread that serves others.
+async fn aside<T: Send + 'static>(api: &Api, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    let (done, doing) = oneshot::channel();
+    let work = move || {
+        // Nobody waits any more: nothing is lost.
+        let _ = done.send(work());
+    };
+    api.platform.disk.run(Box::new(work)).await;
+    doing.await.map_err(|_| cannot())
+}
+
+fn cannot() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the bundle cannot be made just now; ask again")
 }
 
 async fn collect(api: &Api) -> Result<Bundle, Problem> {

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// What stays free beside the file.
@@ -30,6 +30,19 @@ pub fn save(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, String> 
     save_with(folder, name, bytes, disk.f_bavail * disk.f_frsize, |path| {
         fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
     })
+}
+
+/// The same in a folder of the gateway's own, where what an earlier one has left goes first.
+pub fn keep_only(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, String> {
+    let prepare = || {
+        fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
+        for entry in fs::read_dir(folder)?.flatten() {
+            fs::remove_file(entry.path())?;
+        }
+        Ok(())
+    };
+    prepare().map_err(|error: io::Error| format!("{}: {error}", folder.display()))?;
+    save(folder, name, bytes)
 }
 
 fn save_with(
@@ -89,6 +102,9 @@ mod tests {
         assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o600);
         assert!(save(&folder, "bundle.tar.gz", b"other").is_err_and(|told| told.contains("exists already")));
         assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 1, "nothing else is left");
+        let newer = keep_only(&folder, "newer.tar.gz", b"newer").expect("there is room");
+        assert_eq!(fs::read(&newer).expect("it is there"), b"newer");
+        assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 1, "the older one is gone");
         let _ = fs::remove_dir_all(&folder);
     }
 
@@ -111,8 +127,8 @@ mod tests {
     #[test]
     fn a_drive_is_found_where_systems_mount_it() {
         let mounts = "/dev/mmcblk0p2 / ext4 rw 0 0\n/dev/sda1 /media/pi/MY\\040STICK vfat rw 0 0\n\
-                      /dev/sdb1 /run/media/root/A exfat rw 0 0\n/dev/sdc1 /srv/media/x ext4 rw 0 0\n";
+                      /dev/sdb1 /run/media/lab/A exfat rw 0 0\n/dev/sdc1 /srv/media/x ext4 rw 0 0\n";
         let found = mounted(mounts);
-        assert_eq!(found, [PathBuf::from("/media/pi/MY STICK"), PathBuf::from("/run/media/root/A")]);
+        assert_eq!(found, [PathBuf::from("/media/pi/MY STICK"), PathBuf::from("/run/media/lab/A")]);
     }
 }

@@ -39,15 +39,11 @@ const ABOUT: [&str; 20] = [
 /// Reads them; `root` is `/`.
 pub fn particulars(root: &Path) -> Particulars {
     let text = |path: &str| fs::read_to_string(root.join(path)).ok().map(|text| plain(text.trim_matches(['\0', '\n'])));
-    let release = text("etc/os-release").unwrap_or_default();
     let pretty = fs::read_to_string(root.join("etc/os-release")).unwrap_or_default();
     let pretty =
         pretty.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).map(|name| plain(name.trim_matches('"')));
-    let versions = [
-        ("system", pretty.or((!release.is_empty()).then_some(release))),
-        ("kernel", text("proc/sys/kernel/osrelease")),
-        ("board", text("proc/device-tree/model")),
-    ];
+    let versions =
+        [("system", pretty), ("kernel", text("proc/sys/kernel/osrelease")), ("board", text("proc/device-tree/model"))];
     let versions = versions.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
     Particulars { versions, kernel: kernel(&root.join("dev/kmsg")) }
 }
