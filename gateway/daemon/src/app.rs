@@ -49,7 +49,6 @@ pub struct Control {
     pub orders: mpsc::Receiver<Order>,
     /// Called once the gateway runs: it has the store, and nobody else has.
     pub started: Box<dyn FnOnce() + Send>,
-    /// Whom the API asks for other settings.
     pub supervisor: Supervisor,
     /// Where the settings were read from, if they were.
     pub settings: Option<Arc<Source>>,
