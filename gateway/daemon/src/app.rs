@@ -3,6 +3,8 @@
 
 mod orders;
 
+pub use orders::Order;
+
 use crate::api::{DoorWorker, Front};
 use crate::board::Board;
 use crate::calls::{Calls, Inbox, calls};
@@ -33,7 +35,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
 /// How long a stop may take before what still runs is cut off. Nothing is lost by that: outcomes not yet recorded are
@@ -52,21 +54,6 @@ pub struct Control {
     pub supervisor: Supervisor,
     /// Where the settings were read from, if they were.
     pub settings: Option<Arc<Source>>,
-}
-
-/// See [`Control`].
-#[derive(Debug)]
-pub enum Order {
-    /// New settings, already checked.
-    Reload(Box<Config>),
-    /// The settings on the card are refused and the old ones stay: in a sentence for the status.
-    Refused(String),
-    /// Pushed settings, checked, until somebody keeps them; `done` says whether they are in force.
-    Try { config: Box<Config>, confirm_by: Timestamp, done: oneshot::Sender<Result<(), String>> },
-    /// The settings that are tried are kept.
-    Kept,
-    /// Settings that were tried are not kept; `former`, if there are some, are in force again.
-    Lapsed { hash: String, why: String, former: Option<Box<Config>> },
 }
 
 /// Why the gateway cannot run.

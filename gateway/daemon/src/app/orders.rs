@@ -2,11 +2,28 @@
 //!
 //! Invariant: settings are in force whole or not at all; where the store refuses them the old ones stay.
 
-use super::{App, AppError, Order};
+use super::{App, AppError};
 use crate::platform::Notice;
 use crate::store::AuditEntry;
 use gateway_core::config::Config;
 use gateway_core::health::Fact;
+use gateway_core::time::Timestamp;
+use tokio::sync::oneshot;
+
+/// What reaches a running gateway beside a stop.
+#[derive(Debug)]
+pub enum Order {
+    /// New settings, already checked.
+    Reload(Box<Config>),
+    /// The settings on the card are refused and the old ones stay: in a sentence for the status.
+    Refused(String),
+    /// Pushed settings, checked, until somebody keeps them; `done` says whether they are in force.
+    Try { config: Box<Config>, confirm_by: Timestamp, done: oneshot::Sender<Result<(), String>> },
+    /// The settings that are tried are kept.
+    Kept,
+    /// Settings that were tried are not kept; `former`, if there are some, are in force again.
+    Lapsed { hash: String, why: String, former: Option<Box<Config>> },
+}
 
 impl App {
     pub(super) async fn obey(&mut self, order: Order) -> Result<(), AppError> {
