@@ -84,6 +84,8 @@ struct AnalyzerHealth {
     last_test_at: Option<Timestamp>,
     events: u64,
     rejected: u64,
+    /// The last alarm about who it is, and when.
+    mistaken: Option<(Timestamp, String)>,
 }
 
 impl AnalyzerHealth {
@@ -100,7 +102,35 @@ impl AnalyzerHealth {
             last_test_at: None,
             events: 0,
             rejected: 0,
+            mistaken: None,
         }
+    }
+
+    fn troubles(&self, id: &AnalyzerId, now: Now) -> Vec<Trouble> {
+        let mut troubles = Vec::new();
+        let away = now.wall.0.saturating_sub(self.since.0) >= AWAY_MS_MAX;
+        let found = match self.state {
+            DeviceState::Alert => {
+                Some(("analyzer_alert", Urgency::Today, "Look at the analyzer and its last messages."))
+            }
+            DeviceState::Lost | DeviceState::Disconnected if away => {
+                Some((ANALYZER_LOST, Urgency::Watch, "Check its cable and that it is switched on."))
+            }
+            _ => None,
+        };
+        if let Some((code, urgency, next_step)) = found {
+            let trouble = Trouble::new(code, urgency, &id.0, &self.reason, next_step);
+            troubles.push(Trouble { since: Some(self.since), ..trouble });
+        }
+        if let Some((since, reason)) = &self.mistaken
+            && self.state != DeviceState::Alert
+            && now.wall.0.saturating_sub(since.0) < IDENTITY_ALARM_MS
+        {
+            let next_step = "Check which analyzer is on which cable, and that no two report one serial number.";
+            let trouble = Trouble::new("analyzer_identity", Urgency::Today, &id.0, reason, next_step);
+            troubles.push(Trouble { since: Some(*since), ..trouble });
+        }
+        troubles
     }
 
     fn overview(&self) -> AnalyzerOverview {
@@ -120,6 +150,13 @@ impl AnalyzerHealth {
         }
     }
 }
+
+/// The trouble of an analyzer that is not there.
+const ANALYZER_LOST: &str = "analyzer_lost";
+/// An analyzer that is away for less needs nobody.
+const AWAY_MS_MAX: i64 = 5 * 60 * 1000;
+/// How long an alarm about who an analyzer is stays on the list, whatever it sends meanwhile.
+const IDENTITY_ALARM_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Everything at a glance.
 #[derive(Debug, Clone, PartialEq)]
@@ -212,13 +249,16 @@ impl Health {
                 let reason = format!("its program {reason}; it is started again");
                 self.analyzer(&analyzer, DeviceState::Alert, &reason, now)
             }
-            Fact::Stored { analyzer, name, test_state, alarm, model, serial_number } => {
+            Fact::Stored { analyzer, name, test_state, alarm, about_identity, model, serial_number } => {
                 let mut changed = self.store_failed.take().is_some();
                 if changed {
                     self.note_own(NoticeCode::StoreRecovered, NoticeCode::StoreRecovered.about(), now);
                 }
                 if let Some(known) = self.analyzers.get_mut(&analyzer) {
                     known.last_event_at = Some(now.wall);
+                    if about_identity {
+                        known.mistaken = alarm.clone().map(|reason| (now.wall, reason));
+                    }
                     known.events += 1;
                     known.rejected += u64::from(name == EventName::MessageRejected);
                     if name == EventName::TestFinished {
@@ -256,10 +296,11 @@ impl Health {
                 let Some(known) = self.destinations.get_mut(&destination) else { return false };
                 let trouble = view.breaker.or(view.held_for);
                 let since = known.since_with(trouble.as_ref(), now);
-                let (dead, held, older_key) = (view.dead, view.held, view.older_key);
+                let (held, older_key) = (view.held, view.older_key);
                 let was = known.held_for();
-                let new = DestinationHealth { trouble, since, dead, held, older_key, ..known.clone() };
-                let changed = replace(known, new);
+                let buried = known.bury(view.dead, now);
+                let new = DestinationHealth { trouble, since, held, older_key, ..known.clone() };
+                let changed = replace(known, new) || buried;
                 self.note_destination(&destination, was, now);
                 changed
             }
@@ -278,7 +319,7 @@ impl Health {
                 replace(&mut self.store, store) || changed
             }
             Fact::DeadLetters { destination, dead } => {
-                self.destinations.get_mut(&destination).is_some_and(|known| replace(&mut known.dead, dead))
+                self.destinations.get_mut(&destination).is_some_and(|known| known.bury(dead, now))
             }
             Fact::DestinationReached { destination, trouble } => {
                 let Some(known) = self.destinations.get_mut(&destination) else { return false };
@@ -337,8 +378,10 @@ impl Health {
 
     /// Everything at a glance. `said`: `lost` for the last will, `disconnected` after a stop.
     pub fn overview(&self, now: Now, said: Option<(DeviceState, &str)>) -> Overview {
-        let troubles = self.troubles();
-        let (state, reason) = match (troubles.first(), said) {
+        let troubles = self.troubles(now);
+        // An analyzer that is switched off for the night is worth a line, and no alert.
+        let alarming = troubles.iter().find(|trouble| trouble.code != ANALYZER_LOST);
+        let (state, reason) = match (alarming, said) {
             (_, Some((state, reason))) => (state, reason.to_owned()),
             (Some(first), None) => (DeviceState::Alert, first.sentence()),
             (None, None) => (DeviceState::Ready, String::new()),
@@ -380,17 +423,9 @@ impl Health {
     }
 
     /// What is not as it should be, the most urgent first.
-    fn troubles(&self) -> Vec<Trouble> {
+    fn troubles(&self, now: Now) -> Vec<Trouble> {
         let mut troubles = self.own_troubles();
-        for (id, known) in &self.analyzers {
-            let (code, urgency, next_step) = match known.state {
-                DeviceState::Alert => ("analyzer_alert", Urgency::Today, "Look at the analyzer and its last messages."),
-                DeviceState::Lost => ("analyzer_lost", Urgency::Watch, "Check its cable and that it is switched on."),
-                _ => continue,
-            };
-            let trouble = Trouble::new(code, urgency, &id.0, &known.reason, next_step);
-            troubles.push(Trouble { since: Some(known.since), ..trouble });
-        }
+        troubles.extend(self.analyzers.iter().flat_map(|(id, known)| known.troubles(id, now)));
         for (id, known) in &self.destinations {
             troubles.extend(known.troubles(id));
         }
@@ -432,10 +467,10 @@ impl Health {
     }
 
     /// One line for systemd: `2 of 3 analyzers ready; webhook:lims: connection_refused: ...`.
-    pub fn line(&self) -> String {
+    pub fn line(&self, now: Now) -> String {
         let ready = self.analyzers.values().filter(|known| known.state == DeviceState::Ready).count();
         let line = format!("{ready} of {} analyzers ready", self.analyzers.len());
-        match self.troubles().first() {
+        match self.troubles(now).first() {
             Some(trouble) => format!("{line}; {}", trouble.sentence()),
             None => line,
         }
@@ -485,7 +520,7 @@ mod tests {
         let fact = |trouble| Fact::DestinationReached { destination: "mqtt".to_owned(), trouble };
         health.learn(Now::default(), fact(Some(refused)));
         assert_eq!(health.overview(Now::default(), None).state, DeviceState::Alert);
-        assert!(health.line().contains("mqtt: connection_refused"));
+        assert!(health.line(Now::default()).contains("mqtt: connection_refused"));
         health.learn(Now::default(), fact(None));
         assert_eq!(health.overview(Now::default(), None).state, DeviceState::Ready);
     }

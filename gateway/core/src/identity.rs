@@ -9,6 +9,9 @@
 use crate::event::{Alarm, AnalyzerId};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The codes of the alarms about which analyzer is where.
+pub const ALARMS: [&str; 5] = ["swapped", "known_elsewhere", "other_serial_number", "replaced", "cloned"];
+
 /// What is known of every analyzer's number, and who speaks at which port now.
 #[derive(Debug, Default)]
 pub struct Identities {

@@ -391,7 +391,7 @@ impl App {
     }
 
     fn say_status(&self, told: &mut String) {
-        let line = self.board.status_line();
+        let line = self.board.status_line(self.platform.clock.now());
         if line != *told {
             self.platform.service.notify(Notice::Status(&line));
             *told = line;

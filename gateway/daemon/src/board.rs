@@ -96,8 +96,8 @@ impl Board {
     }
 
     /// One line for systemd.
-    pub fn status_line(&self) -> String {
-        self.health().line()
+    pub fn status_line(&self, now: Now) -> String {
+        self.health().line(now)
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {

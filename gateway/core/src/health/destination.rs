@@ -12,6 +12,8 @@ pub(super) struct DestinationHealth {
     /// Since when there has been trouble without a break.
     pub(super) since: Option<Timestamp>,
     pub(super) dead: usize,
+    /// Since when there is a dead letter.
+    pub(super) dead_since: Option<Timestamp>,
     pub(super) held: usize,
     pub(super) older_key: bool,
     /// As last counted.
@@ -51,9 +53,11 @@ impl DestinationHealth {
             troubles.push(Trouble { since: self.since, ..trouble });
         }
         if self.dead > 0 {
-            let reason = format!("{} dead letters", self.dead);
+            let reason =
+                if self.dead == 1 { "1 dead letter".to_owned() } else { format!("{} dead letters", self.dead) };
             let next = "Look at them (`analyzer-gateway dead list`), mend the cause, and redrive them.";
-            troubles.push(Trouble::new("dead_letters", Urgency::Today, id, &reason, next));
+            let trouble = Trouble::new("dead_letters", Urgency::Today, id, &reason, next);
+            troubles.push(Trouble { since: self.dead_since, ..trouble });
         }
         if self.older_key {
             let reason = "the receiver still accepts only the older key";
@@ -61,6 +65,12 @@ impl DestinationHealth {
             troubles.push(Trouble::new("older_key", Urgency::Watch, id, reason, next));
         }
         troubles
+    }
+
+    /// So many are dead. Whether that is news.
+    pub(super) fn bury(&mut self, dead: usize, now: Now) -> bool {
+        self.dead_since = (dead > 0).then(|| self.dead_since.unwrap_or(now.wall));
+        std::mem::replace(&mut self.dead, dead) != dead
     }
 
     pub(super) fn since_with(&self, trouble: Option<&Reason>, now: Now) -> Option<Timestamp> {

@@ -3,6 +3,7 @@
 use super::Standing;
 use crate::delivery::{DestinationView, Reason};
 use crate::event::{AnalyzerId, EventId, EventKind, EventName, TestState};
+use crate::identity;
 use crate::monitoring::Notice;
 use crate::overview::{StoreOverview, Vitals};
 use crate::time::Timestamp;
@@ -34,6 +35,8 @@ pub enum Fact {
         name: EventName,
         test_state: Option<TestState>,
         alarm: Option<String>,
+        /// Whether the alarm is about which analyzer it is.
+        about_identity: bool,
         /// The model and the serial number, where the event says them.
         model: Option<String>,
         serial_number: Option<String>,
@@ -112,6 +115,7 @@ impl Fact {
             name: kind.name,
             test_state: kind.test.as_ref().map(|test| test.state).or(ready.then_some(TestState::Idle)),
             alarm: kind.alarm.as_ref().map(|alarm| alarm.reason.clone()),
+            about_identity: kind.alarm.as_ref().is_some_and(|alarm| identity::ALARMS.contains(&alarm.code.as_str())),
             model: kind.device.as_ref().and_then(|device| device.model.clone()),
             serial_number: kind.device.as_ref().and_then(|device| device.sn.clone()),
         }

@@ -53,7 +53,7 @@ async fn preview(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
 async fn whole(State(api): State<Arc<Api>>, client: Client) -> Result<Response, Problem> {
     let bundle = collect(&api).await?;
     let disposition = format!("attachment; filename=\"{}\"", bundle.manifest.name);
-    api.audit(&client.id, "collect", "diagnostics", "ok").await?;
+    noted(&api, &client, "ok").await;
     let archive = aside(&api, move || bundle.pack()).await?.map_err(|_| cannot())?;
     let headers = [
         (header::CONTENT_TYPE, "application/gzip".to_owned()),
@@ -65,7 +65,7 @@ async fn whole(State(api): State<Arc<Api>>, client: Client) -> Result<Response, 
 
 async fn keep(State(api): State<Arc<Api>>, client: Client) -> Result<Response, Problem> {
     let bundle = collect(&api).await?;
-    api.audit(&client.id, "collect", "diagnostics", "kept on the box").await?;
+    noted(&api, &client, "kept on the box").await;
     let folder = api.config.gateway.state_dir.join("diagnostics");
     let name = bundle.manifest.name.clone();
     let work = move || {
@@ -75,6 +75,16 @@ async fn keep(State(api): State<Arc<Api>>, client: Client) -> Result<Response, P
     let written: Result<(PathBuf, usize), String> = aside(&api, work).await?;
     let (file, bytes) = written.map_err(|told| Problem::new(StatusCode::INSUFFICIENT_STORAGE, told))?;
     Ok(with_json(StatusCode::CREATED, &Kept { file: file.display().to_string(), bytes }))
+}
+
+/// A bundle holds nobody's data, and it is needed most when the store takes nothing more: then the log has it.
+async fn noted(api: &Arc<Api>, client: &Client, outcome: &'static str) {
+    if let Err(problem) = api.audit(&client.id, "collect", "diagnostics", outcome).await {
+        tracing::warn!(
+            status = problem.status().as_u16(),
+            "a diagnostic bundle was made; the audit log does not take it"
+        );
+    }
 }
 
 /// Compressing and writing keep a small processor busy: not on a thread that serves others.

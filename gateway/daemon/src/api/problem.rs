@@ -27,14 +27,14 @@ pub struct Problem {
     /// What is wrong and what to do.
     detail: String,
     /// Each fault of the request with its place, a JSON pointer.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<Fault>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    errors: Box<[Fault]>,
     /// A word for programs, where a person and a program need to know more than the status says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
     /// What is wrong with settings, in the order of the file.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    mistakes: Vec<MistakeView>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    mistakes: Box<[MistakeView]>,
     #[serde(skip)]
     retry_after_seconds: Option<u32>,
 }
@@ -72,7 +72,7 @@ impl Problem {
         let title = status.canonical_reason().unwrap_or("Problem");
         let status = status.as_u16();
         let detail = detail.into();
-        let (errors, mistakes) = (Vec::new(), Vec::new());
+        let (errors, mistakes) = (Box::default(), Box::default());
         Problem { kind: "about:blank", title, status, detail, errors, code: None, mistakes, retry_after_seconds: None }
     }
 
@@ -81,7 +81,7 @@ impl Problem {
     }
 
     pub fn with_mistakes(self, mistakes: Vec<MistakeView>) -> Problem {
-        Problem { mistakes, ..self }
+        Problem { mistakes: mistakes.into(), ..self }
     }
 
     /// 400
@@ -106,7 +106,7 @@ impl Problem {
             [one] => format!("{}: {}", one.path, one.problem),
             several => format!("{} faults; nothing was stored", several.len()),
         };
-        Problem { errors, ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+        Problem { errors: errors.into(), ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
     }
 
     /// 422 with one fault.

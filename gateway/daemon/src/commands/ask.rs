@@ -255,6 +255,8 @@ async fn board(config: &Config, platform: &Platform, store: &Store) -> Result<Ar
     let vitals = platform.machine.vitals(&config.gateway.state_dir).await;
     board.tell(now, Fact::Measured { vitals, store: log });
     for (destination, standing) in standings {
+        let dead = usize::try_from(standing.dead).unwrap_or(usize::MAX);
+        board.tell(now, Fact::DeadLetters { destination: destination.0.clone(), dead });
         board.tell(now, Fact::Counted { destination: destination.0, standing });
     }
     Ok(Arc::new(board))

@@ -3,11 +3,12 @@
 //! Invariant: nothing in the state folder is touched before the whole backup was read and found good, and never while a gateway
 //! runs there.
 
-use super::EXIT_USAGE;
 use super::ask::{Asker, Failed, print_json};
 use super::backup::{DATABASE, FORMAT, Listed, MANIFEST, Manifest, SCHEMA, SETTINGS, hex};
 use super::plain;
 use super::screen::count;
+use super::{EXIT_CONFIG, EXIT_USAGE};
+use crate::configuration;
 use crate::platform::Platform;
 use crate::store::backup;
 use gateway_core::event::Id;
@@ -76,10 +77,23 @@ fn checked(args: &Args) -> Result<Done, Failed> {
     Ok((json!({ "good": true, "manifest": manifest }), text))
 }
 
+/// `--state-dir`, or the one that the settings of `--config` name. It is never guessed.
+fn folder(args: &Args) -> Result<Option<PathBuf>, Failed> {
+    let home = &args.asker.home;
+    match (&home.state_dir, &home.config) {
+        (Some(folder), _) => Ok(Some(folder.clone())),
+        (None, Some(_)) => match configuration::load(&home.source()) {
+            Ok(loaded) => Ok(Some(loaded.config.gateway.state_dir)),
+            Err(failure) => Err(Failed { status: EXIT_CONFIG, text: failure.to_string() }),
+        },
+        (None, None) => Ok(None),
+    }
+}
+
 fn restored(args: &Args) -> Result<Done, Failed> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o027));
-    let Some(folder) = args.asker.home.state_dir.clone() else {
-        let text = "say where to: --state-dir FOLDER, such as /var/lib/analyzer-gateway".to_owned();
+    let Some(folder) = folder(args)? else {
+        let text = "say where to: --state-dir FOLDER, such as /var/lib/analyzer-gateway, or --config FILE".to_owned();
         return Err(Failed { status: EXIT_USAGE, text });
     };
     let mut archive = Archive::open(&args.file)?;

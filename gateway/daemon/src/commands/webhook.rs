@@ -1,16 +1,29 @@
 //! `analyzer-gateway webhook test ENDPOINT`: tries an endpoint out under the settings in force and tells hop by hop.
 
-use super::ask::Asker;
+use super::ask::{Asker, part, print_json};
 use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_USAGE, plain};
 use crate::configuration::{self, Source};
 use crate::platform::Platform;
 use crate::platform::probe::{self, Report};
+use axum::http::Method;
 use std::io::Write;
 
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Webhook {
     /// Send a marked test event to an endpoint and tell of every hop: name, connection, certificate, clocks, key, verdict
     Test(Test),
+    /// Send an endpoint nothing until it is resumed; everything is kept, also over a restart
+    Pause(Named),
+    /// Go on with an endpoint that was paused
+    Resume(Named),
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Named {
+    /// The webhook's id in the settings
+    pub endpoint: String,
+    #[command(flatten)]
+    pub asker: Asker,
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -24,8 +37,20 @@ pub struct Test {
 /// Exit status 0 if every hop was passed, 1 if one was not, 2 for an endpoint that is not in the settings, 78 if these
 /// cannot be used.
 pub fn run(command: Webhook, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-    let Webhook::Test(args) = command;
-    test(&args, &args.asker.home.source(), out, err)
+    match command {
+        Webhook::Test(args) => test(&args, &args.asker.home.source(), out, err),
+        Webhook::Pause(named) => put(&named, "pause", "paused: everything is kept until it is resumed", out, err),
+        Webhook::Resume(named) => put(&named, "resume", "resumed", out, err),
+    }
+}
+
+fn put(named: &Named, word: &str, done: &str, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let path = format!("/api/webhooks/{}/{word}", part(&named.endpoint));
+    match named.asker.ask(Method::POST, &path, None) {
+        Ok(json) if named.asker.json => u8::from(print_json(&json, out).is_err()),
+        Ok(_) => u8::from(writeln!(out, "{} is {done}", plain(&named.endpoint)).is_err()),
+        Err(failed) => failed.tell(err),
+    }
 }
 
 fn test(args: &Test, source: &Source, out: &mut dyn Write, err: &mut dyn Write) -> u8 {

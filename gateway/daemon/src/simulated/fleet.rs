@@ -58,6 +58,9 @@ pub enum Fault {
     Heal,
 }
 
+/// Whose connection has something to tell, and what.
+type Told = (usize, bool);
+
 /// The fleet at play.
 pub struct Players<C> {
     plan: Plan,
@@ -65,7 +68,7 @@ pub struct Players<C> {
     players: Vec<Player>,
     /// When which of them has something to do.
     due: BTreeSet<(Mono, usize)>,
-    told: (mpsc::UnboundedSender<(usize, bool)>, mpsc::UnboundedReceiver<(usize, bool)>),
+    told: (mpsc::UnboundedSender<Told>, mpsc::UnboundedReceiver<Told>),
     acknowledged: Arc<AtomicU64>,
     seeded: Seeded,
 }
@@ -288,7 +291,7 @@ async fn poll(
     mut events: EventLoop,
     place: usize,
     hush: Arc<Notify>,
-    told: mpsc::UnboundedSender<(usize, bool)>,
+    told: mpsc::UnboundedSender<Told>,
     acknowledged: Arc<AtomicU64>,
     jitter_ms: u64,
 ) {
