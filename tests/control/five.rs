@@ -26,7 +26,8 @@ async fn paho_sees_what_a_message_is_of_whom_and_until_when() {
     let Some(python) = judge("python/bin/python").filter(|_| mosquitto::is_installed()) else { return };
     let cellar = Home::new();
     let broker = Mosquitto::start(&cellar).await;
-    let cable = "analyzers:\n  - { id: line, driver: astm, port: { tcp: { listen: '127.0.0.1:0' } } }\n";
+    let listen = format!("127.0.0.1:{}", free_port());
+    let cable = format!("analyzers:\n  - {{ id: line, driver: astm, port: {{ tcp: {{ listen: '{listen}' }} }} }}\n");
     let bench = Bench::start(&format!("mqtt: {{ url: '{}', version: 5 }}\n{cable}", broker.url())).await;
     bench.home.says(&["connected to the broker"]).await;
     let state = |status: &Value| status["destinations"][0]["state"] == "ready";
