@@ -16,5 +16,7 @@ mod home;
 #[allow(dead_code, reason = "the other file of truth uses the rest of it")]
 #[path = "process/mosquitto.rs"]
 mod mosquitto;
+#[path = "control/outside.rs"]
+mod outside;
 #[path = "control/settings.rs"]
 mod settings;

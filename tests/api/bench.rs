@@ -103,7 +103,17 @@ impl Bench {
 
     /// Over TCP, with these headers and no others.
     pub async fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.expect("the API listens");
+        self.try_raw(method, path, headers, body).await.expect("the API listens")
+    }
+
+    async fn try_raw(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::io::Result<Answer> {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await?;
         exchange(stream, method, path, headers, body).await
     }
 
@@ -112,7 +122,7 @@ impl Bench {
         let stream = UnixStream::connect(self.home.state_dir().join("control.sock")).await.expect("a control socket");
         let headers: &[(&str, &str)] = if body.is_some() { &[("content-type", "application/json")] } else { &[] };
         let body = body.map(|body| body.to_string()).unwrap_or_default();
-        exchange(stream, method, path, headers, body.as_bytes()).await
+        exchange(stream, method, path, headers, body.as_bytes()).await.expect("the socket listens")
     }
 
     /// Every event of the log.
@@ -127,15 +137,20 @@ impl Bench {
         self.events().await.iter().map(name).collect()
     }
 
-    /// Asks until the answer is what is waited for.
+    /// Asks until the answer is what is waited for. While other settings are put in force the port is closed for a moment.
     pub async fn eventually(&self, scope: &str, path: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         let deadline = tokio::time::Instant::now() + DEADLINE;
         loop {
-            let answer = self.ask(scope, "GET", path, None).await;
-            if answer.status == 200 && is_it(&answer.json()) {
+            let token = format!("Bearer {scope}");
+            let answer = self.try_raw("GET", path, &[("authorization", &token)], &[]).await;
+            if let Ok(answer) = &answer
+                && answer.status == 200
+                && is_it(&answer.json())
+            {
                 return answer.json();
             }
-            assert!(tokio::time::Instant::now() < deadline, "in vain: {path} {}", answer.text());
+            let told = answer.map_or_else(|error| error.to_string(), |answer| answer.text());
+            assert!(tokio::time::Instant::now() < deadline, "in vain: {path} {told}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -152,7 +167,7 @@ async fn exchange(
     path: &str,
     headers: &[(&str, &str)],
     body: &[u8],
-) -> Answer {
+) -> std::io::Result<Answer> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
     if !headers.iter().any(|(name, _)| *name == "host") {
         head.push_str("host: localhost\r\n");
@@ -164,17 +179,17 @@ async fn exchange(
         head.push_str(&format!("content-length: {}\r\n", body.len()));
     }
     head.push_str("\r\n");
-    stream.write_all(head.as_bytes()).await.expect("it listens");
+    stream.write_all(head.as_bytes()).await?;
     // A server may answer before it has read the whole of a body that it refuses.
     let _ = stream.write_all(body).await;
     let mut bytes = Vec::new();
     let reading = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut bytes)).await;
     let _ = reading.expect("an answer");
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let mut lines = head.lines();
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|word| word.parse().ok());
     let headers = lines.filter_map(|line| line.split_once(": "));
     let headers = headers.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
-    Answer { status: status.expect("a status"), headers, body: bytes[end + 4..].to_vec() }
+    Ok(Answer { status: status.expect("a status"), headers, body: bytes[end + 4..].to_vec() })
 }

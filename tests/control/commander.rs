@@ -47,9 +47,12 @@ impl Commander {
     }
 
     pub fn publish(&self, payload: &str) {
+        self.publish_on(&format!("{TOPIC}/request"), payload);
+    }
+
+    pub fn publish_on(&self, topic: &str, payload: &str) {
         let options = PublishOptions::new(QoS::AtLeastOnce);
-        let queued = self.client.try_publish_tracked(format!("{TOPIC}/request"), payload.to_owned(), options);
-        queued.expect("room");
+        self.client.try_publish_tracked(topic.to_owned(), payload.to_owned(), options).expect("room");
     }
 
     /// Every answer so far.
@@ -68,6 +71,25 @@ impl Commander {
             assert!(tokio::time::Instant::now() < deadline, "no answer to {id}: {:?}", self.heard());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Gives a command, each time under a new id, until one is done: what comes faster than it can be answered is dropped, and
+    /// more than one a second is told to slow down.
+    pub async fn insist(&self, id: &str, token: &str) {
+        for number in 0..60 {
+            let id = format!("{id}-{number}");
+            self.publish(&command(&id, token, "ping", json!({})).to_string());
+            let answer = match tokio::time::timeout(Duration::from_secs(1), self.answers(&id, 1)).await {
+                Ok(mut answers) => answers.remove(0),
+                Err(_) => continue,
+            };
+            if answer["outcome"] == "done" {
+                return;
+            }
+            assert_eq!(answer["code"], "too_many", "{answer}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        panic!("{token} is never answered");
     }
 
     /// Gives a command and waits for its answer.

@@ -107,8 +107,8 @@ pub enum CommandResult {
     },
     /// Why settings are refused.
     Mistakes(Vec<ConfigMistake>),
-    /// `collect_diagnostics`: the bundle, a gzipped archive that holds no secret and nothing about a person.
-    Diagnostics { name: String, base64: String },
+    /// `collect_diagnostics`: where the bundle is, and how large.
+    Diagnostics { file: String, bytes: u64 },
 }
 
 /// One hop on the way to an endpoint.

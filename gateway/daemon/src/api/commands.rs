@@ -13,8 +13,6 @@ use crate::calls::{Known, Memory};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, header};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use gateway_core::monitoring::{
     COMMANDS, Command, CommandOutcome, CommandResponse, CommandResult, ConfigMistake, Publication, TestedHop,
 };
@@ -94,7 +92,12 @@ pub async fn attend(api: &Arc<Api>, router: Router, door: Door, memory: &Mutex<M
             CommandResponse::not_done(id, "", CommandOutcome::Refused, code, &reason)
         }
     };
-    Publication::once(format!("commands/response/{}", response.id), &response)
+    let topic = format!("commands/response/{}", response.id);
+    let said = Publication::once(&*topic, &response);
+    if said.payload().len() <= room(api, door) {
+        return said;
+    }
+    Publication::once(topic, &too_large(&response.id, &response.command))
 }
 
 fn read(payload: &[u8], has_id: bool) -> Result<Asked, Refusal> {
@@ -151,9 +154,6 @@ async fn answer(
             let (parts, body) = response.into_parts();
             let body = to_bytes(body, ANSWER_BYTES_MAX).await;
             match body {
-                Ok(body) if name == DIAGNOSTICS && parts.status.is_success() => {
-                    bundle(&asked.id, &parts.headers, &body, room(api, door))
-                }
                 Ok(body) => {
                     told(&asked, name, parts.status.as_u16(), serde_json::from_slice(&body).unwrap_or_default())
                 }
@@ -163,10 +163,8 @@ async fn answer(
         Err(refusal) => refuse(refusal),
     };
     match response.result {
-        // How things are is looked at again, and what is long is not kept.
-        Some(CommandResult::Overview(_) | CommandResult::Pong { .. } | CommandResult::Diagnostics { .. }) => {
-            lock().forget(&client.id, &asked.id)
-        }
+        // How things are is looked at again.
+        Some(CommandResult::Overview(_) | CommandResult::Pong { .. }) => lock().forget(&client.id, &asked.id),
         _ => lock().answered(&client.id, &asked.id, &response),
     }
     response
@@ -254,7 +252,7 @@ fn request(asked: &Asked) -> Result<Request<Body>, Refusal> {
             (Method::POST, format!("/api/webhooks/{}/{}", endpoint(&mut arguments)?, asked.command), false)
         }
         "redrive" => (Method::POST, "/api/redrive".to_owned(), true),
-        DIAGNOSTICS => (Method::POST, "/api/diagnostics".to_owned(), false),
+        DIAGNOSTICS => (Method::POST, "/api/diagnostics/kept".to_owned(), false),
         "reload" => (Method::POST, "/api/reload".to_owned(), false),
         "push_config" => (Method::POST, "/api/config".to_owned(), true),
         _ => (Method::POST, "/api/config/confirm".to_owned(), true),
@@ -303,19 +301,9 @@ fn room(api: &Api, door: Door) -> usize {
     outside.unwrap_or(&api.config.mqtt).packet_bytes_max.saturating_sub(PACKET_OVERHEAD_BYTES)
 }
 
-/// The bundle itself, if there is room for it.
-fn bundle(id: &str, headers: &HeaderMap, body: &[u8], room: usize) -> CommandResponse {
-    if body.len().div_ceil(3) * 4 > room {
-        return too_large(id, DIAGNOSTICS);
-    }
-    let disposition = headers.get(header::CONTENT_DISPOSITION).and_then(|value| value.to_str().ok());
-    let name = disposition.and_then(|value| value.split('"').nth(1)).unwrap_or("diagnostics.tar.gz").to_owned();
-    CommandResponse::done(id, DIAGNOSTICS, CommandResult::Diagnostics { name, base64: STANDARD.encode(body) })
-}
-
 fn too_large(id: &str, name: &str) -> CommandResponse {
-    let reason = "the answer is longer than a packet to this broker may be (packet_bytes_max): fetch it over HTTP, or on the \
-                  box with `analyzer-gateway diagnostics collect`";
+    let reason =
+        "it was done, but the answer is longer than a packet to this broker may be (packet_bytes_max): ask over HTTP";
     CommandResponse::not_done(id, name, CommandOutcome::Failed, "too_large", reason)
 }
 
@@ -366,6 +354,7 @@ fn result(name: &str, body: &Value) -> Option<CommandResult> {
             paused: body["paused"].as_bool()?,
             since: moment("since"),
         },
+        DIAGNOSTICS => CommandResult::Diagnostics { file: text("file")?, bytes: body["bytes"].as_u64()? },
         _ => CommandResult::Settings { hash: text("hash")?, confirm_by: moment("confirm_by"), file: text("file") },
     })
 }

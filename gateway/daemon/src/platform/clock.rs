@@ -12,6 +12,9 @@ const PLAUSIBLE_FROM: Timestamp = Timestamp(1_767_225_600_000);
 /// `adjtimex` reports this state while no time source keeps the clock (timex.h, TIME_ERROR).
 const TIME_ERROR: libc::c_int = 5;
 
+/// So long at most a sleep does not notice that the machine was suspended.
+const PIECE: Duration = Duration::from_secs(60);
+
 /// The real clocks.
 pub struct SystemClock {
     boot: Id,
@@ -38,8 +41,7 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Now {
-        let boottime = clock_gettime(ClockId::Boottime);
-        let mono = Mono(boottime.tv_sec as u64 * 1_000_000_000 + boottime.tv_nsec as u64);
+        let mono = since_boot();
         let realtime = clock_gettime(ClockId::Realtime);
         let wall = Timestamp(realtime.tv_sec * 1000 + realtime.tv_nsec / 1_000_000);
         let quality = match () {
@@ -55,9 +57,25 @@ impl Clock for SystemClock {
     }
 
     fn sleep_until(&self, due: Mono) -> BoxFuture<'static, ()> {
-        let wait = due.since(self.now().mono);
-        // A far deadline is slept in pieces: tokio counts without suspend, `Mono` with it.
-        Box::pin(tokio::time::sleep(wait.min(Duration::from_secs(60))))
+        Box::pin(sleep_in_pieces(due, since_boot))
+    }
+}
+
+fn since_boot() -> Mono {
+    let boottime = clock_gettime(ClockId::Boottime);
+    Mono(boottime.tv_sec as u64 * 1_000_000_000 + boottime.tv_nsec as u64)
+}
+
+/// A far deadline is slept in pieces: tokio counts without suspend, `Mono` with it.
+async fn sleep_in_pieces(due: Mono, now: impl Fn() -> Mono) {
+    let mut wait = due.since(now());
+    loop {
+        // Others have their turn even if nothing is left to wait for.
+        tokio::time::sleep(wait.min(PIECE)).await;
+        wait = due.since(now());
+        if wait.is_zero() {
+            return;
+        }
     }
 }
 
@@ -85,5 +103,23 @@ impl Entropy for SystemEntropy {
                 Err(error) => panic!("the kernel gives no random numbers: {error}"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_far_deadline_is_waited_for_to_its_end() {
+        let began = Instant::now();
+        let due = Mono(0).after(Duration::from_secs(300));
+        sleep_in_pieces(due, || Mono(0).after(began.elapsed())).await;
+        assert_eq!(began.elapsed().as_secs(), 300);
+        // A machine that was suspended for four of the five minutes has one left.
+        let began = Instant::now();
+        sleep_in_pieces(due, || Mono(0).after(Duration::from_secs(240) + began.elapsed())).await;
+        assert_eq!(began.elapsed().as_secs(), 60);
     }
 }

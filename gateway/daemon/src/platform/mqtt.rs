@@ -16,6 +16,7 @@ use gateway_core::delivery::{Reason, ReasonCode};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use wire::{Broken, Client, Events, Seen, Wire};
@@ -120,7 +121,14 @@ async fn connected((client, mut events): Wire) -> Result<Box<dyn MqttConnection>
 const INCOMING_MAX: usize = 32;
 
 /// Who asked for which topic.
-type Subscriptions = Arc<Mutex<Vec<(String, mpsc::Sender<Message>)>>>;
+type Subscriptions = Arc<Mutex<Vec<Subscription>>>;
+
+struct Subscription {
+    topic: String,
+    sender: mpsc::Sender<Message>,
+    /// It was said that messages come faster than they are taken: once for a connection.
+    has_overflowed: bool,
+}
 
 struct Connection {
     client: Box<dyn Client>,
@@ -151,9 +159,14 @@ impl Connection {
 }
 
 fn hand_over(wanted: &Subscriptions, message: Message) {
-    let wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, sender)) = wanted.iter().find(|(topic, _)| *topic == message.topic) {
-        let _ = sender.try_send(message);
+    let mut wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(one) = wanted.iter_mut().find(|one| one.topic == message.topic) else { return };
+    if let Err(TrySendError::Full(message)) = one.sender.try_send(message)
+        && !one.has_overflowed
+    {
+        one.has_overflowed = true;
+        let topic = message.topic;
+        tracing::warn!(%topic, "more comes than can be answered; some is dropped without an answer: send less at once");
     }
 }
 
@@ -170,9 +183,10 @@ impl MqttConnection for Connection {
 
     fn subscribe(&mut self, topic: String) -> mpsc::Receiver<Message> {
         let (sender, receiver) = mpsc::channel(INCOMING_MAX);
+        let subscription = Subscription { topic, sender, has_overflowed: false };
         // A broker that does not allow it leaves the receiver silent; everything else goes on.
-        if self.client.subscribe(&topic) {
-            self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).push((topic, sender));
+        if self.client.subscribe(&subscription.topic) {
+            self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).push(subscription);
         }
         receiver
     }

@@ -1,4 +1,4 @@
-//! MQTT 3.1.1.
+//! A connection that speaks MQTT 3.1.1, through rumqttc.
 
 use super::wire::{self, Broken, Client, Events, KEEP_ALIVE_SECONDS, Kind, STATES_MAX, Seen, Wire};
 use crate::platform::{BoxFuture, Message, MqttConnect};
