@@ -10,7 +10,8 @@ const LATEST = 8;
 const TROUBLES_SHOWN = 4;
 
 export async function overviewView(root, { signal }) {
-  let tests = [];
+  // Not known yet, which is another thing than none.
+  let tests = null;
   const deliveries = new Map();
   const troubles = el("section.troubles", { "aria-labelledby": "troubles" });
   const analyzers = el("section", { "aria-labelledby": "analyzers" });
@@ -20,13 +21,13 @@ export async function overviewView(root, { signal }) {
   const paint = (now) => {
     if (!now) return;
     morphChildren(troubles, troubleList(now));
-    const cards = now.analyzers.map((one) => analyzerCard(one, tests.find((test) => test.analyzer === one.id)));
+    const cards = now.analyzers.map((one) => analyzerCard(one, tests?.find((test) => test.analyzer === one.id)));
     morphChildren(analyzers, [el("h2", { id: "analyzers" }, t("overview.analyzers")),
       cards.length ? el("div.analyzers", cards) : empty(t("overview.no_analyzers"))]);
-    morphChildren(latest, [el("h2", { id: "latest" }, t("overview.latest")), latestList(tests, deliveries)]);
+    morphChildren(latest, [el("h2", { id: "latest" }, t("overview.latest")), tests && latestList(tests, deliveries)].filter(Boolean));
   };
   const went = async () => {
-    const finished = tests.filter((test) => test.state === "DONE");
+    const finished = (tests ?? []).filter((test) => test.state === "DONE");
     await Promise.all(finished.map(async (test) => deliveries.set(test.id, await sent(test.id, signal))));
     paint(overview);
   };

@@ -184,12 +184,14 @@ async function german({ bench, page }) {
   assert.equal(await page.evaluate(() => document.documentElement.lang), "de");
   await bench.go("");
   await bench.says("Analysegeräte");
+  await page.locator(".row .ticks").first().waitFor();
   await bench.picture("overview-german");
   await page.getByLabel("Darstellung").selectOption("dark");
   const ground = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
   const dark = await ground();
   await page.getByLabel("Darstellung").selectOption("light");
   assert.notEqual(await ground(), dark);
+  await page.getByLabel("Darstellung").selectOption("auto");
   await page.getByLabel("Sprache").selectOption("en");
   await page.getByRole("heading", { name: "Overview" }).waitFor();
 }
