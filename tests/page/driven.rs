@@ -15,8 +15,7 @@ use std::process::Stdio;
 const START: Timestamp = Timestamp(1_795_291_200_000);
 /// As Standard Webhooks writes them.
 const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
-const PRIVATE: [&str; 5] =
-    ["S-4711", "<script>", "four quiet words today", "seven more quiet words", SECRET];
+const PRIVATE: [&str; 5] = ["S-4711", "<script>", "four quiet words today", "seven more quiet words", SECRET];
 
 /// What the analyzer says, line by line.
 fn lines() -> Vec<String> {
