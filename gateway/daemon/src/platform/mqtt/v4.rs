@@ -1,4 +1,4 @@
-//! MQTT 3.1.1.
+//! The wire to brokers that speak MQTT 3.1.1.
 
 use super::wire::{self, Broken, Client, Events, KEEP_ALIVE_SECONDS, Kind, STATES_MAX, Seen, Wire};
 use crate::platform::{BoxFuture, Message, MqttConnect};
