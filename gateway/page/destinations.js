@@ -44,7 +44,7 @@ function card(one) {
     facts([
       [t("destinations.waiting"), number(one.undone)], [t("destinations.held"), one.held ? number(one.held) : null],
       [t("destinations.dead"), one.dead ? el("a", { href: "#/dead" }, number(one.dead)) : null],
-      [t("destinations.oldest"), one.glance?.oldest_unacked_seconds ? duration(one.glance.oldest_unacked_seconds) : null],
+      [t("destinations.oldest"), one.undone && one.glance?.oldest_unacked_seconds ? duration(one.glance.oldest_unacked_seconds) : null],
       [t("destinations.last"), one.glance?.last_delivered_at ? moment(one.glance.last_delivered_at) : null],
       [t("destinations.given"), number(one.ordinal)],
     ]),

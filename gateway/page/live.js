@@ -76,6 +76,8 @@ export function disconnect() {
 }
 
 window.addEventListener("offline", lost);
+// Sooner than the browser would try by itself.
+window.addEventListener("online", () => source && connect());
 
 // A connection may die without a word. Whether it has is asked; if it has not, it is made anew.
 setInterval(async () => {

@@ -3,14 +3,15 @@
 import { get } from "./api.js";
 import { el, icon, morphChildren } from "./dom.js";
 import { live, overview } from "./live.js";
-import { destinationName, empty, outcome, sample, sent, state, ticks } from "./parts.js";
+import { destinationName, empty, hasName, outcome, sample, sent, state, ticks } from "./parts.js";
 import { moment, said, t } from "./words.js";
 
 const LATEST = 8;
 const TROUBLES_SHOWN = 4;
 
 export async function overviewView(root, { signal }) {
-  let tests = [];
+  // Not known yet, which is another thing than none.
+  let tests = null;
   const deliveries = new Map();
   const troubles = el("section.troubles", { "aria-labelledby": "troubles" });
   const analyzers = el("section", { "aria-labelledby": "analyzers" });
@@ -20,13 +21,13 @@ export async function overviewView(root, { signal }) {
   const paint = (now) => {
     if (!now) return;
     morphChildren(troubles, troubleList(now));
-    const cards = now.analyzers.map((one) => analyzerCard(one, tests.find((test) => test.analyzer === one.id)));
+    const cards = now.analyzers.map((one) => analyzerCard(one, tests?.find((test) => test.analyzer === one.id)));
     morphChildren(analyzers, [el("h2", { id: "analyzers" }, t("overview.analyzers")),
       cards.length ? el("div.analyzers", cards) : empty(t("overview.no_analyzers"))]);
-    morphChildren(latest, [el("h2", { id: "latest" }, t("overview.latest")), latestList(tests, deliveries)]);
+    morphChildren(latest, [el("h2", { id: "latest" }, t("overview.latest")), tests && latestList(tests, deliveries)].filter(Boolean));
   };
   const went = async () => {
-    const finished = tests.filter((test) => test.state === "DONE");
+    const finished = (tests ?? []).filter((test) => test.state === "DONE");
     await Promise.all(finished.map(async (test) => deliveries.set(test.id, await sent(test.id, signal))));
     paint(overview);
   };
@@ -47,6 +48,11 @@ export async function overviewView(root, { signal }) {
   await fetchTests();
 }
 
+// Its sentence without the code, which is for programs.
+function plain({ code, reason }) {
+  return reason.startsWith(`${code}: `) ? reason.slice(code.length + 2) : reason;
+}
+
 function troubleList(now) {
   const heading = el("h2", { id: "troubles" }, t("overview.troubles"));
   if (!now.troubles.length) {
@@ -56,7 +62,7 @@ function troubleList(now) {
   }
   const shown = (trouble) => el(`li.trouble.urgency-${trouble.urgency}`, { "data-key": `${trouble.code} ${trouble.subject}` },
     state("urgency", trouble.urgency),
-    el("div", el("p.reason", trouble.subject !== "gateway" && el("strong", `${destinationName(trouble.subject)}: `), said(trouble.reason)),
+    el("div", el("p.reason", trouble.subject !== "gateway" && el("strong", `${destinationName(trouble.subject)}: `), said(plain(trouble))),
       el("p.next", said(trouble.next_step), trouble.since && el("span.muted", ` · ${t("value.since", { at: moment(trouble.since) })}`))));
   const rest = now.troubles.slice(TROUBLES_SHOWN);
   return [heading, el("ul.plain", now.troubles.slice(0, TROUBLES_SHOWN).map(shown)),
@@ -80,7 +86,7 @@ function analyzerCard(analyzer, test) {
     analyzer.reason ? el("p.reason", analyzer.reason) : null, blocked,
     el("p.muted", t("value.since", { at: moment(analyzer.since) }),
       analyzer.last_event_at && ` · ${t("overview.last_heard", { at: moment(analyzer.last_event_at) })}`),
-    running ? el("p", el("a.button", { href: `#/test/${test.id}` }, icon("run"), t("overview.watch", { sample: sample(test) }))) : last);
+    running ? el("p", el("a.button", { href: `#/test/${test.id}` }, icon("run"), hasName(test) ? t("overview.watch", { sample: sample(test) }) : t("overview.watch_run"))) : last);
 }
 
 function latestList(tests, deliveries) {

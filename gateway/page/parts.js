@@ -119,6 +119,11 @@ export function outcome(test) {
   return el("span.outcome", summary, flagged);
 }
 
+// Whether a test is called by something of its own.
+export function hasName(test) {
+  return Boolean(test.qc || test.calibration || test.sample_id || test.instrument_sample_id);
+}
+
 // What a test is called: its sample, else when it was.
 export function sample(test) {
   if (test.qc) return t("test.control");

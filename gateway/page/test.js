@@ -69,7 +69,9 @@ export async function test(root, { signal, rest: [id], title }) {
     heard = detail.seq;
     if (loading || detail.seq <= newest) return;
     newest = detail.seq;
-    if (detail.event !== "NEW_DATA" || !detail.run || !run.add(detail.run)) {
+    const known = run.channels().size;
+    // Which channel is the control is known only once it has told something.
+    if (detail.event !== "NEW_DATA" || !detail.run || !run.add(detail.run) || run.channels().size > known) {
       if (detail.event === "TEST_FINISHED") announce(t("test.has_finished"));
       quietly(load);
     } else {

@@ -13,15 +13,14 @@ use std::path::Path;
 use std::process::Stdio;
 
 const START: Timestamp = Timestamp(1_795_291_200_000);
-/// A device's name that a careless page would run.
-const NAME: &str = r#"<img src=\"/hit\" onerror=\"window.hit=1\">"#;
-const PRIVATE: [&str; 5] =
-    ["S-4711", "<script>", "four quiet words today", "seven more quiet words", "the-secret-of-lims"];
+/// As Standard Webhooks writes them.
+const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+const PRIVATE: [&str; 5] = ["S-4711", "<script>", "four quiet words today", "seven more quiet words", SECRET];
 
 /// What the analyzer says, line by line.
 fn lines() -> Vec<String> {
     let run = Run::new(2, 3_100_000_017, 166, START, ROUNDS);
-    run.lines.into_iter().map(|line| line.text.replace("PM001", NAME)).collect()
+    run.lines.into_iter().map(|line| line.text).collect()
 }
 
 fn settings(broker: u16, http: u16, pcr: u16, blood: u16, receiver: u16) -> String {
@@ -31,7 +30,7 @@ fn settings(broker: u16, http: u16, pcr: u16, blood: u16, receiver: u16) -> Stri
          \x20 - {{ id: pcr, driver: test-v0, port: {{ tcp: {{ listen: '127.0.0.1:{pcr}' }} }} }}\n\
          \x20 - {{ id: blood, driver: astm, framing: none, port: {{ tcp: {{ listen: '127.0.0.1:{blood}' }} }} }}\n\
          webhooks:\n\
-         \x20 - {{ id: lims, url: 'http://127.0.0.1:{receiver}/hook', dialect: cloudevents, secret: the-secret-of-lims }}\n"
+         \x20 - {{ id: lims, url: 'http://127.0.0.1:{receiver}/hook', dialect: cloudevents, secret: {SECRET} }}\n"
     )
 }
 
@@ -46,16 +45,18 @@ async fn people_make_their_way_through_the_page() {
     let [http, pcr, blood, receiver] = std::array::from_fn(|_| free_port());
     home.configure(&settings(broker.port, http, pcr, blood, receiver));
     let gateway = home.start_ready().await;
-    let code = home.state_dir().join("pairing-code");
-    home.eventually("a pairing code", || code.is_file().then_some(())).await;
     home.says(&["the API listens"]).await;
+    let settings = home.settings_path();
+    let told = home.command(&["pair", "--config", &settings.to_string_lossy()]).output().await.expect("it runs");
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let code = told.lines().next().expect("a pairing code");
 
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     let shots = tests.parent().expect("tests/ lies in the project").join("target/page");
     std::fs::create_dir_all(&shots).expect("a folder for pictures");
     let done = home.path("done.json");
     let given = json!({
-        "base": format!("http://127.0.0.1:{http}"), "code_file": code, "pcr_port": pcr, "blood_port": blood,
+        "base": format!("http://127.0.0.1:{http}"), "code": code, "pcr_port": pcr, "blood_port": blood,
         "receiver_port": receiver, "lines": lines(), "shots": shots, "done": done,
     });
     let given = home.write("given.json", given.to_string());

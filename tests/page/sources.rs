@@ -1,6 +1,7 @@
 //! The page's sources, read as text.
 
 use gateway_core::delivery::ReasonCode;
+use gateway_core::event::EventName;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fs;
@@ -67,6 +68,9 @@ fn every_message_is_in_both_languages_with_the_same_holes() {
     }
     for code in ReasonCode::ALL {
         assert!(german.contains_key(&format!("{SAID}{}", code.next_step())), "no next step for {}", code.as_str());
+    }
+    for name in EventName::ALL {
+        assert!(english.contains_key(&format!("event.{}", name.as_str())), "no word for {}", name.as_str());
     }
 }
 

@@ -60,6 +60,8 @@ struct SessionView {
     role: Option<Role>,
     /// Send it as the header `x-csrf-token` with every request that changes something.
     csrf: Option<String>,
+    /// With `unpaired`: somebody is known here, and the code is for one who has lost the passphrase.
+    again: bool,
     gateway: String,
     version: &'static str,
 }
@@ -211,6 +213,7 @@ impl Api {
             name: Some(name.to_owned()),
             role: Some(Role::of(role)),
             csrf: Some(entrance::csrf(token)),
+            again: false,
             gateway: self.config.gateway.id.clone(),
             version: env!("CARGO_PKG_VERSION"),
         }
@@ -221,8 +224,9 @@ impl Api {
             Some(_) => SessionState::Unpaired,
             None => SessionState::SignedOut,
         };
+        let again = state == SessionState::Unpaired && !self.store.people().await?.is_empty();
         let (gateway, version) = (self.config.gateway.id.clone(), env!("CARGO_PKG_VERSION"));
-        Ok(SessionView { state, name: None, role: None, csrf: None, gateway, version })
+        Ok(SessionView { state, name: None, role: None, csrf: None, again, gateway, version })
     }
 
     /// A new session with its cookie; one that the browser had before ends.

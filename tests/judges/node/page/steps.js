@@ -1,12 +1,12 @@
 // The steps of the tour, in its order; each begins where the one before ended.
 
-const fs = require("node:fs");
 const { call, assert } = require("./bench.js");
 
 const NAME = "anna";
 const PASSPHRASE = "four quiet words today";
 const SAMPLE = "S-4711";
 const SCRIPT = "<script>window.hit=1</script>";
+const IMAGE = '<img src="/hit" onerror="window.hit=1">';
 
 async function signIn(page, name, passphrase) {
   await page.getByLabel("Name", { exact: true }).fill(name);
@@ -14,9 +14,8 @@ async function signIn(page, name, passphrase) {
 }
 
 // The first visit: a wrong code is told, the right one lets in.
-async function pair({ bench, page, base, code_file }) {
+async function pair({ bench, page, base, code }) {
   await page.goto(base);
-  const code = fs.readFileSync(code_file, "utf8").trim();
   await page.getByLabel("Pairing code").fill(code === "0000-0000" ? "1111-1111" : "0000-0000");
   await signIn(page, NAME, PASSPHRASE);
   await page.getByRole("button", { name: "Set up" }).click();
@@ -86,15 +85,6 @@ async function read({ page, lines }) {
   assert.deepEqual(await legend(), at(20));
 }
 
-// What looks like markup in a device's name is shown as it is.
-async function script({ bench, page }) {
-  await bench.says('<img src="/hit" onerror="window.hit=1">');
-  assert.equal(await page.locator("main img").count(), 0);
-  await bench.go("");
-  await page.locator(".analyzer", { hasText: '<img src="/hit"' }).waitFor();
-  assert.ok(!bench.asked.some((url) => url.endsWith("/hit")));
-}
-
 // A scanner types the id and Enter; the analyzer reports; a person verifies.
 async function register({ bench, page, blood }) {
   await bench.go("registrations");
@@ -111,7 +101,7 @@ async function register({ bench, page, blood }) {
   await scan(SAMPLE);
   await bench.says(`Sample ${SAMPLE} is registered already`);
   assert.equal(await page.locator("main tbody tr", { hasText: SAMPLE }).count(), 1);
-  const report = (id) => `H|\\^&|||Reader^1\rP|1\rO|1|${id}||^^^GLU|R\rR|1|^^^GLU|7.9|mmol/L|3.9 to 5.5|H||F\rL|1|N\r`;
+  const report = (id) => `H|\\^&|||${IMAGE}^1\rP|1\rO|1|${id}||^^^GLU|R\rR|1|^^^GLU|7.9|mmol/L|3.9 to 5.5|H||F\rL|1|N\r`;
   blood.write(report(SCRIPT) + report(SAMPLE));
   const row = page.locator("main tbody tr", { hasText: SAMPLE });
   await row.getByRole("button", { name: "Verify" }).click();
@@ -124,7 +114,17 @@ async function register({ bench, page, blood }) {
   await page.getByRole("link", { name: SCRIPT }).click();
   await page.getByRole("heading", { level: 1, name: SCRIPT }).waitFor();
   await page.locator(".cards .flag", { hasText: "H" }).waitFor();
+}
+
+// What looks like markup in a sample's id or in a device's name is shown as it is.
+async function script({ bench, page }) {
+  await bench.says(IMAGE);
+  await bench.go("");
+  await page.locator(".analyzer", { hasText: IMAGE }).waitFor();
+  await page.locator(".row", { hasText: SCRIPT }).waitFor();
+  assert.equal(await page.locator("main img, main script").count(), 0);
   assert.equal(await page.evaluate(() => window.hit), undefined);
+  assert.ok(!bench.asked.some((url) => url.endsWith("/hit")));
 }
 
 // The button that tries an endpoint out, hop by hop: first it refuses, then it takes.
@@ -167,7 +167,8 @@ async function sendAgain({ bench, page, receiver }) {
 // Each view by itself, with something in it.
 async function everyView({ bench, page }) {
   await bench.go("");
-  await page.getByText("All is well").waitFor();
+  // The machine that runs this may have troubles of its own, which name nobody.
+  await bench.until("no trouble of an analyzer or a destination", () => document.querySelector(".troubles :is(.well, .trouble)") && !document.querySelector(".trouble .reason strong"));
   await bench.look("overview");
   for (const [view, words] of [["tests", SAMPLE], ["registrations", SAMPLE], ["destinations", "lims"], ["dead", "Nothing was given up."],
     ["system", "The gateway's time"], ["people", NAME], ["audit", `page:${NAME}`], ["configuration", "The file is in force."]]) {
@@ -175,7 +176,7 @@ async function everyView({ bench, page }) {
     await page.locator("main").getByText(words).first().waitFor();
     await bench.look(view);
   }
-  assert.ok(!(await bench.text("pre").catch(() => "")).includes("the-secret-of-lims"));
+  assert.ok(!(await bench.text("pre").catch(() => "")).includes("whsec_"));
 }
 
 async function german({ bench, page }) {
@@ -184,12 +185,14 @@ async function german({ bench, page }) {
   assert.equal(await page.evaluate(() => document.documentElement.lang), "de");
   await bench.go("");
   await bench.says("Analysegeräte");
+  await page.locator(".row .ticks").first().waitFor();
   await bench.picture("overview-german");
   await page.getByLabel("Darstellung").selectOption("dark");
   const ground = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
   const dark = await ground();
   await page.getByLabel("Darstellung").selectOption("light");
   assert.notEqual(await ground(), dark);
+  await page.getByLabel("Darstellung").selectOption("auto");
   await page.getByLabel("Sprache").selectOption("en");
   await page.getByRole("heading", { name: "Overview" }).waitFor();
 }

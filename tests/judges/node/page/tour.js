@@ -1,5 +1,5 @@
 // A tour through the page as people make it, in a real browser against a real gateway. Its argument is a file of JSON: where the gateway
-// is, the ports of its analyzers and of its receiver, the file with the pairing code, the lines of a run, and where pictures go.
+// is, the ports of its analyzers and of its receiver, the pairing code, the lines of a run, and where pictures go.
 
 const fs = require("node:fs");
 const { Bench, Receiver, call, assert } = require("./bench.js");
@@ -12,7 +12,7 @@ async function main() {
   const bench = await Bench.start(given);
   const tour = { ...given, bench, page: bench.page, receiver };
   try {
-    for (const step of ["pair", "watch", "read", "script", "register", "tryOut", "sendAgain", "everyView", "german", "lose", "onlyLook"]) {
+    for (const step of ["pair", "watch", "read", "register", "script", "tryOut", "sendAgain", "everyView", "german", "lose", "onlyLook"]) {
       const began = Date.now();
       tour.blood ??= await call(given.blood_port);
       await steps[step](tour).catch(async (error) => {
