@@ -99,10 +99,14 @@ impl Broker {
         state.chance.chance(state.plan.refused) && state.plan.take_fault()
     }
 
-    fn fate(&self) -> Fate {
+    /// Of the states that go with each connection only one breaks it: a dozen chances in each would be a broker that nobody
+    /// could publish to.
+    fn fate(&self, topic: &str) -> Fate {
         let state = &mut *self.lock();
         let (before, after) =
             (state.chance.chance(state.plan.broken_before), state.chance.chance(state.plan.broken_after));
+        let breaks = is_event(topic) || topic.ends_with("/status");
+        let (before, after) = (before && breaks, after && breaks);
         let delay = Duration::from_millis(state.chance.below(state.plan.ack_ms_max + 1));
         if before && state.plan.take_fault() {
             Fate::BreakBefore
@@ -192,7 +196,7 @@ async fn serve(broker: Broker, life: Life, mut received: mpsc::UnboundedReceiver
         };
         let Some((message, ack)) = sent else { return };
         tokio::time::sleep(Duration::from_millis(2)).await;
-        match broker.fate() {
+        match broker.fate(&message.topic) {
             Fate::BreakBefore => break,
             Fate::BreakAfter => {
                 let retained = !is_event(&message.topic);
