@@ -147,13 +147,16 @@ fn a_laboratory_in_trouble_is_asked_again_and_the_status_says_so_meanwhile() {
         bench.register("tube-1", true).await;
         let (stopper, running) = bench.start();
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert!(bench.board.status_line().contains("lab ids: the laboratory answered with status 500"));
+        assert!(bench.board.status_line(Now::default()).contains("lab ids: the laboratory answered with status 500"));
         tokio::time::sleep(Duration::from_secs(2 * 3_600)).await;
         assert_eq!(bench.lab_id("tube-1").await, None);
-        assert!(bench.board.status_line().contains("holds no `lab_id`") && !bench.board.status_line().contains("S-1"));
+        assert!(
+            bench.board.status_line(Now::default()).contains("holds no `lab_id`")
+                && !bench.board.status_line(Now::default()).contains("S-1")
+        );
         tokio::time::sleep(Duration::from_secs(86_400)).await;
         assert_eq!(bench.lab_id("tube-1").await.as_deref(), Some("LAB-tube-1"));
-        assert!(!bench.board.status_line().contains("lab ids"));
+        assert!(!bench.board.status_line(Now::default()).contains("lab ids"));
         // 0, 5 s, 5 min, 30 min, 2 h after each other; looked at every five seconds.
         let times: Vec<u64> = bench.asked().into_iter().map(|(at, _)| at).collect();
         for (at, due) in times.iter().zip([0, 5, 305, 2_105, 9_305]) {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: no patient data can get in. Facts carry names, states and reasons, and reasons never quote received bytes.
 
+mod analyzer;
 mod destination;
 mod fact;
 mod notices;
@@ -11,11 +12,10 @@ pub use fact::Fact;
 use crate::delivery::Reason;
 use crate::event::{AnalyzerId, EventName, TestState};
 use crate::monitoring::{NoticeCode, Outbox};
-use crate::overview::{
-    AnalyzerOverview, Cause, Configuration, Overview, SCHEMA, StoreOverview, Trouble, Urgency, Vitals,
-};
+use crate::overview::{Cause, Configuration, Overview, SCHEMA, StoreOverview, Trouble, Urgency, Vitals};
 use crate::time::{ClockQuality, Now, Timestamp};
 use crate::vitals;
+use analyzer::{ANALYZER_LOST, AnalyzerHealth};
 use destination::DestinationHealth;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -69,94 +69,6 @@ pub struct Standing {
     /// When the oldest of `waiting` was received.
     pub oldest: Option<Timestamp>,
 }
-
-/// One analyzer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct AnalyzerHealth {
-    state: DeviceState,
-    since: Timestamp,
-    reason: String,
-    test_state: TestState,
-    configured: ConfiguredAnalyzer,
-    model: Option<String>,
-    serial_number: Option<String>,
-    last_event_at: Option<Timestamp>,
-    last_test_at: Option<Timestamp>,
-    events: u64,
-    rejected: u64,
-    /// The last alarm about who it is, and when.
-    mistaken: Option<(Timestamp, String)>,
-}
-
-impl AnalyzerHealth {
-    fn new(configured: ConfiguredAnalyzer, now: Now) -> AnalyzerHealth {
-        AnalyzerHealth {
-            state: DeviceState::Init,
-            since: now.wall,
-            reason: String::new(),
-            test_state: TestState::Uninitialized,
-            configured,
-            model: None,
-            serial_number: None,
-            last_event_at: None,
-            last_test_at: None,
-            events: 0,
-            rejected: 0,
-            mistaken: None,
-        }
-    }
-
-    fn troubles(&self, id: &AnalyzerId, now: Now) -> Vec<Trouble> {
-        let mut troubles = Vec::new();
-        let away = now.wall.0.saturating_sub(self.since.0) >= AWAY_MS_MAX;
-        let found = match self.state {
-            DeviceState::Alert => {
-                Some(("analyzer_alert", Urgency::Today, "Look at the analyzer and its last messages."))
-            }
-            DeviceState::Lost | DeviceState::Disconnected if away => {
-                Some((ANALYZER_LOST, Urgency::Watch, "Check its cable and that it is switched on."))
-            }
-            _ => None,
-        };
-        if let Some((code, urgency, next_step)) = found {
-            let trouble = Trouble::new(code, urgency, &id.0, &self.reason, next_step);
-            troubles.push(Trouble { since: Some(self.since), ..trouble });
-        }
-        if let Some((since, reason)) = &self.mistaken
-            && self.state != DeviceState::Alert
-            && now.wall.0.saturating_sub(since.0) < IDENTITY_ALARM_MS
-        {
-            let next_step = "Check which analyzer is on which cable, and that no two report one serial number.";
-            let trouble = Trouble::new("analyzer_identity", Urgency::Today, &id.0, reason, next_step);
-            troubles.push(Trouble { since: Some(*since), ..trouble });
-        }
-        troubles
-    }
-
-    fn overview(&self) -> AnalyzerOverview {
-        AnalyzerOverview {
-            id: self.configured.id.0.clone(),
-            state: self.state,
-            since: self.since,
-            reason: self.reason.clone(),
-            test_state: self.test_state,
-            model: self.model.clone().or_else(|| self.configured.model.clone()),
-            serial_number: self.serial_number.clone(),
-            port: self.configured.port.clone(),
-            last_event_at: self.last_event_at,
-            last_test_at: self.last_test_at,
-            events: self.events,
-            rejected: self.rejected,
-        }
-    }
-}
-
-/// The trouble of an analyzer that is not there.
-const ANALYZER_LOST: &str = "analyzer_lost";
-/// An analyzer that is away for less needs nobody.
-const AWAY_MS_MAX: i64 = 5 * 60 * 1000;
-/// How long an alarm about who an analyzer is stays on the list, whatever it sends meanwhile.
-const IDENTITY_ALARM_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Everything at a glance.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,0 +1,140 @@
+//! What is known of one analyzer.
+
+use super::{ConfiguredAnalyzer, DeviceState};
+use crate::event::{AnalyzerId, TestState};
+use crate::overview::{AnalyzerOverview, Trouble, Urgency};
+use crate::time::{Now, Timestamp};
+
+/// The trouble of an analyzer that is not there.
+pub(super) const ANALYZER_LOST: &str = "analyzer_lost";
+/// An analyzer that is away for less needs nobody.
+const AWAY_MS_MAX: i64 = 5 * 60 * 1000;
+/// How long an alarm about who an analyzer is stays on the list, whatever it sends meanwhile.
+const IDENTITY_ALARM_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// One analyzer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AnalyzerHealth {
+    pub(super) state: DeviceState,
+    pub(super) since: Timestamp,
+    pub(super) reason: String,
+    pub(super) test_state: TestState,
+    pub(super) configured: ConfiguredAnalyzer,
+    pub(super) model: Option<String>,
+    pub(super) serial_number: Option<String>,
+    pub(super) last_event_at: Option<Timestamp>,
+    pub(super) last_test_at: Option<Timestamp>,
+    pub(super) events: u64,
+    pub(super) rejected: u64,
+    /// The last alarm about who it is, and when.
+    pub(super) mistaken: Option<(Timestamp, String)>,
+}
+
+impl AnalyzerHealth {
+    pub(super) fn new(configured: ConfiguredAnalyzer, now: Now) -> AnalyzerHealth {
+        AnalyzerHealth {
+            state: DeviceState::Init,
+            since: now.wall,
+            reason: String::new(),
+            test_state: TestState::Uninitialized,
+            configured,
+            model: None,
+            serial_number: None,
+            last_event_at: None,
+            last_test_at: None,
+            events: 0,
+            rejected: 0,
+            mistaken: None,
+        }
+    }
+
+    pub(super) fn troubles(&self, id: &AnalyzerId, now: Now) -> Vec<Trouble> {
+        let mut troubles = Vec::new();
+        let away = now.wall.0.saturating_sub(self.since.0) >= AWAY_MS_MAX;
+        let found = match self.state {
+            DeviceState::Alert => {
+                Some(("analyzer_alert", Urgency::Today, "Look at the analyzer and its last messages."))
+            }
+            DeviceState::Lost | DeviceState::Disconnected if away => {
+                Some((ANALYZER_LOST, Urgency::Watch, "Check its cable and that it is switched on."))
+            }
+            _ => None,
+        };
+        if let Some((code, urgency, next_step)) = found {
+            let trouble = Trouble::new(code, urgency, &id.0, &self.reason, next_step);
+            troubles.push(Trouble { since: Some(self.since), ..trouble });
+        }
+        if let Some((since, reason)) = &self.mistaken
+            && self.state != DeviceState::Alert
+            && now.wall.0.saturating_sub(since.0) < IDENTITY_ALARM_MS
+        {
+            let next_step = "Check which analyzer is on which cable, and that no two report one serial number.";
+            let trouble = Trouble::new("analyzer_identity", Urgency::Today, &id.0, reason, next_step);
+            troubles.push(Trouble { since: Some(*since), ..trouble });
+        }
+        troubles
+    }
+
+    pub(super) fn overview(&self) -> AnalyzerOverview {
+        AnalyzerOverview {
+            id: self.configured.id.0.clone(),
+            state: self.state,
+            since: self.since,
+            reason: self.reason.clone(),
+            test_state: self.test_state,
+            model: self.model.clone().or_else(|| self.configured.model.clone()),
+            serial_number: self.serial_number.clone(),
+            port: self.configured.port.clone(),
+            last_event_at: self.last_event_at,
+            last_test_at: self.last_test_at,
+            events: self.events,
+            rejected: self.rejected,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::event::{AnalyzerId, EventKind, EventName, Id, Test, TestState};
+    use crate::health::{DeviceState, Fact, Health};
+    use crate::time::{Now, Timestamp};
+
+    fn at(minutes: i64) -> Now {
+        Now { wall: Timestamp(minutes * 60_000), ..Now::default() }
+    }
+
+    fn with_one() -> (Health, AnalyzerId) {
+        let id = AnalyzerId("hematology".to_owned());
+        let mut health = Health::new("clinic-7", "1.2.3", "boot".to_owned(), at(0));
+        let configured = crate::health::ConfiguredAnalyzer { id: id.clone(), port: "/dev/a".to_owned(), model: None };
+        health.configure("clinic-7", "", vec![configured], &[], at(0));
+        (health, id)
+    }
+
+    fn codes(health: &Health, now: Now) -> Vec<String> {
+        health.overview(now, None).troubles.into_iter().map(|trouble| trouble.code).collect()
+    }
+
+    #[test]
+    fn an_analyzer_that_stays_away_is_told_and_alarms_nobody() {
+        let (mut health, analyzer) = with_one();
+        health.learn(at(1), Fact::LinkAbsent { analyzer: analyzer.clone(), reason: "no such device".to_owned() });
+        assert!(codes(&health, at(5)).is_empty());
+        assert_eq!(codes(&health, at(6)), ["analyzer_lost"]);
+        assert_eq!(health.overview(at(6), None).state, DeviceState::Ready);
+        health.learn(at(7), Fact::LinkOpened { analyzer });
+        assert!(codes(&health, at(20)).is_empty());
+    }
+
+    #[test]
+    fn an_alarm_about_who_it_is_outlasts_what_it_sends_next() {
+        let (mut health, analyzer) = with_one();
+        let alarm = EventKind::alarm("cloned", "another analyzer reports the same serial number");
+        health.learn(at(1), Fact::event(&analyzer, &alarm));
+        let test = Test::new(Id([1; 16]), TestState::Done);
+        let finished = EventKind::about_test(EventName::TestFinished, None, test);
+        health.learn(at(2), Fact::event(&analyzer, &finished));
+        assert_eq!(codes(&health, at(60)), ["analyzer_identity"]);
+        assert!(codes(&health, at(2 + 24 * 60)).is_empty());
+    }
+}
