@@ -100,14 +100,11 @@ impl Commander {
     }
 
     /// The same; it must be refused with this code.
-    #[track_caller]
-    pub fn refused<'a>(&'a self, command: &'a Value, code: &'a str) -> impl Future<Output = Value> + 'a {
-        async move {
-            let answer = self.give(command).await;
-            assert_eq!((&answer["outcome"], &answer["code"]), (&json!("refused"), &json!(code)), "{answer}");
-            assert!(answer["reason"].as_str().is_some_and(|reason| reason.len() > 10), "{answer}");
-            answer
-        }
+    pub async fn refused(&self, command: &Value, code: &str) -> Value {
+        let answer = self.give(command).await;
+        assert_eq!((&answer["outcome"], &answer["code"]), (&json!("refused"), &json!(code)), "{answer}");
+        assert!(answer["reason"].as_str().is_some_and(|reason| reason.len() > 10), "{answer}");
+        answer
     }
 
     /// The same; it must be done. Gives what came of it.
