@@ -216,8 +216,10 @@ pub struct Monitoring {
 #[schemars(deny_unknown_fields)]
 pub struct Telemetry {
     /// Where traces are posted: OpenTelemetry's OTLP over HTTP, such as https://collector.example:4318/v1/traces.
+    #[schemars(extend("x-secret" = "address"))]
     pub otlp_url: Option<String>,
     /// A bearer token for that address.
+    #[schemars(extend("x-secret" = "whole"))]
     pub otlp_token: Option<String>,
     /// A file that holds the token, instead of otlp_token.
     pub otlp_token_file: Option<String>,
