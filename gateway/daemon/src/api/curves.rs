@@ -8,6 +8,7 @@ use super::auth::Client;
 use super::extract::{Path, Query};
 use super::problem::Problem;
 use super::table::Route;
+use crate::platform::disk::aside;
 use axum::extract::State;
 use axum::http::{HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +20,6 @@ use gateway_core::report::{CONTENT_SECURITY_POLICY, Language, Report, html};
 use schemars::{JsonSchema, json_schema};
 use serde::Deserialize;
 use std::sync::Arc;
-use tokio::sync::oneshot;
 
 const SVG: &str = "image/svg+xml";
 const PNG: &str = "image/png";
@@ -148,14 +148,8 @@ fn heading(history: &[Event]) -> Heading {
 
 /// What is drawn is drawn where the disk's work is done: a picture takes a processor for a moment.
 async fn drawn<T: Send + 'static>(api: &Api, draw: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    let (answer, answered) = oneshot::channel();
-    let work = move || {
-        // Nobody waits any more: the result is dropped.
-        let _ = answer.send(draw());
-    };
-    api.platform.disk.run(Box::new(work)).await;
-    let stopping = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the gateway is stopping");
-    answered.await.map_err(stopping)
+    let stopping = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the gateway is stopping");
+    aside(&*api.platform.disk, draw).await.ok_or_else(stopping)
 }
 
 async fn as_svg(

@@ -5,6 +5,7 @@ use super::problem::Problem;
 use super::table::Route;
 use super::{Api, axum_json, with_json};
 use crate::diagnostics::{self, Bundle, Manifest, Sources};
+use crate::platform::disk::aside;
 use crate::platform::drive;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, header};
@@ -15,7 +16,6 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::oneshot;
 
 pub fn routes() -> Vec<Route> {
     let about = ("diagnosticsPreview", "What a diagnostic bundle would hold, and what it leaves out and why");
@@ -54,7 +54,7 @@ async fn whole(State(api): State<Arc<Api>>, client: Client) -> Result<Response, 
     let bundle = collect(&api).await?;
     let disposition = format!("attachment; filename=\"{}\"", bundle.manifest.name);
     noted(&api, &client, "ok").await;
-    let archive = aside(&api, move || bundle.pack()).await?.map_err(|_| cannot())?;
+    let archive = packed(&api, move || bundle.pack()).await?.map_err(|_| cannot())?;
     let headers = [
         (header::CONTENT_TYPE, "application/gzip".to_owned()),
         (header::CONTENT_DISPOSITION, disposition),
@@ -72,7 +72,7 @@ async fn keep(State(api): State<Arc<Api>>, client: Client) -> Result<Response, P
         let archive = bundle.pack().map_err(|error| error.to_string())?;
         Ok((drive::keep_only(&folder, &name, &archive)?, archive.len()))
     };
-    let written: Result<(PathBuf, usize), String> = aside(&api, work).await?;
+    let written: Result<(PathBuf, usize), String> = packed(&api, work).await?;
     let (file, bytes) = written.map_err(|told| Problem::new(StatusCode::INSUFFICIENT_STORAGE, told))?;
     Ok(with_json(StatusCode::CREATED, &Kept { file: file.display().to_string(), bytes }))
 }
@@ -88,14 +88,8 @@ async fn noted(api: &Arc<Api>, client: &Client, outcome: &'static str) {
 }
 
 /// Compressing and writing keep a small processor busy: not on a thread that serves others.
-async fn aside<T: Send + 'static>(api: &Api, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    let (done, doing) = oneshot::channel();
-    let work = move || {
-        // Nobody waits any more: nothing is lost.
-        let _ = done.send(work());
-    };
-    api.platform.disk.run(Box::new(work)).await;
-    doing.await.map_err(|_| cannot())
+async fn packed<T: Send + 'static>(api: &Api, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    aside(&*api.platform.disk, work).await.ok_or_else(cannot)
 }
 
 fn cannot() -> Problem {

@@ -7,7 +7,7 @@ use super::problem::{MistakeView, Problem};
 use super::table::Route;
 use super::{Api, axum_json};
 use crate::configuration::{self, Source};
-use crate::entrance::aside;
+use crate::platform::disk::aside;
 use axum::extract::State;
 use axum::http::Method;
 use axum::response::Response;

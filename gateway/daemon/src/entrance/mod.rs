@@ -12,6 +12,7 @@ pub use attempts::Attempts;
 pub use pairing::{AGAIN_SECONDS_MAX, Pairing, Tried};
 pub use passphrase::{check, hash, stand_in};
 
+use crate::platform::disk::aside;
 use crate::platform::{Disk, Entropy};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -22,7 +23,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 
 /// A page that nobody uses signs itself out.
 pub const IDLE_SECONDS_MAX: u64 = 3_600;
@@ -151,17 +152,6 @@ impl Session {
         now.since(self.used) < Duration::from_secs(IDLE_SECONDS_MAX)
             && now.since(self.began) < Duration::from_secs(SESSION_SECONDS_MAX)
     }
-}
-
-/// Runs blocking work on the disk's threads. `None`: the gateway is stopping.
-pub async fn aside<T: Send + 'static>(disk: &dyn Disk, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let (answer, answered) = oneshot::channel();
-    disk.run(Box::new(move || {
-        // Nobody waits any more: the result is dropped.
-        let _ = answer.send(work());
-    }))
-    .await;
-    answered.await.ok()
 }
 
 /// How a session's token is kept.

@@ -1,6 +1,7 @@
-//! The real [`Disk`]: the runtime's threads for blocking work.
+//! The real [`Disk`]: the runtime's threads for blocking work; and the one way to have a result of such work.
 
 use super::{BoxFuture, Disk};
+use tokio::sync::oneshot;
 
 /// Runs each piece of work on a thread of its own kind, so that a slow disk holds up no task.
 #[derive(Debug, Clone, Copy, Default)]
@@ -16,4 +17,15 @@ impl Disk for BlockingDisk {
             }
         })
     }
+}
+
+/// Runs blocking work on the disk's threads. `None`: the gateway is stopping.
+pub async fn aside<T: Send + 'static>(disk: &dyn Disk, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (answer, answered) = oneshot::channel();
+    disk.run(Box::new(move || {
+        // Nobody waits any more: the result is dropped.
+        let _ = answer.send(work());
+    }))
+    .await;
+    answered.await.ok()
 }

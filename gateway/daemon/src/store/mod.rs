@@ -80,6 +80,7 @@ pub use types::{
     LivePart, Missing, NewEntry, Page, PostedFilter, Record, Row, Selection, StoredToken, Subject,
 };
 
+use crate::platform::disk::aside;
 use crate::platform::{Clock, Disk};
 use gateway_core::event::{AnalyzerId, Event, EventId, EventName, Seq, TestId};
 use gateway_core::health::Standing;
@@ -91,7 +92,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// Connections kept for the next reader.
 const IDLE_READERS_MAX: usize = 4;
@@ -421,11 +421,6 @@ async fn on_disk<T: Send + 'static>(
     disk: &dyn Disk,
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    let (answer, answered) = oneshot::channel();
-    disk.run(Box::new(move || {
-        // Nobody waits any more: the result is dropped.
-        let _ = answer.send(work());
-    }))
-    .await;
-    answered.await.unwrap_or_else(|_| Err(StoreError::new("the gateway is stopping: the database was not asked")))
+    let stopping = || Err(StoreError::new("the gateway is stopping: the database was not asked"));
+    aside(disk, work).await.unwrap_or_else(stopping)
 }
