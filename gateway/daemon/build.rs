@@ -20,7 +20,8 @@ const KINDS: [(&str, &str); 8] = [
 ];
 
 fn main() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../page");
+    let folder =
+        Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where the package is")).join("../page");
     println!("cargo::rerun-if-changed={}", folder.display());
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names it"));
     let mut files: Vec<PathBuf> = Vec::new();

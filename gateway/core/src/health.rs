@@ -9,6 +9,7 @@ mod notices;
 
 pub use fact::Fact;
 
+use crate::appliance::Appliance;
 use crate::delivery::Reason;
 use crate::event::{AnalyzerId, EventName, TestState};
 use crate::monitoring::{NoticeCode, Outbox};
@@ -80,6 +81,7 @@ pub struct Health {
     clock: ClockQuality,
     config_hash: String,
     vitals: Vitals,
+    appliance: Appliance,
     store: StoreOverview,
     analyzers: BTreeMap<AnalyzerId, AnalyzerHealth>,
     destinations: BTreeMap<String, DestinationHealth>,
@@ -105,6 +107,7 @@ impl Health {
             clock: now.quality,
             config_hash: String::new(),
             vitals: Vitals::default(),
+            appliance: Appliance::default(),
             store: StoreOverview::default(),
             analyzers: BTreeMap::new(),
             destinations: BTreeMap::new(),
@@ -230,6 +233,7 @@ impl Health {
                 let changed = replace(&mut self.vitals, vitals);
                 replace(&mut self.store, store) || changed
             }
+            Fact::BoxSeen { appliance } => replace(&mut self.appliance, appliance),
             Fact::DeadLetters { destination, dead } => {
                 self.destinations.get_mut(&destination).is_some_and(|known| known.bury(dead, now))
             }
@@ -325,6 +329,7 @@ impl Health {
             store: self.store,
             machine: self.vitals.clone(),
             monitoring: self.monitoring.as_ref().map(notices::Monitoring::overview),
+            appliance: self.appliance.clone(),
             notices_dropped: self.outbox.dropped(),
         }
     }
@@ -337,6 +342,7 @@ impl Health {
     /// What is not as it should be, the most urgent first.
     fn troubles(&self, now: Now) -> Vec<Trouble> {
         let mut troubles = self.own_troubles();
+        troubles.extend(self.appliance.troubles());
         troubles.extend(self.analyzers.iter().flat_map(|(id, known)| known.troubles(id, now)));
         for (id, known) in &self.destinations {
             troubles.extend(known.troubles(id));

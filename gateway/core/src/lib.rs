@@ -25,6 +25,7 @@
 //! Invariant: this crate depends on no runtime, no database and no network crate, and reads no clock, file, environment
 //! or randomness. Its `Cargo.toml` shows it and `tests/tidy.rs` holds it.
 
+pub mod appliance;
 pub mod config;
 pub mod curve;
 pub mod delivery;

@@ -4,6 +4,7 @@
 //! Invariant: no patient data can get in. There are names from the settings, states, counts, sizes, times and reasons, and
 //! reasons never quote received bytes.
 
+use crate::appliance::Appliance;
 use crate::event::TestState;
 use crate::health::DeviceState;
 use crate::time::{ClockQuality, Timestamp};
@@ -41,6 +42,9 @@ pub struct Overview {
     pub machine: Vitals,
     /// The connection to the second broker, if the settings name one.
     pub monitoring: Option<MonitoringOverview>,
+    /// The box around the gateway: its network, updates and card. Absent parts do not exist here.
+    #[serde(default)]
+    pub appliance: Appliance,
     /// Notices that a broker was not told because it was away for too long, all brokers together, since the start.
     pub notices_dropped: u64,
 }
@@ -102,7 +106,8 @@ pub enum Urgency {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Trouble {
     /// A word for programs: `store_failed`, `config_refused`, `api_not_served`, `dead_letters`, `held`, `analyzer_alert`,
-    /// `analyzer_lost`, `clock_unset`, `disk_low`, `card_wear`, `under_voltage`, `temperature`, `certificate`, `older_key`, `lab_ids`, or a reason code of a delivery.
+    /// `analyzer_lost`, `clock_unset`, `disk_low`, `card_wear`, `under_voltage`, `temperature`, `certificate`, `older_key`, `lab_ids`,
+    /// `network_fallback`, `update_rolled_back`, `update_failed`, `card_read_only`, or a reason code of a delivery.
     pub code: String,
     pub urgency: Urgency,
     /// What it is about: an analyzer's id, a destination's id, or `gateway`.

@@ -108,6 +108,7 @@ impl Observer {
         vitals.certificates.clone_from(&seen.certificates);
         let (store, standings) = self.store.standings().await?;
         self.board.tell(now, Fact::Measured { vitals, store });
+        self.board.tell(now, Fact::BoxSeen { appliance: self.platform.machine.appliance().await });
         for (destination, standing) in standings {
             self.board.tell(now, Fact::Counted { destination: destination.0, standing });
         }

@@ -1,6 +1,7 @@
 //! What parts of the gateway tell it: facts, from which its state is folded.
 
 use super::Standing;
+use crate::appliance::Appliance;
 use crate::delivery::{DestinationView, Reason};
 use crate::event::{AnalyzerId, EventId, EventKind, EventName, TestState};
 use crate::identity;
@@ -40,6 +41,10 @@ pub enum Fact {
         /// The model and the serial number, where the event says them.
         model: Option<String>,
         serial_number: Option<String>,
+    },
+    /// What the box's privileged half says.
+    BoxSeen {
+        appliance: Appliance,
     },
     /// A commit failed.
     StoreFailed {

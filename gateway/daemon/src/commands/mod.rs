@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 pub mod analyzers;
+pub mod appliance;
 pub mod ask;
 pub mod backup;
 pub mod captures;
@@ -136,6 +137,9 @@ enum Command {
     Manifest(manifest::Args),
     /// Send an endpoint exactly what it lacks
     Reconcile(reconcile::Args),
+    /// What the box's units run as root
+    #[command(subcommand)]
+    Appliance(appliance::Appliance),
     /// One file for support, without secrets and without anybody's data
     #[command(subcommand)]
     Diagnostics(diagnostics::Diagnostics),
@@ -186,6 +190,7 @@ impl Cli {
             Command::Erase(args) => erase::run(args, &mut out, &mut err),
             Command::Manifest(args) => manifest::run(args, &mut out, &mut err),
             Command::Reconcile(args) => reconcile::run(args, &mut out, &mut err),
+            Command::Appliance(command) => appliance::run(command, &mut out, &mut err),
             Command::Diagnostics(command) => diagnostics::run(command, &mut out, &mut err),
             Command::Webhook(command) => webhook::run(command, &mut out, &mut err),
             Command::Receive(args) => receive::run(args, &mut out, &mut err),

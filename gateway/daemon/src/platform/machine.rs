@@ -3,7 +3,8 @@
 //! Invariant: what is not there is absent, and nothing here fails.
 
 use super::kernel::particulars;
-use super::{BoxFuture, Machine, Particulars};
+use super::{BoxFuture, Machine, Particulars, privileged};
+use gateway_core::appliance::Appliance;
 use gateway_core::overview::{CertificateLeft, Vitals};
 use gateway_core::time::Now;
 use gateway_core::vitals::CertificateFile;
@@ -52,6 +53,11 @@ impl Machine for ThisMachine {
     fn particulars(&self) -> BoxFuture<'static, Particulars> {
         let root = self.root.clone();
         Box::pin(async move { tokio::task::spawn_blocking(move || particulars(&root)).await.unwrap_or_default() })
+    }
+
+    fn appliance(&self) -> BoxFuture<'static, Appliance> {
+        let root = self.root.clone();
+        Box::pin(async move { tokio::task::spawn_blocking(move || privileged::said(&root)).await.unwrap_or_default() })
     }
 
     fn host_name(&self) -> Option<String> {

@@ -20,10 +20,12 @@ pub mod listening;
 pub mod machine;
 mod mllp;
 pub mod mqtt;
+pub mod privileged;
 pub mod probe;
 pub mod programs;
 pub mod pty;
 pub mod reach;
+pub mod replace;
 pub mod serial;
 pub mod serve;
 pub mod systemd;
@@ -31,6 +33,7 @@ pub mod time_source;
 pub mod tls;
 
 use crate::pulse::Stop;
+use gateway_core::appliance::Appliance;
 use gateway_core::config::{Line, Mqtt, Port as PortName, Webhook};
 use gateway_core::delivery::Reason;
 use gateway_core::dialects::{Request, Response};
@@ -264,6 +267,10 @@ pub trait Machine: Send + Sync {
     /// What a support engineer asks of a machine.
     fn particulars(&self) -> BoxFuture<'static, Particulars> {
         Box::pin(std::future::ready(Particulars::default()))
+    }
+    /// What the privileged half of the box says of it. Empty where there is none.
+    fn appliance(&self) -> BoxFuture<'static, Appliance> {
+        Box::pin(std::future::ready(Appliance::default()))
     }
     /// What it is called on the network, without a domain.
     fn host_name(&self) -> Option<String> {

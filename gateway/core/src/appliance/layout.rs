@@ -1,0 +1,28 @@
+//! Where the parts of the box leave each other's files. Units, image and package use the same paths.
+//!
+//! Invariant: each folder has one writer.
+
+/// The partition that any laptop can read; where the settings file is and the report is written. Written only by the privileged half.
+pub const BOOT: &str = "/boot/firmware";
+/// The answer to whoever edits the settings on the card, beside them.
+pub const REPORT: &str = "gateway.report.txt";
+
+/// Written by the gateway (its RuntimeDirectory, kept after it stops).
+pub const TOLD: &str = "/run/analyzer-gateway";
+/// In [`TOLD`]: the report as it should stand on the card.
+pub const TOLD_REPORT: &str = "report.txt";
+/// In [`TOLD`]: one word, which light the box shows.
+pub const TOLD_LIGHT: &str = "light";
+/// In [`TOLD`]: what somebody let in asks of the privileged half, one file a kind: `update.json`.
+pub const ASKED: &str = "requests";
+
+/// Written by the privileged half, for all to read: `network.json`, `update.json`, `card.json`.
+pub const SAYS: &str = "/run/analyzer-gateway-appliance";
+
+/// What stays of the box when its system is replaced; the events and the settings that were good are below.
+pub const DATA: &str = "/data";
+
+/// What the system image says of itself; absent where the gateway is a package of an ordinary system.
+pub const IMAGE: &str = "/usr/lib/analyzer-gateway/image.json";
+/// On the kernel's command line: `analyzer-gateway.slot=A`.
+pub const SLOT_ARGUMENT: &str = "analyzer-gateway.slot=";

@@ -1,0 +1,39 @@
+//! `appliance`: the privileged half of the box. Units start these as root; each does one thing and ends.
+//!
+//! Invariant: none of them touches what the settings do not ask for, and each says what it did in `layout::SAYS`.
+
+use super::EXIT_FAILED;
+use crate::platform::privileged;
+use gateway_core::appliance::layout;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Appliance {
+    /// Print what the privileged half says of the box, as JSON; exits 1 where there is none
+    Show(Place),
+}
+
+/// Where the box's files are.
+#[derive(Debug, clap::Args)]
+pub struct Place {
+    /// The folder that stands for `/`
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    pub root: PathBuf,
+}
+
+pub fn run(command: Appliance, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    match command {
+        Appliance::Show(place) => show(&place.root, out, err),
+    }
+}
+
+fn show(root: &Path, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let said = privileged::said(root);
+    if said == gateway_core::appliance::Appliance::default() {
+        let _ = writeln!(err, "{} is empty and {} is not there: this is no appliance", layout::SAYS, layout::IMAGE);
+        return EXIT_FAILED;
+    }
+    let _ = writeln!(out, "{}", serde_json::to_string_pretty(&said).expect("plain values are JSON"));
+    0
+}

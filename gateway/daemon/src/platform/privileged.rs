@@ -1,0 +1,96 @@
+//! What the privileged half of the box leaves for the others to read, and the system's own programs that it uses.
+//!
+//! Invariant: a file that is missing, torn or of a newer shape is as if that part did not exist. No shell is ever asked.
+
+use super::replace::replace;
+use gateway_core::appliance::{Appliance, Image, layout};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// More than any of the files has.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+/// Of a program's words as many as an error text shows.
+const WORDS_BYTES_MAX: usize = 600;
+
+/// Reads all of it below this root.
+pub fn said(root: &Path) -> Appliance {
+    let says = below(root, layout::SAYS);
+    let command_line = fs::read_to_string(root.join("proc/cmdline")).unwrap_or_default();
+    let slot = command_line.split_whitespace().find_map(|word| word.strip_prefix(layout::SLOT_ARGUMENT));
+    Appliance {
+        image: read::<Image>(&below(root, layout::IMAGE)).map(|image| Image { slot: slot.map(str::to_owned), ..image }),
+        network: read(&says.join("network.json")),
+        update: read(&says.join("update.json")),
+        card: read(&says.join("card.json")),
+    }
+}
+
+/// Leaves one part for the others: `name` is `network`, `update` or `card`.
+pub fn say(root: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
+    let folder = below(root, layout::SAYS);
+    fs::create_dir_all(&folder)?;
+    replace(&folder.join(format!("{name}.json")), &serde_json::to_vec(value)?, 0o644)
+}
+
+/// A path of the box below this root, which is `/` but in tests.
+pub fn below(root: &Path, path: &str) -> std::path::PathBuf {
+    root.join(path.trim_start_matches('/'))
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let mut text = Vec::new();
+    fs::File::open(path).ok()?.take(FILE_BYTES_MAX).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// Runs one of the system's programs and returns what it printed. The error names the program and quotes the end of what it
+/// complained about, on one line.
+pub fn system(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).env("LC_ALL", "C").output();
+    let output = output.map_err(|error| format!("{program} does not start: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let words = words.join(" ");
+    let from = words.char_indices().map(|(at, _)| at).find(|at| words.len() - at <= WORDS_BYTES_MAX).unwrap_or(0);
+    Err(format!("{program} {}: {} ({})", arguments.join(" "), words[from..].trim(), output.status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gateway_core::appliance::Card;
+    use gateway_core::time::Timestamp;
+
+    #[test]
+    fn what_is_said_is_read_and_what_is_torn_does_not_exist() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(said(root.path()), Appliance::default());
+        let card = Card { written: true, reason: String::new(), at: Timestamp(1_800_000_000_000) };
+        say(root.path(), "card", &card).unwrap();
+        let torn = below(root.path(), layout::SAYS).join("update.json");
+        fs::write(torn, r#"{"phase":"insta"#).unwrap();
+        let image = below(root.path(), layout::IMAGE);
+        fs::create_dir_all(image.parent().unwrap()).unwrap();
+        fs::write(image, r#"{"version":"1.2","compatible":"vm"}"#).unwrap();
+        fs::create_dir_all(root.path().join("proc")).unwrap();
+        fs::write(root.path().join("proc/cmdline"), "ro quiet analyzer-gateway.slot=B panic=10\n").unwrap();
+        let said = said(root.path());
+        assert_eq!(said.card, Some(card));
+        assert_eq!(said.update, None);
+        assert_eq!(said.image.unwrap().slot.as_deref(), Some("B"));
+    }
+
+    #[test]
+    fn a_program_that_fails_is_named_with_its_last_words() {
+        assert_eq!(system("echo", &["a"]).unwrap(), "a\n");
+        let error = system("ls", &["/nowhere at all"]).unwrap_err();
+        assert!(error.starts_with("ls /nowhere at all: ") && error.contains("cannot access"), "{error}");
+    }
+}
