@@ -3,3 +3,5 @@
 
 #[path = "appliance/show.rs"]
 mod show;
+#[path = "appliance/yocto.rs"]
+mod yocto;

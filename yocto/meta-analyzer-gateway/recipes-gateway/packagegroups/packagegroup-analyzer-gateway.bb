@@ -27,5 +27,7 @@ RDEPENDS:${PN} = "\
 "
 # The kernel of these boards lies in the copy of the system, where U-Boot finds it.
 RDEPENDS:${PN}:append:boot-uboot = " kernel-image"
+RDEPENDS:${PN}:append:key-otp = " gateway-encryption"
+RDEPENDS:${PN}:append:key-usb = " gateway-encryption"
 # Firmware of the network chips; which there is depends on the board.
 RRECOMMENDS:${PN} = "${MACHINE_EXTRA_RRECOMMENDS}"
