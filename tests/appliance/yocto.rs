@@ -173,6 +173,112 @@ fn the_firmware_starts_the_boot_partition_of_the_first_copy() {
     }
 }
 
+/// What U-Boot does with its script, played by the shell: each run prints what was started, or that the board was reset, and keeps
+/// the environment in a file.
+const UBOOT: &str = r#"
+setenv() { name=$1; shift; eval "$name=\$*"; }
+setexpr() { eval "$1=\$(($2 $3 $4))"; }
+saveenv() { printf 'BOOT_ORDER="%s" BOOT_A_LEFT=%s BOOT_B_LEFT=%s\n' "$BOOT_ORDER" "$BOOT_A_LEFT" "$BOOT_B_LEFT" >env; }
+fdt() { bootargs=from-the-firmware; }
+load() { case " $DAMAGED " in *" $2 "*) return 1 ;; esac; }
+booti() { echo "$bootargs"; exit; }
+reset() { echo reset; exit; }
+[ ! -e env ] || . ./env
+"#;
+
+#[test]
+fn uboot_always_comes_to_a_system_that_starts() {
+    let script = layer().join("dynamic-layers/raspberrypi/recipes-bsp/rpi-u-boot-scr/files/boot.cmd.in");
+    let script = format!("{UBOOT}{}", text(&script));
+    let start = |card: &Path, damaged: &str| {
+        let done =
+            Command::new("sh").arg("-ec").arg(&script).env("DAMAGED", damaged).current_dir(card).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    };
+    let system = |slot: &str, part: u32| {
+        format!("from-the-firmware root=/dev/mmcblk0p{part} analyzer-gateway.slot={slot} rauc.slot={slot}")
+    };
+    let (a, b) = (system("A", 2), system("B", 3));
+    let card = tempfile::tempdir().unwrap();
+    let card = card.path();
+    // A new card, on which no system ever says that it is good: three attempts each, and again from the beginning.
+    let starts: Vec<_> = (0..8).map(|_| start(card, "")).collect();
+    assert_eq!(starts, [&a, &a, &a, &b, &b, &b, "reset", &a]);
+    for order in ["A B", "B A", "A", "B", "", "C"] {
+        for left in 0..16 {
+            for (damaged, whole) in [("0:2", &b), ("0:3", &a)] {
+                let env = format!("BOOT_ORDER=\"{order}\" BOOT_A_LEFT={} BOOT_B_LEFT={}\n", left / 4, left % 4);
+                fs::write(card.join("env"), &env).unwrap();
+                let starts: Vec<_> = (0..8).map(|_| start(card, damaged)).collect();
+                assert!(starts.contains(whole), "{env}{damaged} is damaged: {starts:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn ubootenv_is_looked_for_where_uboot_keeps_it() {
+    let options = text(&layer().join("dynamic-layers/raspberrypi/recipes-bsp/u-boot/files/gateway.cfg"));
+    let option =
+        |name: &str| options.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap().to_owned();
+    let size = option("CONFIG_ENV_SIZE");
+    let wanted =
+        ["CONFIG_ENV_OFFSET", "CONFIG_ENV_OFFSET_REDUND"].map(|copy| format!("/dev/mmcblk0 {} {size}", option(copy)));
+    let tools = text(&layer().join("recipes-bsp/u-boot/files/fw_env.config"));
+    assert_eq!(tools.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>(), wanted);
+}
+
+#[test]
+fn the_units_of_an_encrypted_data_are_what_systemd_reads() {
+    let recipe = layer().join("recipes-gateway/gateway-encryption/gateway-encryption.bb");
+    let root = tempfile::tempdir().unwrap();
+    let units = root.path().join("usr/lib/systemd/system");
+    fs::create_dir_all(&units).unwrap();
+    std::os::unix::fs::symlink("usr/bin", root.path().join("bin")).unwrap();
+    for program in ["usr/bin/sh", "usr/sbin/cryptsetup", "usr/sbin/mkfs.ext4"] {
+        let program = root.path().join(program);
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        fs::write(&program, "").unwrap();
+        fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    // systemd makes this one of /etc/crypttab; here its name is enough.
+    fs::write(
+        units.join("systemd-cryptsetup@data.service"),
+        "[Service]\nType=oneshot\nExecStart=/usr/sbin/cryptsetup\n",
+    )
+    .unwrap();
+    for target in ["basic", "shutdown", "sysinit"] {
+        fs::write(units.join(format!("{target}.target")), "[Unit]\nDescription=there\n").unwrap();
+    }
+    let Ok(verify) = Command::new("systemd-analyze").arg("--version").output() else {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "systemd-analyze is needed in CI");
+        eprintln!("SKIPPED: there is no systemd-analyze; the units are not read");
+        return;
+    };
+    assert!(verify.status.success());
+    let unit = value(&recipe, "DATA_UNIT").replace("\\\\", "\\");
+    for key in ["KEY_FILE", "KEY_FILE:key-usb"] {
+        let mut given = Vec::new();
+        for file in files(&recipe.parent().unwrap().join("files"), &[".service", ".mount"]) {
+            let text = text(&file).replace("@KEY@", &value(&recipe, key)).replace("@DEVICE_UNIT@", &unit);
+            let text = text.replace("@DEVICE@", &value(&recipe, "DATA_DEVICE"));
+            assert!(
+                !text
+                    .lines()
+                    .any(|line| !line.starts_with('#') && line.contains('@') && !line.contains("@data.service")),
+                "{text}"
+            );
+            given.push(units.join(file.file_name().unwrap()));
+            fs::write(given.last().unwrap(), text).unwrap();
+        }
+        let root = format!("--root={}", root.path().display());
+        let read = Command::new("systemd-analyze").args(["verify", "--man=no", &root]).args(&given).output().unwrap();
+        let said = String::from_utf8_lossy(&read.stderr);
+        assert!(read.status.success() && said.is_empty(), "{key}: {said}");
+    }
+}
+
 #[test]
 fn there_is_no_key_in_the_layer() {
     for file in files(&root().join("yocto"), &[""]) {

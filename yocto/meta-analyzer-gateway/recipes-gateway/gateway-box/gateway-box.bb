@@ -19,6 +19,12 @@ do_install() {
     install -d ${D}/data ${D}/boot/firmware
     install -d ${D}${localstatedir}/lib/analyzer-gateway ${D}${localstatedir}/lib/systemd ${D}${localstatedir}/log
     install -d ${D}${nonarch_libdir}/analyzer-gateway
+    # RAUC starts a program without arguments of its own.
+    if [ "${GATEWAY_BOOT}" = tryboot ]; then
+        printf '#!/bin/sh\nexec %s/analyzer-gateway appliance boot-slot "$@"\n' "${bindir}" \
+            >${D}${nonarch_libdir}/analyzer-gateway/boot-slot
+        chmod 0755 ${D}${nonarch_libdir}/analyzer-gateway/boot-slot
+    fi
     printf '{"version":"%s","compatible":"%s"}\n' "${DISTRO_VERSION}" "${GATEWAY_COMPATIBLE}" \
         >${D}${nonarch_libdir}/analyzer-gateway/image.json
 }
