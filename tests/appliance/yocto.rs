@@ -79,7 +79,7 @@ fn the_recipe_fetches_what_the_lock_file_names() {
 #[test]
 fn version_and_licence_are_the_projects() {
     let cargo = value(&root().join("Cargo.toml"), "version");
-    assert_eq!(value(&layer().join("conf/distro/analyzer-gateway.conf"), "DISTRO_VERSION"), cargo);
+    assert_eq!(value(&layer().join("conf/distro/analyzer-gateway-box.conf"), "DISTRO_VERSION"), cargo);
     let recipe = value(&layer().join("recipes-gateway/analyzer-gateway/analyzer-gateway.bb"), "LIC_FILES_CHKSUM");
     let sum = Command::new("md5sum").arg(root().join("LICENSE")).output().unwrap();
     let sum = String::from_utf8(sum.stdout).unwrap();

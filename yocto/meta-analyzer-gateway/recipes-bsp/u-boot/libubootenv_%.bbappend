@@ -1,4 +1,4 @@
-FILESEXTRAPATHS:prepend:analyzer-gateway := "${THISDIR}/files:"
+FILESEXTRAPATHS:prepend:analyzer-gateway-box := "${THISDIR}/files:"
 
 SRC_URI:append:boot-uboot = " file://fw_env.config"
 

@@ -1,1 +1,1 @@
-FILESEXTRAPATHS:prepend:analyzer-gateway := "${THISDIR}/files:"
+FILESEXTRAPATHS:prepend:analyzer-gateway-box := "${THISDIR}/files:"
