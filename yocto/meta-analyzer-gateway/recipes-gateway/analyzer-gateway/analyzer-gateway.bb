@@ -29,11 +29,9 @@ USERADD_PARAM:${PN} = "--system --uid 970 --gid analyzer-gateway --groups dialou
 
 # Whatever systemd/ can switch on is switched on, as the preset says; each unit knows itself on which machines it does anything.
 def units_to_enable(source):
-    import glob
-    import os
-    units = sorted(glob.glob(os.path.join(source, "systemd", "analyzer-gateway*.service"))
-                   + glob.glob(os.path.join(source, "systemd", "analyzer-gateway*.path")))
-    return " ".join(os.path.basename(unit) for unit in units if "[Install]" in open(unit).read())
+    from pathlib import Path
+    units = [unit for kind in ("service", "path") for unit in sorted(Path(source, "systemd").glob("analyzer-gateway*." + kind))]
+    return " ".join(unit.name for unit in units if "[Install]" in unit.read_text())
 
 SYSTEMD_SERVICE:${PN} = "${@units_to_enable(d.getVar('GATEWAY_SOURCE'))}"
 
