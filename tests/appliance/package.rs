@@ -16,7 +16,7 @@ fn project() -> PathBuf {
 fn package() -> Option<&'static Path> {
     static PACKAGE: OnceLock<Option<PathBuf>> = OnceLock::new();
     let build = || {
-        let cargo_deb = gateway_tests::judge("cargo/bin/cargo-deb")?;
+        let cargo_deb = gateway_tests::judge::judge("cargo/bin/cargo-deb")?;
         let (strip, dpkg) = (system("strip"), system("dpkg-deb"));
         let (_, _) = (strip?, dpkg?);
         let folder = std::env::temp_dir().join(format!("analyzer-gateway-package-{}", std::process::id()));
