@@ -29,7 +29,7 @@ fn the_box(script: &str, number: u32, card_mib: u64) -> tempfile::TempDir {
     plant("sys/devices/mmcblk0/mmcblk0pX/partition", &format!("{number}\n"));
     plant("data/.here", "");
     plant("dev/mmcblk0", "");
-    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd/image/root/usr/lib/analyzer-gateway/data.conf");
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd/image/rootfs/usr/lib/analyzer-gateway/data.conf");
     plant("usr/lib/analyzer-gateway/data.conf", &fs::read_to_string(list).unwrap());
     fs::create_dir_all(root.path().join("sys/dev/block")).unwrap();
     symlink("../../devices/mmcblk0/mmcblk0pX", root.path().join("sys/dev/block/179:6")).unwrap();

@@ -94,19 +94,19 @@ fn the_program_asks_for_no_newer_library_than_the_package_says() {
 
 /// What happens between installing and purging; each line that begins with `#` is told by the test.
 const LIFE: &str = r#"
-set -eu
+set -euo pipefail
 layer=$(mktemp -d)
 mount -t tmpfs tmpfs "$layer"
-mkdir "$layer/upper" "$layer/work" "$layer/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$layer/upper,workdir=$layer/work" "$layer/root"
-mount --bind /dev "$layer/root/dev"
-mount -t proc proc "$layer/root/proc"
-cp "$1" "$layer/root/package.deb"
-in_it() { chroot "$layer/root" env DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
+mkdir "$layer/upper" "$layer/work" "$layer/system"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$layer/upper,workdir=$layer/work" "$layer/system"
+mount --bind /dev "$layer/system/dev"
+mount -t proc proc "$layer/system/proc"
+cp "$1" "$layer/system/package.deb"
+in_it() { chroot "$layer/system" env DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
 is() { if in_it test "$@"; then echo "is $*"; else echo "is not $*"; fi; }
 
 echo "# installed"
-in_it dpkg --force-depends --no-triggers -i /package.deb
+in_it dpkg --no-triggers -i /package.deb
 in_it id analyzer-gateway
 in_it systemctl is-enabled analyzer-gateway.service
 is -d /etc/analyzer-gateway/secrets
@@ -114,7 +114,7 @@ echo "# upgraded by one who has settings, data and a unit switched off"
 in_it sh -c 'echo "gateway: { id: kept }" >/etc/analyzer-gateway/gateway.yaml'
 in_it sh -c 'mkdir -p /var/lib/analyzer-gateway && echo kept >/var/lib/analyzer-gateway/events.db'
 in_it systemctl disable analyzer-gateway.service
-in_it dpkg --force-depends --no-triggers -i /package.deb
+in_it dpkg --no-triggers -i /package.deb
 in_it systemctl is-enabled analyzer-gateway.service || true
 in_it cat /etc/analyzer-gateway/gateway.yaml
 in_it stat -c '%a %G' /etc/analyzer-gateway/gateway.yaml
@@ -127,7 +127,7 @@ in_it dpkg --no-triggers -P analyzer-gateway
 is -e /var/lib/analyzer-gateway/events.db
 is -e /etc/analyzer-gateway/gateway.yaml
 echo "# purged with the data"
-in_it dpkg --force-depends --no-triggers -i /package.deb
+in_it dpkg --no-triggers -i /package.deb
 in_it env ANALYZER_GATEWAY_PURGE_DATA=1 dpkg --no-triggers -P analyzer-gateway
 is -e /var/lib/analyzer-gateway
 is -e /etc/analyzer-gateway
@@ -142,7 +142,7 @@ fn a_package_comes_and_goes_and_what_people_stored_stays() {
         return super::skipped("root is needed to install a package into a layer over this system");
     }
     let output =
-        Command::new("unshare").args(["--mount", "sh", "-c", LIFE, "sh"]).arg(package).output().unwrap();
+        Command::new("unshare").args(["--mount", "bash", "-c", LIFE, "bash"]).arg(package).output().unwrap();
     let told = said(&output);
     assert!(output.status.success(), "{told}");
     let part = |name: &str| {
