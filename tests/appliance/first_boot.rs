@@ -76,7 +76,10 @@ fn a_card_is_filled_once_and_a_later_boot_writes_nothing() {
     }
     let tables = [
         ("label: gpt\nsize=16MiB\nsize=16MiB\nsize=16MiB\nsize=16MiB\n", 4),
-        ("label: dos\nsize=16MiB, type=c\nsize=16MiB\nsize=16MiB\nstart=50MiB, size=40MiB, type=f\nsize=10MiB\nsize=10MiB\n", 6),
+        (
+            "label: dos\nsize=16MiB, type=c\nsize=16MiB\nsize=16MiB\nstart=50MiB, size=40MiB, type=f\nsize=10MiB\nsize=10MiB\n",
+            6,
+        ),
     ];
     for (table, number) in tables {
         let the_box = the_box(table, number, 600);

@@ -43,7 +43,8 @@ fn everything_that_a_gateway_needs_is_in_the_package() {
     let Some(package) = package() else { return };
     let listed = Command::new("dpkg-deb").arg("--contents").arg(package).output().unwrap();
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    let has = |path: &str| assert!(listed.lines().any(|line| line.ends_with(&format!(" ./{path}"))), "{path}: {listed}");
+    let has =
+        |path: &str| assert!(listed.lines().any(|line| line.ends_with(&format!(" ./{path}"))), "{path}: {listed}");
     for entry in fs::read_dir(project().join("systemd")).unwrap().map(|entry| entry.unwrap()) {
         let name = entry.file_name().to_string_lossy().into_owned();
         if [".service", ".path", ".timer", ".socket", ".target"].iter().any(|kind| name.ends_with(kind)) {
@@ -64,7 +65,10 @@ fn everything_that_a_gateway_needs_is_in_the_package() {
         has(path);
     }
     // Nothing of the image: a package does not change the system of others.
-    assert!(!listed.contains("fstab") && !listed.contains("journald.conf.d") && !listed.contains("sysctl.d"), "{listed}");
+    assert!(
+        !listed.contains("fstab") && !listed.contains("journald.conf.d") && !listed.contains("sysctl.d"),
+        "{listed}"
+    );
 }
 
 #[test]
@@ -105,12 +109,12 @@ cp "$1" "$layer/system/package.deb"
 in_it() { chroot "$layer/system" env DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
 is() { if in_it test "$@"; then echo "is $*"; else echo "is not $*"; fi; }
 
-echo "# installed"
+echo '# installed'
 in_it dpkg --no-triggers -i /package.deb
 in_it id analyzer-gateway
 in_it systemctl is-enabled analyzer-gateway.service
 is -d /etc/analyzer-gateway/secrets
-echo "# upgraded by one who has settings, data and a unit switched off"
+echo '# upgraded by one who has settings, data and a unit switched off'
 in_it sh -c 'echo "gateway: { id: kept }" >/etc/analyzer-gateway/gateway.yaml'
 in_it sh -c 'mkdir -p /var/lib/analyzer-gateway && echo kept >/var/lib/analyzer-gateway/events.db'
 in_it systemctl disable analyzer-gateway.service
@@ -118,21 +122,21 @@ in_it dpkg --no-triggers -i /package.deb
 in_it systemctl is-enabled analyzer-gateway.service || true
 in_it cat /etc/analyzer-gateway/gateway.yaml
 in_it stat -c '%a %G' /etc/analyzer-gateway/gateway.yaml
-echo "# removed"
+echo '# removed'
 in_it dpkg --no-triggers -r analyzer-gateway
 is -e /usr/bin/analyzer-gateway
 is -e /var/lib/analyzer-gateway/events.db
-echo "# purged"
+echo '# purged'
 in_it dpkg --no-triggers -P analyzer-gateway
 is -e /var/lib/analyzer-gateway/events.db
 is -e /etc/analyzer-gateway/gateway.yaml
-echo "# purged with the data"
+echo '# purged with the data'
 in_it dpkg --no-triggers -i /package.deb
 in_it env ANALYZER_GATEWAY_PURGE_DATA=1 dpkg --no-triggers -P analyzer-gateway
 is -e /var/lib/analyzer-gateway
 is -e /etc/analyzer-gateway
 (cd "$layer/upper" && find etc usr var/lib -name '*analyzer-gateway*' -not -path 'var/lib/dpkg/*' -not -type c)
-echo "# end"
+echo '# end'
 "#;
 
 #[test]
@@ -141,8 +145,7 @@ fn a_package_comes_and_goes_and_what_people_stored_stays() {
     if !rustix::process::geteuid().is_root() {
         return super::skipped("root is needed to install a package into a layer over this system");
     }
-    let output =
-        Command::new("unshare").args(["--mount", "bash", "-c", LIFE, "bash"]).arg(package).output().unwrap();
+    let output = Command::new("unshare").args(["--mount", "bash", "-c", LIFE, "bash"]).arg(package).output().unwrap();
     let told = said(&output);
     assert!(output.status.success(), "{told}");
     let part = |name: &str| {
@@ -164,7 +167,10 @@ fn a_package_comes_and_goes_and_what_people_stored_stays() {
     assert!(purged.contains("is -e /var/lib/analyzer-gateway/events.db"), "{told}");
     assert!(purged.contains("is -e /etc/analyzer-gateway/gateway.yaml"), "{told}");
     let all = part("purged with the data");
-    assert!(all.contains("is not -e /var/lib/analyzer-gateway") && all.contains("is not -e /etc/analyzer-gateway"), "{told}");
+    assert!(
+        all.contains("is not -e /var/lib/analyzer-gateway") && all.contains("is not -e /etc/analyzer-gateway"),
+        "{told}"
+    );
     let left: Vec<&str> = all.lines().filter(|line| line.starts_with("etc/") || line.starts_with("usr/")).collect();
     assert!(left.is_empty(), "left behind: {left:?}");
 }

@@ -112,7 +112,10 @@ fn the_gateway_is_started_again_but_for_mistakes_that_stay() {
     assert_eq!(one("RestartPreventExitStatus"), "2 64 78");
     assert_eq!(one("Type"), "notify");
     assert!(one("ExecReload").contains("-HUP"));
-    assert_eq!((one("RuntimeDirectory").as_str(), one("RuntimeDirectoryPreserve").as_str()), ("analyzer-gateway", "yes"));
+    assert_eq!(
+        (one("RuntimeDirectory").as_str(), one("RuntimeDirectoryPreserve").as_str()),
+        ("analyzer-gateway", "yes")
+    );
 }
 
 #[test]
