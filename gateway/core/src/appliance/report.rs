@@ -7,10 +7,11 @@
 mod lines;
 mod sections;
 
-use crate::config::Mistake;
+use crate::config::{Http, Mistake, is_loopback};
 use crate::overview::Overview;
 use crate::time::{ClockQuality, Timestamp};
 use lines::Lines;
+use std::net::{IpAddr, SocketAddr};
 
 /// Everything that the report is made from.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +69,30 @@ pub enum Page {
     At(Vec<String>),
 }
 
+impl Page {
+    /// `host`: the name by which a network with multicast DNS knows the box, without a domain.
+    pub fn of(http: &Http, addresses: &[String], host: Option<&str>) -> Page {
+        let Some(listen) = http.listen.as_ref().filter(|_| http.page) else { return Page::Off };
+        if let Some(url) = &http.public_url {
+            return Page::At(vec![format!("{url}/")]);
+        }
+        let (bound, port) = listen.rsplit_once(':').unwrap_or((listen, "80"));
+        if is_loopback(bound) {
+            return Page::BoxOnly(listen.clone());
+        }
+        let bound = bound.trim_matches(['[', ']']);
+        if bound.parse::<IpAddr>().is_ok_and(|address| !address.is_unspecified()) {
+            return Page::At(vec![format!("http://{listen}/")]);
+        }
+        // Written with or without the length of its network; what only counts on one wire is no address for a browser.
+        let plain = addresses.iter().filter_map(|address| address.split('/').next()?.parse::<IpAddr>().ok());
+        let plain = plain.filter(|address| !matches!(address, IpAddr::V6(six) if six.is_unicast_link_local()));
+        let numbers: Vec<String> = plain.map(|address| format!("http://{}/", SocketAddr::new(address, port.parse().unwrap_or(80)))).collect();
+        let name = host.filter(|_| !numbers.is_empty()).map(|host| format!("http://{host}.local:{port}/"));
+        Page::At(numbers.into_iter().chain(name).collect())
+    }
+}
+
 impl Report {
     /// The text as it stands on the card.
     pub fn text(&self) -> String {
@@ -97,9 +122,10 @@ impl Report {
     }
 
     /// What somebody waits for with the card in their hand: a change of it is not kept waiting.
-    pub fn urgent(&self) -> (&Settings, Option<&str>, Option<&str>) {
-        let hash = self.overview.as_ref().map(|overview| overview.configuration.hash.as_str());
-        (&self.settings, self.pairing_code.as_deref(), hash)
+    /// The settings file, the pairing code, and the hash of the settings in force.
+    pub fn urgent(&self) -> (Settings, Option<String>, String) {
+        let hash = self.overview.as_ref().map(|overview| overview.configuration.hash.clone());
+        (self.settings.clone(), self.pairing_code.clone(), hash.unwrap_or_default())
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Invariant: no text from outside can end a line or turn its direction.
 
+use crate::plain::plain;
+
 const COLUMNS_MAX: usize = 80;
 
 /// A text that grows from top to bottom.
@@ -50,13 +52,6 @@ impl Lines {
     pub fn finish(self) -> String {
         if self.0.is_ascii() { self.0 } else { format!("\u{feff}{}", self.0) }
     }
-}
-
-fn plain(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if steers(c) { '?' } else { c }).collect()
 }
 
 #[cfg(test)]
