@@ -2,6 +2,7 @@
 
 import { enter, session } from "./api.js";
 import { announce, el, icon } from "./dom.js";
+import { connect, disconnect } from "./live.js";
 import { busy, facts, field } from "./parts.js";
 import { t } from "./words.js";
 
@@ -15,7 +16,13 @@ export async function me(root) {
     event.preventDefault();
     const value = (id) => form.querySelector(`#${id}`).value;
     busy(form.querySelector("button"), told, async () => {
-      await enter("/api/session/passphrase", { current: value("current"), passphrase: value("passphrase") });
+      // The session is another one from then on, so what is told live has to be asked for anew.
+      disconnect();
+      try {
+        await enter("/api/session/passphrase", { current: value("current"), passphrase: value("passphrase") });
+      } finally {
+        connect();
+      }
       form.reset();
       told.replaceChildren(el("p.well", icon("check"), t("me.changed")));
       announce(t("me.changed"));

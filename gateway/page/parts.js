@@ -48,7 +48,7 @@ export function spoken(english) {
 // Why something is as it is. Where another language has words for the code, the gateway's own follow them.
 export function because(code, english) {
   const known = why(code);
-  if (!known) return spoken(english);
+  if (!known || said(english) !== english) return spoken(english);
   return [known, el("span.muted", { lang: "en" }, ` (${english})`)];
 }
 
