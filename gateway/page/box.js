@@ -42,11 +42,15 @@ export async function box(root, { signal }) {
 
 // What is asked for is begun by the box itself; this view shows what becomes of it.
 async function ask(action, told) {
+  const wanted = { action };
   if (action !== "check") {
-    const sure = await confirm(t(`box.${action}_title`), [t(`box.${action}_detail`), t("box.meanwhile")], t(`box.${action}`));
-    if (!sure) return;
+    const source = el("select", { id: "source" }, el("option", { value: "" }, t("box.source_url")), el("option", { value: "usb" }, t("box.source_usb")));
+    const from = action === "install" && el("div.field", el("label", { for: "source" }, t("box.source")), source);
+    const lines = [t(`box.${action}_detail`), from, t("box.meanwhile")].filter(Boolean);
+    if (!(await confirm(t(`box.${action}_title`), lines, t(`box.${action}`)))) return;
+    if (from && source.value) wanted.source = source.value;
   }
-  await post("/api/update", { action });
+  await post("/api/update", wanted);
   told.replaceChildren(el("p.well", icon("check"), t("box.asked")));
   announce(t("box.asked"));
 }
