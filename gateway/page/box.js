@@ -9,6 +9,8 @@ import { moment, number, t, word } from "./words.js";
 
 // Something is under way; nothing else is begun meanwhile.
 const AT_WORK = ["fetching", "checking", "waiting_for_test", "installing", "restarting", "proving"];
+// Between two looks at the report; it is put together anew for each.
+const READ_MS = 10000;
 
 export async function box(root, { signal }) {
   const cards = el("div.cardset");
@@ -16,6 +18,7 @@ export async function box(root, { signal }) {
   const report = el("section");
   root.append(cards, told, report);
   let shown = null;
+  let readAt = 0;
   const paint = (now) => {
     const { appliance } = now;
     const parts = [image, update, network, card, light].map((part) => part(appliance)).filter(Boolean);
@@ -24,6 +27,8 @@ export async function box(root, { signal }) {
     return parts.length > 0;
   };
   const read = async () => {
+    if (Date.now() - readAt < READ_MS) return;
+    readAt = Date.now();
     const text = await get("/api/report", signal, "text");
     if (text === shown) return;
     shown = text;

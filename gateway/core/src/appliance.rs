@@ -7,6 +7,9 @@
 //! Invariant: nothing here holds a secret or patient data: names, addresses of this box, states, versions and reasons.
 
 pub mod layout;
+pub mod light;
+pub mod pace;
+pub mod report;
 
 use crate::overview::{Trouble, Urgency};
 use crate::time::Timestamp;
