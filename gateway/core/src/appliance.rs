@@ -24,6 +24,9 @@ pub struct Appliance {
     pub network: Option<Network>,
     pub update: Option<Update>,
     pub card: Option<Card>,
+    /// Which light the box shows, in a word: `fine`, `degraded` ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub light: Option<String>,
 }
 
 /// The system image that runs: [`layout::IMAGE`].
