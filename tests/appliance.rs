@@ -29,3 +29,5 @@ pub fn skipped(why: &str) {
     std::io::stderr().write_all(format!("SKIPPED: {why}\n").as_bytes()).expect("said");
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{why}; it is needed in CI");
 }
+#[path = "appliance/yocto.rs"]
+mod yocto;
