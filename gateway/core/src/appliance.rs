@@ -6,6 +6,7 @@
 //!
 //! Invariant: nothing here holds a secret or patient data: names, addresses of this box, states, versions and reasons.
 
+pub mod first_boot;
 pub mod layout;
 
 use crate::overview::{Trouble, Urgency};

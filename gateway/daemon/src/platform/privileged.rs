@@ -7,9 +7,9 @@ use gateway_core::appliance::{Appliance, Image, layout};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// More than any of the files has.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -50,8 +50,12 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
 /// Runs one of the system's programs and returns what it printed. The error names the program and quotes the end of what it
 /// complained about, on one line.
 pub fn system(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).env("LC_ALL", "C").output();
-    let output = output.map_err(|error| format!("{program} does not start: {error}"))?;
+    fed(program, arguments, "")
+}
+
+/// The same; the program reads this text, which is short, on its standard input.
+pub fn fed(program: &str, arguments: &[&str], text: &str) -> Result<String, String> {
+    let output = answered(program, arguments, text).map_err(|error| format!("{program} does not start: {error}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -60,6 +64,17 @@ pub fn system(program: &str, arguments: &[&str]) -> Result<String, String> {
     let words = words.join(" ");
     let from = words.char_indices().map(|(at, _)| at).find(|at| words.len() - at <= WORDS_BYTES_MAX).unwrap_or(0);
     Err(format!("{program} {}: {} ({})", arguments.join(" "), words[from..].trim(), output.status))
+}
+
+fn answered(program: &str, arguments: &[&str], text: &str) -> io::Result<Output> {
+    let mut command = Command::new(program);
+    command.args(arguments).env("LC_ALL", "C").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.stdin(if text.is_empty() { Stdio::null() } else { Stdio::piped() }).spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        // A program that ends without reading says why itself.
+        let _ = input.write_all(text.as_bytes());
+    }
+    child.wait_with_output()
 }
 
 #[cfg(test)]
@@ -90,6 +105,7 @@ mod tests {
     #[test]
     fn a_program_that_fails_is_named_with_its_last_words() {
         assert_eq!(system("echo", &["a"]).unwrap(), "a\n");
+        assert_eq!(fed("cat", &[], "b").unwrap(), "b");
         let error = system("ls", &["/nowhere at all"]).unwrap_err();
         assert!(error.starts_with("ls /nowhere at all: ") && error.contains("cannot access"), "{error}");
     }

@@ -2,6 +2,8 @@
 //!
 //! Invariant: none of them touches what the settings do not ask for, and each says what it did in `layout::SAYS`.
 
+mod first_boot;
+
 use super::EXIT_FAILED;
 use crate::platform::privileged;
 use gateway_core::appliance::layout;
@@ -12,6 +14,8 @@ use std::path::{Path, PathBuf};
 pub enum Appliance {
     /// Print what the privileged half says of the box, as JSON; exits 1 where there is none
     Show(Place),
+    /// Make /data as large as the card, with its folders, and give the box its identity (at each boot)
+    FirstBoot(Place),
 }
 
 /// Where the box's files are.
@@ -25,6 +29,7 @@ pub struct Place {
 pub fn run(command: Appliance, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     match command {
         Appliance::Show(place) => show(&place.root, out, err),
+        Appliance::FirstBoot(place) => first_boot::run(&place, out, err),
     }
 }
 
