@@ -28,9 +28,11 @@ pub mod reach;
 pub mod replace;
 pub mod serial;
 pub mod serve;
+pub mod stick;
 pub mod systemd;
 pub mod time_source;
 pub mod tls;
+pub mod writable;
 
 use crate::pulse::Stop;
 use gateway_core::appliance::Appliance;

@@ -2,6 +2,9 @@
 //!
 //! Invariant: none of them touches what the settings do not ask for, and each says what it did in `layout::SAYS`.
 
+mod reset;
+mod stick;
+
 use super::EXIT_FAILED;
 use crate::platform::privileged;
 use gateway_core::appliance::layout;
@@ -12,6 +15,10 @@ use std::path::{Path, PathBuf};
 pub enum Appliance {
     /// Print what the privileged half says of the box, as JSON; exits 1 where there is none
     Show(Place),
+    /// Obey factory-reset.txt and restore.txt on the card
+    Reset(reset::Args),
+    /// Back up onto the sticks that ask for it
+    Stick(stick::Args),
 }
 
 /// Where the box's files are.
@@ -24,6 +31,8 @@ pub struct Place {
 
 pub fn run(command: Appliance, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     match command {
+        Appliance::Reset(args) => reset::run(&args, out, err),
+        Appliance::Stick(args) => stick::run(&args, out, err),
         Appliance::Show(place) => show(&place.root, out, err),
     }
 }
