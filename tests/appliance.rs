@@ -9,6 +9,8 @@ mod package;
 mod show;
 #[path = "appliance/units.rs"]
 mod units;
+#[path = "appliance/yocto.rs"]
+mod yocto;
 
 use std::path::PathBuf;
 
@@ -29,5 +31,3 @@ pub fn skipped(why: &str) {
     std::io::stderr().write_all(format!("SKIPPED: {why}\n").as_bytes()).expect("said");
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{why}; it is needed in CI");
 }
-#[path = "appliance/yocto.rs"]
-mod yocto;

@@ -30,6 +30,7 @@ pub mod reach;
 pub mod replace;
 pub mod serial;
 pub mod serve;
+pub mod stick;
 pub mod systemd;
 pub mod time_source;
 pub mod tls;

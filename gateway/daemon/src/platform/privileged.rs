@@ -28,6 +28,7 @@ pub fn said(root: &Path) -> Appliance {
         network: read(&says.join("network.json")),
         update: read(&says.join("update.json")),
         card: read(&says.join("card.json")),
+        backup: read(&below(root, layout::SYSTEM).join("backup.json")),
         light: None,
     };
     // The gateway asks for a light anywhere; only a box shows it.
@@ -47,6 +48,13 @@ fn word(path: &Path) -> Option<String> {
 /// Leaves one part for the others: `name` is `network`, `update` or `card`.
 pub fn say(root: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
     let folder = below(root, layout::SAYS);
+    fs::create_dir_all(&folder)?;
+    replace(&folder.join(format!("{name}.json")), &serde_json::to_vec(value)?, 0o644)
+}
+
+/// The same for what must outlast a start of the box: `name` is `backup`.
+pub fn keep(root: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
+    let folder = below(root, layout::SYSTEM);
     fs::create_dir_all(&folder)?;
     replace(&folder.join(format!("{name}.json")), &serde_json::to_vec(value)?, 0o644)
 }
