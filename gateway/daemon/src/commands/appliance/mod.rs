@@ -3,6 +3,8 @@
 //! Invariant: none of them touches what the settings do not ask for, and each says what it did in `layout::SAYS`.
 
 mod first_boot;
+mod reset;
+mod stick;
 
 use super::EXIT_FAILED;
 use crate::platform::privileged;
@@ -16,6 +18,10 @@ pub enum Appliance {
     Show(Place),
     /// Make /data as large as the card, with its folders, and give the box its identity (at each boot)
     FirstBoot(Place),
+    /// Obey factory-reset.txt and restore.txt on the card
+    Reset(reset::Args),
+    /// Back up onto the sticks that ask for it
+    Stick(stick::Args),
 }
 
 /// Where the box's files are.
@@ -28,6 +34,8 @@ pub struct Place {
 
 pub fn run(command: Appliance, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     match command {
+        Appliance::Reset(args) => reset::run(&args, out, err),
+        Appliance::Stick(args) => stick::run(&args, out, err),
         Appliance::Show(place) => show(&place.root, out, err),
         Appliance::FirstBoot(place) => first_boot::run(&place, out, err),
     }
