@@ -87,7 +87,8 @@ impl Page {
         // Written with or without the length of its network; what only counts on one wire is no address for a browser.
         let plain = addresses.iter().filter_map(|address| address.split('/').next()?.parse::<IpAddr>().ok());
         let plain = plain.filter(|address| !matches!(address, IpAddr::V6(six) if six.is_unicast_link_local()));
-        let numbers: Vec<String> = plain.map(|address| format!("http://{}/", SocketAddr::new(address, port.parse().unwrap_or(80)))).collect();
+        let numbers: Vec<String> =
+            plain.map(|address| format!("http://{}/", SocketAddr::new(address, port.parse().unwrap_or(80)))).collect();
         let name = host.filter(|_| !numbers.is_empty()).map(|host| format!("http://{host}.local:{port}/"));
         Page::At(numbers.into_iter().chain(name).collect())
     }

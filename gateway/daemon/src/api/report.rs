@@ -2,10 +2,10 @@
 //!
 //! Invariant: only those who may administer see the pairing code in it.
 
+use super::Api;
 use super::auth::Client;
 use super::problem::Problem;
 use super::table::Route;
-use super::Api;
 use crate::configuration::{self, Source};
 use crate::platform::disk::aside;
 use axum::extract::State;
@@ -22,8 +22,12 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 
 pub fn routes() -> Vec<Route> {
     let about = ("box_report", "What the box writes onto its SD card: settings, analyzers, network, what to do next");
-    let report = Route::new(Method::GET, "/api/report", Some(Scope::Read), about, get(report))
-        .answer_as(200, "As it is now", "text/plain", |_| json_schema!({ "type": "string" }));
+    let report = Route::new(Method::GET, "/api/report", Some(Scope::Read), about, get(report)).answer_as(
+        200,
+        "As it is now",
+        "text/plain",
+        |_| json_schema!({ "type": "string" }),
+    );
     vec![report]
 }
 

@@ -70,7 +70,9 @@ mod tests {
         ] {
             assert!(is_meant(name), "{name}");
         }
-        for name in ["gateway.yaml", "gateway.report.txt", "gateway.example.yaml", "config.txt", "gateways.md", "gateway.pdf"] {
+        for name in
+            ["gateway.yaml", "gateway.report.txt", "gateway.example.yaml", "config.txt", "gateways.md", "gateway.pdf"]
+        {
             assert!(!is_meant(name), "{name}");
         }
     }

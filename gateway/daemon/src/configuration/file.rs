@@ -85,9 +85,10 @@ fn other_kind(bytes: &[u8]) -> Option<Mistake> {
     let start = start.trim_ascii_start().to_ascii_lowercase();
     let every_second = |first: usize| bytes.iter().skip(first).step_by(2).all(|byte| *byte == 0);
     let (problem, suggestion) = match () {
-        () if start.starts_with(b"{\\rtf") => {
-            ("is a document of a word processor (RTF), not plain text", "write it with Notepad, or save it as plain text")
-        }
+        () if start.starts_with(b"{\\rtf") => (
+            "is a document of a word processor (RTF), not plain text",
+            "write it with Notepad, or save it as plain text",
+        ),
         () if start.starts_with(b"pk\x03\x04") || start.starts_with(b"\xd0\xcf\x11\xe0") => (
             "is a document of a word processor or a ZIP archive, not plain text",
             "write it with Notepad, or save it as plain text",

@@ -100,7 +100,13 @@ mod tests {
     #[test]
     fn the_best_trigger_of_the_kernel_is_taken_and_given_back() {
         for (name, triggers, trigger, file, text) in [
-            ("ACT", "none [mmc0] timer pattern", "pattern", "pattern", "255 200 255 0 0 200 0 0 255 200 255 0 0 1800 0 0"),
+            (
+                "ACT",
+                "none [mmc0] timer pattern",
+                "pattern",
+                "pattern",
+                "255 200 255 0 0 200 0 0 255 200 255 0 0 1800 0 0",
+            ),
             ("led0", "none [mmc0] timer heartbeat", "timer", "delay_on", "500"),
             ("led1", "[mmc0] none", "none", "brightness", "255"),
         ] {

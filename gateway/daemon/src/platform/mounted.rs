@@ -38,11 +38,7 @@ fn found(mountinfo: &str, folder: &Path) -> Option<Mount> {
 
 /// Does this with the folder writable. `note` is a file in memory that says that the folder must be made read-only again. The
 /// error of the work comes before that of the mounting.
-pub fn while_writable<T>(
-    folder: &Path,
-    note: &Path,
-    work: impl FnOnce() -> Result<T, String>,
-) -> Result<T, String> {
+pub fn while_writable<T>(folder: &Path, note: &Path, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     let Some(mount) = at(folder) else { return work() };
     if !mount.read_only && !note.exists() {
         return work();

@@ -113,10 +113,12 @@ fn steps(report: &Report) -> Vec<String> {
         steps.push("Copy the lines for what is plugged in (below) into the settings file.".to_owned());
     }
     let urgent = overview.troubles.iter().filter(|trouble| trouble.urgency != Urgency::Watch && is_told_here(trouble));
-    steps.extend(urgent.filter(|trouble| !trouble.next_step.is_empty()).map(|trouble| match trouble.subject.as_str() {
-        "gateway" => trouble.next_step.clone(),
-        subject => format!("{subject}: {}", trouble.next_step),
-    }));
+    steps.extend(urgent.filter(|trouble| !trouble.next_step.is_empty()).map(
+        |trouble| match trouble.subject.as_str() {
+            "gateway" => trouble.next_step.clone(),
+            subject => format!("{subject}: {}", trouble.next_step),
+        },
+    ));
     steps.dedup();
     steps
 }
@@ -134,7 +136,8 @@ pub fn settings(report: &Report, lines: &mut Lines) {
     let file = report.settings.file.as_deref().map_or_else(|| "gateway.yaml".to_owned(), shown);
     let runs = report.overview.is_some();
     match &report.settings.outcome {
-        Outcome::InForce => match report.overview.as_ref().and_then(|overview| overview.configuration.refused.as_ref()) {
+        Outcome::InForce => match report.overview.as_ref().and_then(|overview| overview.configuration.refused.as_ref())
+        {
             None => {
                 lines.heading("SETTINGS: IN FORCE");
                 lines.words("  ", 2, &format!("{file} has no mistakes, and the box runs as it says."));
@@ -150,7 +153,8 @@ pub fn settings(report: &Report, lines: &mut Lines) {
         }
         Outcome::Missing => {
             lines.heading("SETTINGS: MISSING");
-            let goes_on = match report.overview.as_ref().is_some_and(|overview| !overview.configuration.hash.is_empty()) {
+            let goes_on = match report.overview.as_ref().is_some_and(|overview| !overview.configuration.hash.is_empty())
+            {
                 true => "There is no gateway.yaml any more. The box goes on with the last good settings.",
                 false => "There is no gateway.yaml on the card. The box runs without analyzers.",
             };
@@ -162,7 +166,8 @@ pub fn settings(report: &Report, lines: &mut Lines) {
         Outcome::Refused(mistakes) => {
             let goes_on = if runs { "THE LAST GOOD ONES STAY IN FORCE" } else { "THE BOX READS NO ANALYZER" };
             lines.heading(&format!("SETTINGS: REFUSED. {goes_on}"));
-            let count = if mistakes.len() == 1 { "one mistake".to_owned() } else { format!("{} mistakes", mistakes.len()) };
+            let count =
+                if mistakes.len() == 1 { "one mistake".to_owned() } else { format!("{} mistakes", mistakes.len()) };
             lines.words("  ", 2, &format!("{file} has {count}:"));
             for (index, mistake) in mistakes.iter().take(MISTAKES_MAX).enumerate() {
                 self::mistake(index + 1, mistake, lines);
@@ -211,7 +216,9 @@ fn mistake(number: usize, mistake: &Mistake, lines: &mut Lines) {
 fn example(report: &Report, lines: &mut Lines) {
     lines.words("  ", 2, "An example, between the two lines (blanks in front of a word matter, tabs are not allowed):");
     lines.line("----------");
-    lines.to_copy("version: 1\ngateway:\n  id: clinic-1  # what this box is called\n  time_zone: Europe/Berlin\nanalyzers:");
+    lines.to_copy(
+        "version: 1\ngateway:\n  id: clinic-1  # what this box is called\n  time_zone: Europe/Berlin\nanalyzers:",
+    );
     match report.spare.is_empty() {
         true => lines.to_copy(
             "  - id: analyzer-1  # what you call it\n    driver: astm\n    port: { path: /dev/ttyUSB0 }\n    baud: 9600",
@@ -233,7 +240,9 @@ pub fn page(report: &Report, lines: &mut Lines) {
             2,
             &format!("Only on the box itself, at {listen}. For the network: http.listen in the settings."),
         ),
-        Page::At(addresses) if addresses.is_empty() => lines.words("  ", 2, "The box has no address in the network yet."),
+        Page::At(addresses) if addresses.is_empty() => {
+            lines.words("  ", 2, "The box has no address in the network yet.")
+        }
         Page::At(addresses) => addresses.iter().for_each(|address| lines.words("  ", 2, address)),
     }
     if let (Some(code), Page::At(_)) = (&report.pairing_code, &report.page) {
@@ -280,7 +289,9 @@ pub fn spare(report: &Report, lines: &mut Lines) {
 }
 
 pub fn network(report: &Report, lines: &mut Lines) {
-    let Some(network) = report.overview.as_ref().and_then(|overview| overview.appliance.network.as_ref()) else { return };
+    let Some(network) = report.overview.as_ref().and_then(|overview| overview.appliance.network.as_ref()) else {
+        return;
+    };
     let state = match network.in_force {
         NetworkSource::System => "AS THE SYSTEM HAS IT",
         NetworkSource::Settings => "AS IN THE SETTINGS",

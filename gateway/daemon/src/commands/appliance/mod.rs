@@ -2,6 +2,8 @@
 //!
 //! Invariant: none of them touches what the settings do not ask for, and each says what it did in `layout::SAYS`.
 
+mod card;
+
 use super::EXIT_FAILED;
 use crate::platform::privileged;
 use gateway_core::appliance::layout;
@@ -12,6 +14,8 @@ use std::path::{Path, PathBuf};
 pub enum Appliance {
     /// Print what the privileged half says of the box, as JSON; exits 1 where there is none
     Show(Place),
+    /// Put the gateway's report onto the card beside the settings, and show its light
+    Card(Place),
 }
 
 /// Where the box's files are.
@@ -25,6 +29,7 @@ pub struct Place {
 pub fn run(command: Appliance, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     match command {
         Appliance::Show(place) => show(&place.root, out, err),
+        Appliance::Card(place) => card::run(&place.root, err),
     }
 }
 
