@@ -2,6 +2,7 @@
 //!
 //! Invariant: none of them touches what the settings do not ask for, and each says what it did in `layout::SAYS`.
 
+mod card;
 mod first_boot;
 mod reset;
 mod stick;
@@ -22,6 +23,8 @@ pub enum Appliance {
     Reset(reset::Args),
     /// Back up onto the sticks that ask for it
     Stick(stick::Args),
+    /// Put the gateway's report onto the card beside the settings, and show its light
+    Card(Place),
 }
 
 /// Where the box's files are.
@@ -38,6 +41,7 @@ pub fn run(command: Appliance, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Appliance::Stick(args) => stick::run(&args, out, err),
         Appliance::Show(place) => show(&place.root, out, err),
         Appliance::FirstBoot(place) => first_boot::run(&place, out, err),
+        Appliance::Card(place) => card::run(&place.root, err),
     }
 }
 
