@@ -59,7 +59,7 @@ async function germanBox({ bench, page }) {
   await bench.go("");
   const trouble = page.locator(".trouble", { hasText: "Das Netz ist nicht so, wie es die Einstellungen wollen" });
   await trouble.getByText("Unter System, Diese Box steht").waitFor();
-  assert.equal(await trouble.locator(".reason [lang=en]").innerText(), "(nobody answers at 192.0.2.1)");
+  assert.equalXX answers at 192.0.2.1)");
   await page.getByLabel("Sprache").selectOption("en");
   await page.getByRole("heading", { name: "Overview" }).waitFor();
 }
