@@ -6,11 +6,13 @@
 
 mod profile;
 mod schema;
+mod sparkplug;
 mod text;
 
 pub use profile::{Line, Meaning, Profile};
 pub(in crate::config) use schema::{all_audiences, all_events};
 pub use schema::{schema, schema_of};
+pub use sparkplug::Sparkplug;
 pub use text::{Answers, Checksum, Column, Handshake, Patterns, Table, Text};
 
 use crate::delivery::RetryReading;
@@ -44,6 +46,8 @@ pub struct File {
     pub registrations: Option<Registrations>,
     /// What others are told of the box itself.
     pub monitoring: Option<Monitoring>,
+    /// A plant's SCADA that is told how the box and its analyzers are, by Sparkplug B.
+    pub sparkplug: Option<Sparkplug>,
     /// Traces for a collector of your own.
     pub telemetry: Option<Telemetry>,
     /// Bounds on memory and disk.

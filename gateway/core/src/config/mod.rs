@@ -8,6 +8,7 @@ mod group;
 mod masked;
 mod overlay;
 mod read;
+mod sparkplug;
 mod tree;
 
 pub use address::is_loopback;
@@ -15,6 +16,7 @@ pub use group::{Outside, WrittenProfile};
 pub use masked::{MASK, masked};
 pub use overlay::{Variable, overlay};
 pub use read::{profile, read};
+pub use sparkplug::Sparkplug;
 pub use tree::{Entry, Mistake, Node, Place, Value};
 
 use crate::delivery::{RetryReading, RetrySchedule};
@@ -41,6 +43,7 @@ pub struct Config {
     pub sources: Vec<Source>,
     pub registrations: Registrations,
     pub monitoring: Monitoring,
+    pub sparkplug: Option<Sparkplug>,
     pub telemetry: Telemetry,
     pub limits: Limits,
     pub retention: Retention,

@@ -9,6 +9,7 @@ mod mqtt;
 mod ports;
 mod profile;
 mod secrets;
+mod sparkplug;
 mod text;
 mod webhooks;
 
@@ -49,6 +50,7 @@ fn root<'a>(context: &'a Context<'a>, tree: &'a Node) -> Config {
         sources,
         registrations: http::registrations(&root),
         monitoring: monitoring::read(&root),
+        sparkplug: sparkplug::read(&root),
         telemetry: monitoring::telemetry(&root),
         gateway,
         http,
