@@ -8,6 +8,9 @@
 
 pub mod first_boot;
 pub mod layout;
+pub mod light;
+pub mod pace;
+pub mod report;
 
 use crate::overview::{Trouble, Urgency};
 use crate::time::Timestamp;

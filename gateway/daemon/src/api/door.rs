@@ -1,4 +1,5 @@
-//! The part that serves the API: the TCP port, the control socket and the requests over MQTT, until it is stopped.
+//! The part that serves the API: the TCP port, the control socket and the requests over MQTT, until it is stopped. What somebody
+//! reads on the SD card comes from here too.
 //!
 //! Invariant: a port that cannot be opened is told and tried again; it never ends the gateway.
 
@@ -7,11 +8,12 @@ use super::over_mqtt;
 use super::{Api, Front};
 use crate::board::Board;
 use crate::calls::Inbox;
+use crate::card;
 use crate::platform::{Platform, Serving};
 use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
 use crate::store::Store;
 use crate::supervision::Supervisor;
-use futures_util::future::join3;
+use futures_util::future::join4;
 use gateway_core::config::Config;
 use gateway_core::health::Fact;
 use std::sync::Arc;
@@ -45,10 +47,11 @@ impl DoorWorker {
         }
         let socket = Serving::Socket(self.config.gateway.state_dir.join("control.sock"));
         let network = self.config.http.listen.clone().map(Serving::Tcp);
-        let serving = join3(
+        let serving = join4(
             self.keep_serving(network, &api, Door::Network, stop.clone()),
             self.keep_serving(Some(socket), &api, Door::Socket, stop.clone()),
-            over_mqtt::answer(&api, &self.inbox, stop),
+            over_mqtt::answer(&api, &self.inbox, stop.clone()),
+            card::keep(&api, stop),
         );
         tokio::pin!(serving);
         loop {

@@ -29,6 +29,7 @@ mod problem;
 mod queue;
 mod redecode;
 mod registrations;
+mod report;
 mod results;
 mod sent;
 mod session;
@@ -215,6 +216,7 @@ fn routes() -> Vec<Route> {
         diagnostics::routes(),
         life::routes(),
         queue::routes(),
+        report::routes(),
     ];
     rooms.into_iter().flatten().collect()
 }

@@ -5,12 +5,16 @@ mod desk;
 use super::ask::Home;
 use super::{EXIT_CONFIG, EXIT_FAILED};
 use crate::app::{self, Control, Order};
+use crate::card::Told;
 use crate::configuration::{self, Source};
-use crate::platform::Platform;
+use crate::platform::clock::SystemClock;
 use crate::platform::journal::Recent;
+use crate::platform::{Clock, Platform};
 use crate::pulse::{Stopper, stop_channel};
 use crate::supervision::{Asked, Supervisor};
 use desk::{Desk, keep, summary};
+use gateway_core::appliance::light::Light;
+use gateway_core::appliance::report::{Dated, Page, Report, Settings};
 use std::io::Write;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,14 +32,23 @@ pub fn run(args: Args, err: &mut dyn Write) -> u8 {
     // What the gateway writes holds patient data: for its own user and group only.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o027));
     let source = args.home.source();
+    let told = Told::of(&source);
     let running = match configuration::load_for_run(&source) {
         Ok(running) => running,
         Err(failure) => {
             let _ = writeln!(err, "{failure}");
+            if let Some(told) = &told {
+                told.light(Light::ConfigError);
+                told.report_down(&down(configuration::judged_refused(&source, &failure), None));
+            }
             tracing::error!("no usable settings and no last good ones: not started");
             return EXIT_CONFIG;
         }
     };
+    if let Some(told) = &told {
+        told.light_at_start();
+    }
+    let hash = running.loaded.hash.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(16)
@@ -43,15 +56,37 @@ pub fn run(args: Args, err: &mut dyn Write) -> u8 {
         .enable_all()
         .build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(supervise(source, running)),
+        Ok(runtime) => runtime.block_on(supervise(source.clone(), running)),
         Err(error) => Err(error.into()),
     };
     match outcome {
-        Ok(()) => 0,
+        Ok(()) => {
+            told.iter().for_each(Told::light_out);
+            0
+        }
         Err(error) => {
             tracing::error!(%error, "stopped");
+            if let Some(told) = &told {
+                told.light(Light::Degraded);
+                told.report_down(&down(configuration::judged(&source, &hash), Some(format!("{error:#}"))));
+            }
             EXIT_FAILED
         }
+    }
+}
+
+/// The report of a gateway that does not run, because of the settings or for this reason.
+fn down(settings: Settings, reason: Option<String>) -> Report {
+    let now = SystemClock::new().now();
+    Report {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        dated: Dated::LastChange(now.wall, now.quality),
+        settings,
+        overview: None,
+        down: reason,
+        page: Page::Off,
+        pairing_code: None,
+        spare: Vec::new(),
     }
 }
 

@@ -3,8 +3,9 @@
 //! Invariant: what is not there is absent, and nothing here fails.
 
 use super::kernel::particulars;
-use super::{BoxFuture, Machine, Particulars, privileged};
+use super::{BoxFuture, Machine, Particulars, devices, privileged, reach};
 use gateway_core::appliance::Appliance;
+use gateway_core::config::Port;
 use gateway_core::overview::{CertificateLeft, Vitals};
 use gateway_core::time::Now;
 use gateway_core::vitals::CertificateFile;
@@ -58,6 +59,16 @@ impl Machine for ThisMachine {
     fn appliance(&self) -> BoxFuture<'static, Appliance> {
         let root = self.root.clone();
         Box::pin(async move { tokio::task::spawn_blocking(move || privileged::said(&root)).await.unwrap_or_default() })
+    }
+
+    fn addresses(&self) -> Option<Vec<String>> {
+        Some(reach::own_address().map(|address| address.to_string()).into_iter().collect())
+    }
+
+    fn spare_ports(&self, used: Vec<Port>, known: usize) -> BoxFuture<'static, Vec<String>> {
+        let root = self.root.clone();
+        let looking = move || devices::spare(&root, &used, known);
+        Box::pin(async move { tokio::task::spawn_blocking(looking).await.unwrap_or_default() })
     }
 
     fn host_name(&self) -> Option<String> {

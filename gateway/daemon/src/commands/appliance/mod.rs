@@ -3,6 +3,7 @@
 //! Invariant: none of them touches what the settings do not ask for, and each says what it did in `layout::SAYS`.
 
 mod first_boot;
+mod card;
 
 use super::EXIT_FAILED;
 use crate::platform::privileged;
@@ -16,6 +17,8 @@ pub enum Appliance {
     Show(Place),
     /// Make /data as large as the card, with its folders, and give the box its identity (at each boot)
     FirstBoot(Place),
+    /// Put the gateway's report onto the card beside the settings, and show its light
+    Card(Place),
 }
 
 /// Where the box's files are.
@@ -30,6 +33,7 @@ pub fn run(command: Appliance, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     match command {
         Appliance::Show(place) => show(&place.root, out, err),
         Appliance::FirstBoot(place) => first_boot::run(&place, out, err),
+        Appliance::Card(place) => card::run(&place.root, err),
     }
 }
 
