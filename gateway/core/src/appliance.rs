@@ -6,7 +6,11 @@
 //!
 //! Invariant: nothing here holds a secret or patient data: names, addresses of this box, states, versions and reasons.
 
+pub mod broker;
+pub mod generated;
 pub mod layout;
+pub mod network;
+pub mod watch;
 
 use crate::overview::{Trouble, Urgency};
 use crate::time::Timestamp;
