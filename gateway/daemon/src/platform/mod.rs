@@ -20,6 +20,7 @@ pub mod listening;
 pub mod machine;
 mod mllp;
 pub mod mqtt;
+pub mod network;
 pub mod privileged;
 pub mod probe;
 pub mod programs;

@@ -2,6 +2,9 @@
 //!
 //! Invariant: none of them touches what the settings do not ask for, and each says what it did in `layout::SAYS`.
 
+mod apply;
+mod network_watch;
+
 use super::EXIT_FAILED;
 use crate::platform::privileged;
 use gateway_core::appliance::layout;
@@ -12,6 +15,10 @@ use std::path::{Path, PathBuf};
 pub enum Appliance {
     /// Print what the privileged half says of the box, as JSON; exits 1 where there is none
     Show(Place),
+    /// Put network, time and the box's own broker in force as the settings ask
+    Apply(Place),
+    /// See whether the network works as the settings ask; ask for an address by DHCP if it does not
+    NetworkWatch(Place),
 }
 
 /// Where the box's files are.
@@ -25,6 +32,8 @@ pub struct Place {
 pub fn run(command: Appliance, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     match command {
         Appliance::Show(place) => show(&place.root, out, err),
+        Appliance::Apply(place) => apply::run(&place.root, out, err),
+        Appliance::NetworkWatch(place) => network_watch::run(&place.root, out, err),
     }
 }
 
