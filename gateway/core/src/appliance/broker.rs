@@ -6,7 +6,9 @@
 
 use super::generated::{Generated, HEAD, Part, Readers, on_one_line};
 use super::layout;
-use crate::config::{Broker, BrokerScope, Config, Mqtt, MqttVersion, OWN_BROKER_PORT, OWN_BROKER_USER, OwnBroker, Secret};
+use crate::config::{
+    Broker, BrokerScope, Config, Mqtt, MqttVersion, OWN_BROKER_PORT, OWN_BROKER_USER, OwnBroker, Secret,
+};
 use crate::home_assistant::DISCOVERY_PREFIX;
 use crate::monitoring::{Audience, Direction, TOPICS, Topic};
 use base64::Engine;

@@ -27,6 +27,9 @@ pub const OWN_BROKER: &str = "/run/analyzer-gateway-appliance/mosquitto";
 /// What stays of the box when its system is replaced; the events and the settings that were good are below.
 pub const DATA: &str = "/data";
 
+/// What the privileged half keeps of the box itself: its identity, `backup.json`. Written by root.
+pub const SYSTEM: &str = "/data/system";
+
 /// What the system image says of itself; absent where the gateway is a package of an ordinary system.
 pub const IMAGE: &str = "/usr/lib/analyzer-gateway/image.json";
 /// On the kernel's command line: `analyzer-gateway.slot=A`.

@@ -164,7 +164,8 @@ fn keyfile_addresses(addressing: &Addressing, plan: Plan) -> String {
                 let _ = writeln!(text, "gateway={gateway}");
             }
         }
-        let dns: String = addressing.dns.iter().filter(|server| is_mine(server)).map(|server| format!("{server};")).collect();
+        let dns: String =
+            addressing.dns.iter().filter(|server| is_mine(server)).map(|server| format!("{server};")).collect();
         if !dns.is_empty() {
             let _ = writeln!(text, "dns={dns}");
         }

@@ -78,7 +78,9 @@ impl fmt::Display for Fault {
             Fault::NoWire => f.write_str("this box has no socket for a network cable"),
             Fault::NoCable(name) => write!(f, "no cable in {name}, or nothing switched on at its other end"),
             Fault::NoAddress(name) => write!(f, "the network at {name} gives the box no address (no answer by DHCP)"),
-            Fault::NotTaken(address) => write!(f, "the address {address} could not be taken: another machine may have it"),
+            Fault::NotTaken(address) => {
+                write!(f, "the address {address} could not be taken: another machine may have it")
+            }
             Fault::NoAnswer(router) => write!(f, "no answer from the router {router}"),
             Fault::NoSuchName(name) => write!(f, "no wireless network of the name `{name}` is in reach"),
             Fault::NotLetIn(name) => {

@@ -15,7 +15,8 @@ pub use address::is_loopback;
 pub use group::{Outside, WrittenProfile};
 pub use masked::{MASK, masked};
 pub use network::{
-    Addressing, BrokerDoor, BrokerScope, BrokerUser, Ethernet, Fixed, Network, OWN_BROKER_PORT, OWN_BROKER_USER, OwnBroker, Wifi,
+    Addressing, BrokerDoor, BrokerScope, BrokerUser, Ethernet, Fixed, Network, OWN_BROKER_PORT, OWN_BROKER_USER,
+    OwnBroker, Wifi,
 };
 pub use overlay::{Variable, overlay};
 pub use read::{profile, read};
@@ -241,7 +242,11 @@ pub enum Broker {
     Embedded,
     /// The box's own mosquitto, see [`OwnBroker`].
     Mosquitto,
-    Url { host: String, port: u16, tls: bool },
+    Url {
+        host: String,
+        port: u16,
+        tls: bool,
+    },
 }
 
 /// `monitoring:`

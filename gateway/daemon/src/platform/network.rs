@@ -73,8 +73,10 @@ fn links(root: &Path, shown: &str) -> Vec<Link> {
             let of_system = below(root, "/sys/class/net").join(&one.ifname);
             let is_radio = of_system.join("wireless").exists() || of_system.join("phy80211").exists();
             let is_wire = one.link_type == "ether" && !is_radio && of_system.join("device").exists();
-            let is_up = one.operstate == "UP" || (one.operstate == "UNKNOWN" && one.flags.iter().any(|flag| flag == "LOWER_UP"));
-            let mine = |address: ShownAddress| address.local.filter(|_| address.scope == "global" && !address.tentative);
+            let is_up = one.operstate == "UP"
+                || (one.operstate == "UNKNOWN" && one.flags.iter().any(|flag| flag == "LOWER_UP"));
+            let mine =
+                |address: ShownAddress| address.local.filter(|_| address.scope == "global" && !address.tentative);
             let addresses = one.addr_info.into_iter().filter_map(mine).collect();
             Link { is_wire, has_carrier: is_up, addresses, name: one.ifname }
         })

@@ -7,12 +7,14 @@ use gateway_core::appliance::{Appliance, Image, layout};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// More than any of the files has.
 const FILE_BYTES_MAX: u64 = 64 << 10;
+/// More than any word of the lights has.
+const WORD_BYTES_MAX: usize = 32;
 /// Of a program's words as many as an error text shows.
 const WORDS_BYTES_MAX: usize = 600;
 
@@ -21,17 +23,38 @@ pub fn said(root: &Path) -> Appliance {
     let says = below(root, layout::SAYS);
     let command_line = fs::read_to_string(root.join("proc/cmdline")).unwrap_or_default();
     let slot = command_line.split_whitespace().find_map(|word| word.strip_prefix(layout::SLOT_ARGUMENT));
-    Appliance {
+    let said = Appliance {
         image: read::<Image>(&below(root, layout::IMAGE)).map(|image| Image { slot: slot.map(str::to_owned), ..image }),
         network: read(&says.join("network.json")),
         update: read(&says.join("update.json")),
         card: read(&says.join("card.json")),
-    }
+        backup: read(&below(root, layout::SYSTEM).join("backup.json")),
+        light: None,
+    };
+    // The gateway asks for a light anywhere; only a box shows it.
+    let light = (said != Appliance::default()).then(|| word(&below(root, layout::TOLD).join(layout::TOLD_LIGHT)));
+    Appliance { light: light.flatten(), ..said }
+}
+
+/// The one word of a small file.
+fn word(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let word = text.trim();
+    let is_word =
+        !word.is_empty() && word.len() <= WORD_BYTES_MAX && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    is_word.then(|| word.to_owned())
 }
 
 /// Leaves one part for the others: `name` is `network`, `update` or `card`.
 pub fn say(root: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
     let folder = below(root, layout::SAYS);
+    fs::create_dir_all(&folder)?;
+    replace(&folder.join(format!("{name}.json")), &serde_json::to_vec(value)?, 0o644)
+}
+
+/// The same for what must outlast a start of the box: `name` is `backup`.
+pub fn keep(root: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
+    let folder = below(root, layout::SYSTEM);
     fs::create_dir_all(&folder)?;
     replace(&folder.join(format!("{name}.json")), &serde_json::to_vec(value)?, 0o644)
 }
@@ -50,8 +73,12 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
 /// Runs one of the system's programs and returns what it printed. The error names the program and quotes the end of what it
 /// complained about, on one line.
 pub fn system(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).env("LC_ALL", "C").output();
-    let output = output.map_err(|error| format!("{program} does not start: {error}"))?;
+    fed(program, arguments, "")
+}
+
+/// The same; the program reads this text, which is short, on its standard input.
+pub fn fed(program: &str, arguments: &[&str], text: &str) -> Result<String, String> {
+    let output = answered(program, arguments, text).map_err(|error| format!("{program} does not start: {error}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -60,6 +87,17 @@ pub fn system(program: &str, arguments: &[&str]) -> Result<String, String> {
     let words = words.join(" ");
     let from = words.char_indices().map(|(at, _)| at).find(|at| words.len() - at <= WORDS_BYTES_MAX).unwrap_or(0);
     Err(format!("{program} {}: {} ({})", arguments.join(" "), words[from..].trim(), output.status))
+}
+
+fn answered(program: &str, arguments: &[&str], text: &str) -> io::Result<Output> {
+    let mut command = Command::new(program);
+    command.args(arguments).env("LC_ALL", "C").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.stdin(if text.is_empty() { Stdio::null() } else { Stdio::piped() }).spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        // A program that ends without reading says why itself.
+        let _ = input.write_all(text.as_bytes());
+    }
+    child.wait_with_output()
 }
 
 #[cfg(test)]
@@ -81,7 +119,11 @@ mod tests {
         fs::write(image, r#"{"version":"1.2","compatible":"vm"}"#).unwrap();
         fs::create_dir_all(root.path().join("proc")).unwrap();
         fs::write(root.path().join("proc/cmdline"), "ro quiet analyzer-gateway.slot=B panic=10\n").unwrap();
+        let told = below(root.path(), layout::TOLD);
+        fs::create_dir_all(&told).unwrap();
+        fs::write(told.join(layout::TOLD_LIGHT), "degraded\n").unwrap();
         let said = said(root.path());
+        assert_eq!(said.light.as_deref(), Some("degraded"));
         assert_eq!(said.card, Some(card));
         assert_eq!(said.update, None);
         assert_eq!(said.image.unwrap().slot.as_deref(), Some("B"));
@@ -90,6 +132,7 @@ mod tests {
     #[test]
     fn a_program_that_fails_is_named_with_its_last_words() {
         assert_eq!(system("echo", &["a"]).unwrap(), "a\n");
+        assert_eq!(fed("cat", &[], "b").unwrap(), "b");
         let error = system("ls", &["/nowhere at all"]).unwrap_err();
         assert!(error.starts_with("ls /nowhere at all: ") && error.contains("cannot access"), "{error}");
     }

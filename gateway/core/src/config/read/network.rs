@@ -63,7 +63,8 @@ fn wifi(network: &Group<'_>) -> Option<Wifi> {
     let ssid = group.need("ssid", "write the network's name: `ssid: \"...\"`").and_then(|field| ssid(&field));
     let password = secrets::one(&group, "password", "password_file");
     if group.get("password").is_none() && group.get("password_file").is_none() {
-        let suggestion = "add `password: \"...\"`; a network without one is open to everybody, and the box joins none such";
+        let suggestion =
+            "add `password: \"...\"`; a network without one is open to everybody, and the box joins none such";
         group.wrong("password", "is missing", suggestion);
     }
     let password = password.filter(|password| is_passphrase(&group, password));
@@ -237,9 +238,7 @@ fn gateway(field: &Field<'_>, address: Option<IpNet>) -> Option<IpAddr> {
 
 /// The first and the last address of a network of IPv4 are nobody's, unless it is a line between two (RFC 3021).
 fn is_end(net: &IpNet, address: IpAddr) -> bool {
-    matches!(net, IpNet::V4(_))
-        && net.prefix_len() < 31
-        && (address == net.network() || address == net.broadcast())
+    matches!(net, IpNet::V4(_)) && net.prefix_len() < 31 && (address == net.network() || address == net.broadcast())
 }
 
 /// `network.proxy` for whatever leaves the house and names none.

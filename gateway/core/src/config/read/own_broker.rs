@@ -86,10 +86,15 @@ fn user(group: &Group<'_>, taken: &mut BTreeMap<String, crate::config::Place>) -
         group.wrong("password", "is missing", "write `password:` or `password_file:`");
     }
     let password = password?;
-    let good = PASSWORD_CHARS.contains(&password.expose().chars().count()) && !password.expose().contains(char::is_control);
+    let good =
+        PASSWORD_CHARS.contains(&password.expose().chars().count()) && !password.expose().contains(char::is_control);
     if !good {
         let key = if group.get("password").is_some() { "password" } else { "password_file" };
-        group.wrong(key, "must have 8 to 128 characters, all on one line", "write a longer one, or take one from a password safe");
+        group.wrong(
+            key,
+            "must have 8 to 128 characters, all on one line",
+            "write a longer one, or take one from a password safe",
+        );
     }
     Some(BrokerUser { id: id?, password, may })
 }

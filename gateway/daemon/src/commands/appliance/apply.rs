@@ -110,7 +110,13 @@ pub fn put_network(root: &Path, config: &Config, plan: Plan, out: &mut dyn Write
 }
 
 /// Says whose network settings are in force.
-pub fn tell(root: &Path, config: &Config, renderer: Renderer, source: NetworkSource, reason: String) -> std::io::Result<()> {
+pub fn tell(
+    root: &Path,
+    config: &Config,
+    renderer: Renderer,
+    source: NetworkSource,
+    reason: String,
+) -> std::io::Result<()> {
     let seen = look(root, config.network.as_ref().filter(|_| false), renderer);
     let addresses = seen.links.iter().flat_map(|link| &link.addresses).map(ToString::to_string).collect();
     let said = Said { in_force: source, reason, addresses, at: SystemClock::new().now().wall };
@@ -144,7 +150,8 @@ fn broker_files(root: &Path, config: &Config, own: &OwnBroker) -> Result<Vec<Gen
     let mut files = broker::files(config, own, &password);
     for copied in broker::copied(config, own) {
         let mut text = String::new();
-        let opened = fs::File::open(&copied.from).and_then(|file| file.take(COPIED_BYTES_MAX).read_to_string(&mut text));
+        let opened =
+            fs::File::open(&copied.from).and_then(|file| file.take(COPIED_BYTES_MAX).read_to_string(&mut text));
         opened.map_err(|error| format!("{} cannot be read: {error}", copied.from.display()))?;
         files.push(Generated {
             path: format!("{}/{}", layout::OWN_BROKER, copied.name),
@@ -172,7 +179,13 @@ fn own_password(root: &Path) -> std::io::Result<Secret> {
 }
 
 /// Writes what differs, removes what is of ours and not wanted, and tells the programs concerned.
-fn write_all(root: &Path, wanted: &[Generated], renderer: Renderer, without_broker: bool, out: &mut dyn Write) -> Vec<String> {
+fn write_all(
+    root: &Path,
+    wanted: &[Generated],
+    renderer: Renderer,
+    without_broker: bool,
+    out: &mut dyn Write,
+) -> Vec<String> {
     let (mut failed, mut changed) = (Vec::new(), BTreeSet::new());
     for file in wanted {
         match write(root, file) {
@@ -212,7 +225,10 @@ fn write(root: &Path, file: &Generated) -> std::io::Result<bool> {
     if !folder.is_dir() {
         fs::create_dir_all(folder)?;
         // NetworkManager takes no profile from a folder that others may write to.
-        fs::set_permissions(folder, fs::Permissions::from_mode(if matches!(file.readers, Readers::Group(_)) { 0o750 } else { 0o755 }))?;
+        fs::set_permissions(
+            folder,
+            fs::Permissions::from_mode(if matches!(file.readers, Readers::Group(_)) { 0o750 } else { 0o755 }),
+        )?;
     }
     match file.readers {
         Readers::All => replace(&path, file.text.expose().as_bytes(), 0o644)?,
