@@ -9,6 +9,8 @@ mod package;
 mod show;
 #[path = "appliance/units.rs"]
 mod units;
+#[path = "appliance/yocto.rs"]
+mod yocto;
 
 use std::path::PathBuf;
 

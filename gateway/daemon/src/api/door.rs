@@ -41,9 +41,11 @@ impl DoorWorker {
         let (config, platform, front) = (self.config.clone(), self.platform.clone(), self.front.clone());
         let supervisor = self.supervisor.clone();
         let api = Api::with_front(config, platform, store, board, supervisor, stop.clone(), front);
-        if self.config.http.page && self.config.http.listen.is_some() {
+        let has_page = self.config.http.page && self.config.http.listen.is_some();
+        if has_page {
             // What goes wrong is in the log; whoever pairs is told too.
             let _ = api.pairing_code().await;
+            api.restore_sessions().await;
         }
         let socket = Serving::Socket(self.config.gateway.state_dir.join("control.sock"));
         let network = self.config.http.listen.clone().map(Serving::Tcp);
@@ -59,9 +61,12 @@ impl DoorWorker {
             self.pulse.beat(now);
             tokio::select! {
                 biased;
-                _ = &mut serving => return,
+                _ = &mut serving => break,
                 () = self.platform.clock.sleep_until(now.after(Duration::from_secs(BEAT_SECONDS))) => {}
             }
+        }
+        if has_page {
+            api.keep_sessions().await;
         }
     }
 

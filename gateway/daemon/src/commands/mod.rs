@@ -38,6 +38,7 @@ pub mod screen;
 pub mod simulate;
 pub mod status;
 pub mod test_list;
+pub mod the_box;
 pub mod token;
 pub mod watch;
 pub mod webhook;

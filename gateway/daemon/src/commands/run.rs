@@ -9,6 +9,7 @@ use crate::card::Told;
 use crate::configuration::{self, Source};
 use crate::platform::clock::SystemClock;
 use crate::platform::journal::Recent;
+use crate::platform::machine::ThisMachine;
 use crate::platform::{Clock, Platform};
 use crate::pulse::{Stopper, stop_channel};
 use crate::supervision::{Asked, Supervisor};
@@ -16,6 +17,7 @@ use desk::{Desk, keep, summary};
 use gateway_core::appliance::light::Light;
 use gateway_core::appliance::report::{Dated, Page, Report, Settings};
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -24,6 +26,9 @@ use tokio::sync::mpsc;
 pub struct Args {
     #[command(flatten)]
     home: Home,
+    /// The folder that stands for `/` where the gateway looks at its box
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    root: PathBuf,
 }
 
 /// Runs the gateway. Exit status 0 after a stop that was asked for, 78 without usable settings.
@@ -56,7 +61,7 @@ pub fn run(args: Args, err: &mut dyn Write) -> u8 {
         .enable_all()
         .build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(supervise(source.clone(), running)),
+        Ok(runtime) => runtime.block_on(supervise(source.clone(), running, args.root)),
         Err(error) => Err(error.into()),
     };
     match outcome {
@@ -90,7 +95,7 @@ fn down(settings: Settings, reason: Option<String>) -> Report {
     }
 }
 
-async fn supervise(source: Source, running: configuration::Running) -> anyhow::Result<()> {
+async fn supervise(source: Source, running: configuration::Running, root: PathBuf) -> anyhow::Result<()> {
     let (stopper, stop) = stop_channel();
     let (orders, inbox) = mpsc::channel(4);
     let loaded = running.loaded;
@@ -110,7 +115,7 @@ async fn supervise(source: Source, running: configuration::Running) -> anyhow::R
             orders.send(Order::Refused(summary(failure))).await?;
         }
     }
-    let platform = Platform::real();
+    let platform = Platform { machine: Arc::new(ThisMachine::below(root)), ..Platform::real() };
     let (supervisor, asked) = Supervisor::new();
     let settings = Some(Arc::new(source.clone()));
     let desk = Desk {

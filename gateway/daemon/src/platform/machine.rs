@@ -26,13 +26,20 @@ const CPU_ZONES: [&str; 4] = ["cpu", "soc", "x86_pkg", "acpitz"];
 
 /// The machine that the gateway runs on.
 pub struct ThisMachine {
-    /// Where `proc` and `sys` are found.
+    /// Where `proc`, `sys` and the files of the box are found.
     root: PathBuf,
 }
 
 impl Default for ThisMachine {
     fn default() -> Self {
-        ThisMachine { root: PathBuf::from("/") }
+        ThisMachine::below(PathBuf::from("/"))
+    }
+}
+
+impl ThisMachine {
+    /// With another folder in place of `/`.
+    pub fn below(root: PathBuf) -> ThisMachine {
+        ThisMachine { root }
     }
 }
 

@@ -14,6 +14,8 @@ use std::process::{Command, Output, Stdio};
 
 /// More than any of the files has.
 const FILE_BYTES_MAX: u64 = 64 << 10;
+/// More than any word of the lights has.
+const WORD_BYTES_MAX: usize = 32;
 /// Of a program's words as many as an error text shows.
 const WORDS_BYTES_MAX: usize = 600;
 
@@ -22,12 +24,26 @@ pub fn said(root: &Path) -> Appliance {
     let says = below(root, layout::SAYS);
     let command_line = fs::read_to_string(root.join("proc/cmdline")).unwrap_or_default();
     let slot = command_line.split_whitespace().find_map(|word| word.strip_prefix(layout::SLOT_ARGUMENT));
-    Appliance {
+    let said = Appliance {
         image: read::<Image>(&below(root, layout::IMAGE)).map(|image| Image { slot: slot.map(str::to_owned), ..image }),
         network: read(&says.join("network.json")),
         update: read(&says.join("update.json")),
         card: read(&says.join("card.json")),
-    }
+        backup: read(&below(root, layout::SYSTEM).join("backup.json")),
+        light: None,
+    };
+    // The gateway asks for a light anywhere; only a box shows it.
+    let light = (said != Appliance::default()).then(|| word(&below(root, layout::TOLD).join(layout::TOLD_LIGHT)));
+    Appliance { light: light.flatten(), ..said }
+}
+
+/// The one word of a small file.
+fn word(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let word = text.trim();
+    let is_word =
+        !word.is_empty() && word.len() <= WORD_BYTES_MAX && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    is_word.then(|| word.to_owned())
 }
 
 /// Leaves one part for the others: `name` is `network`, `update` or `card`.
@@ -50,6 +66,13 @@ pub fn told(root: &Path, name: &str) -> Option<String> {
     let mut text = String::new();
     file.take(FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
     Some(text)
+}
+
+/// The same for what must outlast a start of the box: `name` is `backup`.
+pub fn keep(root: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
+    let folder = below(root, layout::SYSTEM);
+    fs::create_dir_all(&folder)?;
+    replace(&folder.join(format!("{name}.json")), &serde_json::to_vec(value)?, 0o644)
 }
 
 /// A path of the box below this root, which is `/` but in tests.
@@ -112,7 +135,11 @@ mod tests {
         fs::write(image, r#"{"version":"1.2","compatible":"vm"}"#).unwrap();
         fs::create_dir_all(root.path().join("proc")).unwrap();
         fs::write(root.path().join("proc/cmdline"), "ro quiet analyzer-gateway.slot=B panic=10\n").unwrap();
+        let told = below(root.path(), layout::TOLD);
+        fs::create_dir_all(&told).unwrap();
+        fs::write(told.join(layout::TOLD_LIGHT), "degraded\n").unwrap();
         let said = said(root.path());
+        assert_eq!(said.light.as_deref(), Some("degraded"));
         assert_eq!(said.card, Some(card));
         assert_eq!(said.update, None);
         assert_eq!(said.image.unwrap().slot.as_deref(), Some("B"));
