@@ -6,6 +6,8 @@
 
 #[path = "system/analyzer.rs"]
 mod analyzer;
+#[path = "system/boot.rs"]
+mod boot;
 #[path = "system/card.rs"]
 mod card;
 #[path = "system/machine.rs"]
