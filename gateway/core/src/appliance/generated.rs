@@ -83,7 +83,7 @@ pub fn steps(part: &Part, renderer: Renderer, left: &[&str]) -> Vec<Vec<String>>
         (Part::Network, Renderer::NetworkManager) => {
             let names = left.iter().filter_map(|name| name.strip_suffix(".nmconnection"));
             let up = names.map(|name| words(&format!("nmcli --wait 0 connection up id {name}")));
-            [words("nmcli connection reload")].into_iter().chain(up).collect()
+            [words("nmcli connection reload"), words("nmcli radio wifi on")].into_iter().chain(up).collect()
         }
         (Part::Wifi(interface), _) => vec![unit(&format!("analyzer-gateway-wifi@{interface}.service"))],
         (Part::Time, _) => vec![words("systemctl --no-block try-restart systemd-timesyncd.service")],
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(told(&Part::Network, &["x"]), ["networkctl reload"]);
         let left = ["analyzer-gateway-ethernet.nmconnection"];
         let steps = steps(&Part::Network, Renderer::NetworkManager, &left);
-        assert_eq!(steps[1].join(" "), "nmcli --wait 0 connection up id analyzer-gateway-ethernet");
+        assert_eq!(steps[2].join(" "), "nmcli --wait 0 connection up id analyzer-gateway-ethernet");
     }
 
     #[test]

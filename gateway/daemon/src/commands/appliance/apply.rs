@@ -42,7 +42,9 @@ pub fn run(root: &Path, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         // The gateway tells on the card what is wrong; here nothing is touched.
         Err(failure) => drop(writeln!(err, "{failure}\nnetwork and broker stay as they are")),
     }
-    let gateway = words("systemctl --no-block reload-or-restart analyzer-gateway.service");
+    // Somebody may have switched it off: then it is not started, and reads the settings only if it runs.
+    let verb = if is_enabled(root, "analyzer-gateway.service") { "reload-or-restart" } else { "try-reload-or-restart" };
+    let gateway = words(&format!("systemctl --no-block {verb} analyzer-gateway.service"));
     failed.extend(carry_out(root, &gateway, out).err());
     failed.iter().for_each(|error| drop(writeln!(err, "{error}")));
     if failed.is_empty() { 0 } else { EXIT_FAILED }
@@ -130,11 +132,11 @@ pub fn settle(root: &Path) {
 
 /// NetworkManager where it is switched on, as on Raspberry Pi OS; else systemd-networkd.
 pub fn renderer(root: &Path) -> Renderer {
-    let root = format!("--root={}", root.display());
-    match system("systemctl", &[&root, "is-enabled", "NetworkManager.service"]) {
-        Ok(_) => Renderer::NetworkManager,
-        Err(_) => Renderer::Networkd,
-    }
+    if is_enabled(root, "NetworkManager.service") { Renderer::NetworkManager } else { Renderer::Networkd }
+}
+
+fn is_enabled(root: &Path, unit: &str) -> bool {
+    system("systemctl", &[&format!("--root={}", root.display()), "is-enabled", unit]).is_ok()
 }
 
 /// What the network settings are, as a hash.
