@@ -79,7 +79,7 @@ impl Machine {
         let at = |name: &str| folder.join(format!("{name}-{number}"));
         let mut command = Command::new("qemu-system-x86_64");
         command.args(["-M", "q35", "-accel", "tcg,thread=multi", "-smp", "2", "-m", "512", "-display", "none"]);
-        command.args(["-device", "virtio-blk-pci,drive=card", "-device", "i6300esb", "-device", "qemu-xhci,id=usb"]);
+        command.args(["-device", "virtio-blk-pci,drive=card", "-device", "qemu-xhci,id=usb"]);
         command.args(drive).args(shell::arguments());
         command.arg("-netdev").arg(format!(
             "user,id=net,hostfwd=tcp:127.0.0.1:{http}-:{HTTP_PORT},hostfwd=tcp:127.0.0.1:{mqtt}-:{MQTT_PORT}"
