@@ -204,7 +204,7 @@ impl App {
         let broker =
             Settings::Broker(config.mqtt.clone(), config.gateway.id.clone(), analyzers, config.monitoring.interval);
         wanted.insert(MQTT.to_owned(), broker);
-        if let Some(mqtt) = &config.monitoring.broker {
+        if let Some(mqtt) = config.second_broker() {
             let interval = config.monitoring.interval;
             let monitor = Settings::Monitor(Box::new(mqtt.clone()), config.gateway.id.clone(), interval);
             wanted.insert(MONITORING.to_owned(), monitor);

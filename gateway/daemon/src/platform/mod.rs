@@ -22,6 +22,7 @@ pub mod machine;
 mod mllp;
 pub mod mounted;
 pub mod mqtt;
+pub mod network;
 pub mod privileged;
 pub mod probe;
 pub mod programs;

@@ -22,7 +22,7 @@ pub fn open(settings: &MqttConnect, host: &str, port: u16) -> Result<Wire, Reaso
         settings.will_retain,
     );
     options.set_last_will(will);
-    if let Some((user, password)) = wire::credentials(settings) {
+    if let Some((user, password)) = wire::credentials(settings)? {
         options.set_credentials(user, password);
     }
     if let Some(config) = wire::tls(settings)? {

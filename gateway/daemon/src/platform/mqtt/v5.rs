@@ -28,7 +28,7 @@ pub fn open(settings: &MqttConnect, host: &str, port: u16) -> Result<Wire, Reaso
     let (topic, payload) = (settings.will_topic.clone(), settings.will_payload.clone());
     let will = LastWill::new(topic, payload, QoS::AtLeastOnce, settings.will_retain, Some(properties));
     options.set_last_will(will);
-    if let Some((user, password)) = wire::credentials(settings) {
+    if let Some((user, password)) = wire::credentials(settings)? {
         options.set_credentials(user, password);
     }
     if let Some(config) = wire::tls(settings)? {
