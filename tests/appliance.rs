@@ -1,8 +1,12 @@
 //! The box around the gateway: units, package, the card's report, network, updates, the Yocto layer; all that can be judged
 //! without starting a machine. `tests/system/run` starts one.
 
+#[path = "appliance/broker.rs"]
+mod broker;
 #[path = "appliance/first_boot.rs"]
 mod first_boot;
+#[path = "appliance/network.rs"]
+mod network;
 #[path = "appliance/package.rs"]
 mod package;
 #[path = "appliance/show.rs"]
