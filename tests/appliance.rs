@@ -3,6 +3,8 @@
 
 #[path = "appliance/answers.rs"]
 mod answers;
+#[path = "appliance/broker.rs"]
+mod broker;
 #[path = "appliance/card.rs"]
 mod card;
 #[path = "appliance/first_boot.rs"]
@@ -10,6 +12,8 @@ mod first_boot;
 #[path = "process/home.rs"]
 #[allow(dead_code, reason = "other tests use the rest of it")]
 mod home;
+#[path = "appliance/network.rs"]
+mod network;
 #[path = "appliance/package.rs"]
 mod package;
 #[path = "appliance/reports.rs"]
