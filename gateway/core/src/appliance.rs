@@ -6,7 +6,11 @@
 //!
 //! Invariant: nothing here holds a secret or patient data: names, addresses of this box, states, versions and reasons.
 
+pub mod autoboot;
+pub mod gate;
 pub mod layout;
+pub mod schedule;
+pub mod update;
 
 use crate::overview::{Trouble, Urgency};
 use crate::time::Timestamp;

@@ -7,11 +7,13 @@
 mod profile;
 mod schema;
 mod text;
+mod update;
 
 pub use profile::{Line, Meaning, Profile};
 pub(in crate::config) use schema::{all_audiences, all_events};
 pub use schema::{schema, schema_of};
 pub use text::{Answers, Checksum, Column, Handshake, Patterns, Table, Text};
+pub use update::Updates;
 
 use crate::delivery::RetryReading;
 use crate::dialects::{Mode, PersonalData};
@@ -46,6 +48,8 @@ pub struct File {
     pub monitoring: Option<Monitoring>,
     /// Traces for a collector of your own.
     pub telemetry: Option<Telemetry>,
+    /// Updates of the box's whole system, where it is an appliance.
+    pub update: Option<Updates>,
     /// Bounds on memory and disk.
     pub limits: Option<Limits>,
     /// How long data is kept.

@@ -9,6 +9,7 @@ mod masked;
 mod overlay;
 mod read;
 mod tree;
+mod update;
 
 pub use address::is_loopback;
 pub use group::{Outside, WrittenProfile};
@@ -16,6 +17,7 @@ pub use masked::{MASK, masked};
 pub use overlay::{Variable, overlay};
 pub use read::{profile, read};
 pub use tree::{Entry, Mistake, Node, Place, Value};
+pub use update::{Automatic, Hours, Updates};
 
 use crate::delivery::{RetryReading, RetrySchedule};
 pub use crate::dialects::Endpoint;
@@ -42,6 +44,7 @@ pub struct Config {
     pub registrations: Registrations,
     pub monitoring: Monitoring,
     pub telemetry: Telemetry,
+    pub update: Updates,
     pub limits: Limits,
     pub retention: Retention,
     /// SHA-256 of the settings as they were loaded, in hexadecimal; empty for settings that were made otherwise.

@@ -10,6 +10,7 @@ mod ports;
 mod profile;
 mod secrets;
 mod text;
+mod update;
 mod webhooks;
 
 pub use profile::profile;
@@ -50,6 +51,7 @@ fn root<'a>(context: &'a Context<'a>, tree: &'a Node) -> Config {
         registrations: http::registrations(&root),
         monitoring: monitoring::read(&root),
         telemetry: monitoring::telemetry(&root),
+        update: update::read(&root),
         gateway,
         http,
         limits,
