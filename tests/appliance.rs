@@ -3,3 +3,5 @@
 
 #[path = "appliance/show.rs"]
 mod show;
+#[path = "appliance/update.rs"]
+mod update;

@@ -148,6 +148,9 @@ pub struct Journal {
     /// The slot that has last proved itself.
     #[serde(default)]
     pub proved: Option<String>,
+    /// The version that did not prove itself: the box does not install it again by itself.
+    #[serde(default)]
+    pub bad: Option<String>,
     /// How the box was before: what the new system is measured by.
     #[serde(default)]
     pub before: Option<BoxHealth>,
@@ -158,7 +161,7 @@ impl Journal {
     pub fn none(at: Timestamp) -> Journal {
         let update =
             Update { phase: UpdatePhase::None, percent: None, from: None, to: None, reason: String::new(), at };
-        Journal { update, from_slot: None, to_slot: None, given_up: None, proved: None, before: None }
+        Journal { update, from_slot: None, to_slot: None, given_up: None, proved: None, bad: None, before: None }
     }
 
     /// The next step.

@@ -37,6 +37,7 @@ mod status;
 mod steering;
 mod stream;
 mod table;
+mod update;
 
 pub use door::DoorWorker;
 
@@ -215,6 +216,7 @@ fn routes() -> Vec<Route> {
         diagnostics::routes(),
         life::routes(),
         queue::routes(),
+        update::routes(),
     ];
     rooms.into_iter().flatten().collect()
 }

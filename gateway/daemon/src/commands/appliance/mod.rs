@@ -2,6 +2,11 @@
 //!
 //! Invariant: none of them touches what the settings do not ask for, and each says what it did in `layout::SAYS`.
 
+mod boot_slot;
+mod gate;
+mod journal;
+mod update;
+
 use super::EXIT_FAILED;
 use crate::platform::privileged;
 use gateway_core::appliance::layout;
@@ -12,6 +17,12 @@ use std::path::{Path, PathBuf};
 pub enum Appliance {
     /// Print what the privileged half says of the box, as JSON; exits 1 where there is none
     Show(Place),
+    /// Carry out the update that was asked for
+    Update(Place),
+    /// Mark the system that runs good, once it has shown that it works; else start the one before
+    Gate(gate::Args),
+    /// Answer RAUC which half of the card is started (Raspberry Pi 4 and 5)
+    BootSlot(boot_slot::Args),
 }
 
 /// Where the box's files are.
@@ -25,6 +36,9 @@ pub struct Place {
 pub fn run(command: Appliance, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     match command {
         Appliance::Show(place) => show(&place.root, out, err),
+        Appliance::Update(place) => update::run(&place, err),
+        Appliance::Gate(args) => gate::run(&args, err),
+        Appliance::BootSlot(args) => boot_slot::run(args, out, err),
     }
 }
 
