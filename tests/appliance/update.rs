@@ -77,7 +77,19 @@ fn openssl_key(folder: &Path, name: &str) {
     let files = [format!("{name}.key"), format!("{name}.pem")];
     let made = Command::new("openssl")
         .current_dir(folder)
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=invented", "-keyout", &files[0]])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "30",
+            "-subj",
+            "/CN=invented",
+            "-keyout",
+            &files[0],
+        ])
         .args(["-out", &files[1]])
         .output()
         .unwrap();
@@ -188,7 +200,11 @@ fn server(bytes: Vec<u8>, breaks: usize, after: usize) -> (String, Arc<AtomicUsi
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let mut from_to = None;
-            for line in BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok).take_while(|line| !line.is_empty()) {
+            for line in BufReader::new(stream.try_clone().unwrap())
+                .lines()
+                .map_while(Result::ok)
+                .take_while(|line| !line.is_empty())
+            {
                 if let Some(range) = line.to_lowercase().strip_prefix("range: bytes=") {
                     let (from, to) = range.split_once('-').unwrap();
                     from_to = Some((from.parse::<usize>().unwrap(), to.parse::<usize>().unwrap_or(bytes.len() - 1)));
@@ -276,7 +292,11 @@ fn a_new_system_whose_gateway_does_not_come_is_given_up_and_the_old_one_tells_th
     cut_off_at(&bench, "restarting");
     bench.starts("B");
     bench.appliance(&["gate", "--patience-seconds", "0"]);
-    assert!(bench.journal()["given_up"].as_str().unwrap().contains("its gateway does not start"), "{}", bench.journal());
+    assert!(
+        bench.journal()["given_up"].as_str().unwrap().contains("its gateway does not start"),
+        "{}",
+        bench.journal()
+    );
     // It starts again although it was given up, then the old one comes.
     bench.appliance(&["gate"]);
     assert_eq!(bench.told()["phase"], "proving");
@@ -440,13 +460,23 @@ fn rauc_reads_each_configuration_and_all_of_them_trust_one_keyring() {
     let good = bundle(keys.path(), "ours", "analyzer-gateway-vm", "1.1.0");
     for (name, bootloader) in [("grub", "grub"), ("tryboot", "custom"), ("uboot", "uboot")] {
         let text = fs::read_to_string(project().join(IMAGE).join(format!("system-{name}.conf"))).unwrap();
-        for line in ["bundle-formats=verity", "path=keyring.pem", "use-bundle-signing-time=true", &format!("bootloader={bootloader}")] {
+        for line in [
+            "bundle-formats=verity",
+            "path=keyring.pem",
+            "use-bundle-signing-time=true",
+            &format!("bootloader={bootloader}"),
+        ] {
             assert!(text.lines().any(|other| other == line), "{name}: {line}");
         }
         let configuration = keys.path().join("system.conf");
         fs::write(&configuration, text.replace("/data/system/rauc", &keys.path().display().to_string())).unwrap();
         fs::copy(keys.path().join("ours.pem"), keys.path().join("keyring.pem")).unwrap();
-        let read = Command::new("rauc").arg(format!("--conf={}", configuration.display())).arg("info").arg(&good).output().unwrap();
+        let read = Command::new("rauc")
+            .arg(format!("--conf={}", configuration.display()))
+            .arg("info")
+            .arg(&good)
+            .output()
+            .unwrap();
         assert!(read.status.success(), "{name}: {}", String::from_utf8_lossy(&read.stderr));
     }
     let mut text = String::new();

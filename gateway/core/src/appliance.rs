@@ -7,6 +7,7 @@
 //! Invariant: nothing here holds a secret or patient data: names, addresses of this box, states, versions and reasons.
 
 pub mod autoboot;
+pub mod first_boot;
 pub mod gate;
 pub mod layout;
 pub mod schedule;

@@ -12,7 +12,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 /// More than any of the files has.
@@ -59,8 +59,12 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
 /// Runs one of the system's programs and returns what it printed. The error names the program and quotes the end of what it
 /// complained about, on one line.
 pub fn system(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).env("LC_ALL", "C").output();
-    let output = output.map_err(|error| format!("{program} does not start: {error}"))?;
+    fed(program, arguments, "")
+}
+
+/// The same; the program reads this text, which is short, on its standard input.
+pub fn fed(program: &str, arguments: &[&str], text: &str) -> Result<String, String> {
+    let output = answered(program, arguments, text).map_err(|error| format!("{program} does not start: {error}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -112,6 +116,17 @@ pub fn answers(listen: &str) -> Result<(), String> {
     ask().map_err(|error: io::Error| format!("its page does not answer at {listen} ({error})"))
 }
 
+fn answered(program: &str, arguments: &[&str], text: &str) -> io::Result<Output> {
+    let mut command = Command::new(program);
+    command.args(arguments).env("LC_ALL", "C").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.stdin(if text.is_empty() { Stdio::null() } else { Stdio::piped() }).spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        // A program that ends without reading says why itself.
+        let _ = input.write_all(text.as_bytes());
+    }
+    child.wait_with_output()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +155,7 @@ mod tests {
     #[test]
     fn a_program_that_fails_is_named_with_its_last_words() {
         assert_eq!(system("echo", &["a"]).unwrap(), "a\n");
+        assert_eq!(fed("cat", &[], "b").unwrap(), "b");
         let error = system("ls", &["/nowhere at all"]).unwrap_err();
         assert!(error.starts_with("ls /nowhere at all: ") && error.contains("cannot access"), "{error}");
     }

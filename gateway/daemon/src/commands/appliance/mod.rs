@@ -3,6 +3,7 @@
 //! Invariant: none of them touches what the settings do not ask for, and each says what it did in `layout::SAYS`.
 
 mod boot_slot;
+mod first_boot;
 mod gate;
 mod journal;
 mod update;
@@ -23,6 +24,8 @@ pub enum Appliance {
     Gate(gate::Args),
     /// Answer RAUC which half of the card is started (Raspberry Pi 4 and 5)
     BootSlot(boot_slot::Args),
+    /// Make /data as large as the card, with its folders, and give the box its identity (at each boot)
+    FirstBoot(Place),
 }
 
 /// Where the box's files are.
@@ -39,6 +42,7 @@ pub fn run(command: Appliance, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Appliance::Update(place) => update::run(&place, err),
         Appliance::Gate(args) => gate::run(&args, err),
         Appliance::BootSlot(args) => boot_slot::run(args, out, err),
+        Appliance::FirstBoot(place) => first_boot::run(&place, out, err),
     }
 }
 
