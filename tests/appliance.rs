@@ -22,6 +22,8 @@ mod reports;
 mod show;
 #[path = "appliance/units.rs"]
 mod units;
+#[path = "appliance/update.rs"]
+mod update;
 #[path = "appliance/yocto.rs"]
 mod yocto;
 

@@ -23,7 +23,8 @@ use crate::registrar::Registrar;
 use crate::store::{DestinationId, Filter, PostedFilter, Store, StoreError};
 use crate::supervision::Supervisor;
 use crate::telemetry::Exporter;
-use gateway_core::config::{Analyzer, Config, Mqtt, Registrations, Sparkplug, Telemetry, Webhook};
+use crate::updates::Updater;
+use gateway_core::config::{Analyzer, Config, Mqtt, Registrations, Sparkplug, Telemetry, Updates, Webhook};
 use gateway_core::dialects::{Dialect, dialect};
 use gateway_core::drivers::driver;
 use gateway_core::event::{AnalyzerId, EventName, Seq};
@@ -100,6 +101,8 @@ enum Settings {
     Registrar(Registrations),
     Observer(PathBuf, Vec<CertificateFile>),
     Telemetry(Telemetry, String),
+    /// With the time zone and `http.listen`.
+    Updater(Updates, String, Option<String>),
     /// It looks at all of them.
     Door(Box<Config>),
 }
@@ -226,6 +229,11 @@ impl App {
             let telemetry = Settings::Telemetry(config.telemetry.clone(), config.gateway.id.clone());
             wanted.insert("telemetry".to_owned(), telemetry);
         }
+        if self.platform.machine.is_appliance() {
+            let listen = config.http.listen.clone().filter(|_| config.http.page);
+            let updater = Settings::Updater(config.update.clone(), config.gateway.time_zone.clone(), listen);
+            wanted.insert("updates".to_owned(), updater);
+        }
         wanted.insert("api".to_owned(), Settings::Door(Box::new(config.clone())));
         wanted
     }
@@ -337,6 +345,14 @@ impl App {
                 let exporter = Exporter { settings, gateway, platform, board, pulse: beat };
                 self.tasks.spawn(async move {
                     exporter.run(stop).await;
+                    task
+                });
+            }
+            Settings::Updater(updates, time_zone, listen) => {
+                let (updates, time_zone, listen) = (updates.clone(), time_zone.clone(), listen.clone());
+                let updater = Updater { updates, time_zone, listen, platform, store, board, pulse: beat };
+                self.tasks.spawn(async move {
+                    updater.run(stop).await;
                     task
                 });
             }
