@@ -7,9 +7,10 @@ use gateway_core::appliance::{Appliance, Image, layout};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// More than any of the files has.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -28,6 +29,7 @@ pub fn said(root: &Path) -> Appliance {
         network: read(&says.join("network.json")),
         update: read(&says.join("update.json")),
         card: read(&says.join("card.json")),
+        backup: read(&below(root, layout::SYSTEM).join("backup.json")),
         light: None,
     };
     // The gateway asks for a light anywhere; only a box shows it.
@@ -51,6 +53,28 @@ pub fn say(root: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
     replace(&folder.join(format!("{name}.json")), &serde_json::to_vec(value)?, 0o644)
 }
 
+/// The same for what must outlast a start of the box: `name` is `backup`.
+pub fn keep(root: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
+    let folder = below(root, layout::SYSTEM);
+    fs::create_dir_all(&folder)?;
+    replace(&folder.join(format!("{name}.json")), &serde_json::to_vec(value)?, 0o644)
+}
+
+/// What the gateway has left in [`layout::TOLD`] under this name, if it is text. It writes there as a user that root must not
+/// trust: a link, a pipe or anything too long is as if it were not there.
+pub fn told(root: &Path, name: &str) -> Option<String> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let path = below(root, layout::TOLD).join(name);
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    let kind = file.metadata().ok()?;
+    if !kind.is_file() || kind.len() > FILE_BYTES_MAX {
+        return None;
+    }
+    let mut text = String::new();
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
 /// A path of the box below this root, which is `/` but in tests.
 pub fn below(root: &Path, path: &str) -> std::path::PathBuf {
     root.join(path.trim_start_matches('/'))
@@ -65,8 +89,12 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
 /// Runs one of the system's programs and returns what it printed. The error names the program and quotes the end of what it
 /// complained about, on one line.
 pub fn system(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).env("LC_ALL", "C").output();
-    let output = output.map_err(|error| format!("{program} does not start: {error}"))?;
+    fed(program, arguments, "")
+}
+
+/// The same; the program reads this text, which is short, on its standard input.
+pub fn fed(program: &str, arguments: &[&str], text: &str) -> Result<String, String> {
+    let output = answered(program, arguments, text).map_err(|error| format!("{program} does not start: {error}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -75,6 +103,17 @@ pub fn system(program: &str, arguments: &[&str]) -> Result<String, String> {
     let words = words.join(" ");
     let from = words.char_indices().map(|(at, _)| at).find(|at| words.len() - at <= WORDS_BYTES_MAX).unwrap_or(0);
     Err(format!("{program} {}: {} ({})", arguments.join(" "), words[from..].trim(), output.status))
+}
+
+fn answered(program: &str, arguments: &[&str], text: &str) -> io::Result<Output> {
+    let mut command = Command::new(program);
+    command.args(arguments).env("LC_ALL", "C").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.stdin(if text.is_empty() { Stdio::null() } else { Stdio::piped() }).spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        // A program that ends without reading says why itself.
+        let _ = input.write_all(text.as_bytes());
+    }
+    child.wait_with_output()
 }
 
 #[cfg(test)]
@@ -107,8 +146,32 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_plain_file_of_a_fair_size_is_not_told() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = below(root.path(), layout::TOLD);
+        fs::create_dir_all(folder.join("folder")).unwrap();
+        fs::write(folder.join("light"), "fine\n").unwrap();
+        fs::write(folder.join("long"), vec![b' '; (64 << 10) + 1]).unwrap();
+        fs::write(folder.join("no-text"), [0xff]).unwrap();
+        std::os::unix::fs::symlink("light", folder.join("link")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            folder.join("pipe"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        assert_eq!(told(root.path(), "light").as_deref(), Some("fine\n"));
+        for name in ["folder", "long", "no-text", "link", "pipe", "nothing"] {
+            assert_eq!(told(root.path(), name), None, "{name}");
+        }
+    }
+
+    #[test]
     fn a_program_that_fails_is_named_with_its_last_words() {
         assert_eq!(system("echo", &["a"]).unwrap(), "a\n");
+        assert_eq!(fed("cat", &[], "b").unwrap(), "b");
         let error = system("ls", &["/nowhere at all"]).unwrap_err();
         assert!(error.starts_with("ls /nowhere at all: ") && error.contains("cannot access"), "{error}");
     }
