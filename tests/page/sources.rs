@@ -81,7 +81,7 @@ fn the_next_steps_of_the_page_name_no_command() {
     for messages in LANGUAGES.map(messages) {
         let steps: Vec<_> = messages.iter().filter(|(key, _)| key.starts_with("next.")).collect();
         assert!(steps.len() > 8, "{steps:?}");
-        let typed = ["analyzer-gateway", "redrive", "sudo"];
+        let typed = ["`analyzer-gateway", "redrive", "sudo"];
         for (key, step) in
             steps.into_iter().flat_map(|(key, step)| forms(step).into_iter().map(move |step| (key, step)))
         {
