@@ -38,7 +38,7 @@ def units_to_enable(source):
 SYSTEMD_SERVICE:${PN} = "${@units_to_enable(d.getVar('GATEWAY_SOURCE'))}"
 
 do_install:append() {
-    for unit in ${S}/systemd/*.service ${S}/systemd/*.path; do
+    for unit in ${S}/systemd/*.service ${S}/systemd/*.path ${S}/systemd/*.timer; do
         [ ! -e "$unit" ] || install -D -m 0644 "$unit" ${D}${systemd_system_unitdir}/"$(basename "$unit")"
     done
     install -D -m 0644 ${S}/systemd/newer-systemd.conf \
