@@ -6,13 +6,14 @@
 //!
 //! Invariant: a disk promises nothing about writes since its last flush, so a cut drops any of them; what was flushed is there.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 const MAGIC: u64 = 0x006a_7366_7773_6872;
 const FLUSH: u64 = 1;
+const FUA: u64 = 2;
 const DISCARD: u64 = 4;
 /// The unit in which places and lengths are counted, in bytes, whatever the log's own sectors are.
 const HEAD_BYTES: usize = 32;
@@ -28,6 +29,8 @@ pub struct Entry {
     /// Where in the log it ends: what the log's length was once the guest could know of it.
     pub ends: u64,
     pub flush: bool,
+    /// It was answered only once it was on the disk for good.
+    pub sure: bool,
     discard: bool,
 }
 
@@ -69,6 +72,7 @@ impl Log {
                 data_at: at + sector,
                 ends,
                 flush: flags & FLUSH != 0,
+                sure: flags & FUA != 0,
                 discard: flags & DISCARD != 0,
             });
             at = ends;
@@ -76,47 +80,29 @@ impl Log {
         Ok(Log { file, entries })
     }
 
-    /// Puts one write onto a disk image, or only its first bytes, a multiple of 512: a cut may tear it.
-    pub fn put(&self, entry: &Entry, image: &File, bytes_max: u64) -> io::Result<()> {
-        if entry.discard {
+    /// Puts one write onto an image of the disk from `start` on, or only its first bytes, a multiple of 512: a cut may tear it. What
+    /// lies before `start` is left out.
+    pub fn put(&self, entry: &Entry, image: &File, start: u64, bytes_max: u64) -> io::Result<()> {
+        let skipped = start.saturating_sub(entry.at);
+        let bytes = entry.bytes.min(bytes_max).saturating_sub(skipped);
+        if entry.discard || bytes == 0 {
             return Ok(());
         }
-        let mut data = vec![0; usize::try_from(entry.bytes.min(bytes_max)).expect("a write fits into memory")];
-        self.file.read_exact_at(&mut data, entry.data_at)?;
-        image.write_all_at(&data, entry.at)
+        let mut data = vec![0; usize::try_from(bytes).expect("a write fits into memory")];
+        self.file.read_exact_at(&mut data, entry.data_at + skipped)?;
+        image.write_all_at(&data, entry.at + skipped - start)
     }
 
     /// The last flush at or before this entry: what stands before it is on the disk for good.
     pub fn flushed_before(&self, cut: usize) -> usize {
         self.entries[..cut].iter().rposition(|entry| entry.flush).map_or(0, |at| at + 1)
     }
-
-    /// Makes the image as a cut after `cut` entries could have left it: everything up to `sure`, and of the rest what `landed` says
-    /// (`None`: nothing of it; else so many bytes of it at most).
-    pub fn cut(
-        &self,
-        image: &Path,
-        from: usize,
-        sure: usize,
-        cut: usize,
-        mut landed: impl FnMut(usize) -> Option<u64>,
-    ) -> io::Result<()> {
-        let image = OpenOptions::new().write(true).open(image)?;
-        for entry in &self.entries[from..sure] {
-            self.put(entry, &image, u64::MAX)?;
-        }
-        for (at, entry) in self.entries[..cut].iter().enumerate().skip(sure.max(from)) {
-            if let Some(bytes_max) = landed(at) {
-                self.put(entry, &image, bytes_max)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::OpenOptions;
 
     fn entry(log: &mut Vec<u8>, place: u64, data: &[u8], flags: u64) {
         let mut head = vec![0; 512];
@@ -150,7 +136,13 @@ mod tests {
         path
     }
 
-    fn shape(path: &Path) -> String {
+    /// The image after these writes, each cut to so many bytes; a letter a sector.
+    fn shape(folder: &tempfile::TempDir, log: &Log, start: u64, writes: &[(usize, u64)]) -> String {
+        let path = image(folder);
+        let file = OpenOptions::new().write(true).open(&path).expect("an image");
+        for (at, bytes_max) in writes {
+            log.put(&log.entries[*at], &file, start, *bytes_max).expect("a write");
+        }
         let bytes = std::fs::read(path).expect("an image");
         bytes.chunks(512).map(|sector| char::from(sector[0])).collect()
     }
@@ -167,17 +159,15 @@ mod tests {
     fn a_prefix_is_the_disk_as_it_was_then() {
         let (folder, log) = log();
         for (cut, shown) in [(0, "...."), (1, "aa.."), (3, "aab."), (4, "ccb.")] {
-            let image = image(&folder);
-            log.cut(&image, 0, cut, cut, |_| None).expect("an image");
-            assert_eq!(shape(&image), shown);
+            let writes: Vec<_> = (0..cut).map(|at| (at, u64::MAX)).collect();
+            assert_eq!(shape(&folder, &log, 0, &writes), shown);
         }
     }
 
     #[test]
-    fn what_was_not_flushed_may_be_missing_or_torn() {
+    fn a_write_may_be_missing_or_torn_and_only_one_part_of_the_disk_looked_at() {
         let (folder, log) = log();
-        let image = image(&folder);
-        log.cut(&image, 0, log.flushed_before(4), 4, |at| (at == 3).then_some(512)).expect("an image");
-        assert_eq!(shape(&image), "ca..");
+        assert_eq!(shape(&folder, &log, 0, &[(0, u64::MAX), (3, 512)]), "ca..");
+        assert_eq!(shape(&folder, &log, 512, &[(0, u64::MAX), (2, u64::MAX)]), "ab..");
     }
 }

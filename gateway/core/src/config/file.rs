@@ -8,6 +8,7 @@ mod bounds;
 mod network;
 mod profile;
 mod schema;
+mod sparkplug;
 mod text;
 
 pub use bounds::{Limits, Retention};
@@ -15,6 +16,7 @@ pub use network::{BrokerUser, Ethernet, Network, OwnBroker, Wifi};
 pub use profile::{Line, Meaning, Profile};
 pub(in crate::config) use schema::{all_audiences, all_events};
 pub use schema::{schema, schema_of};
+pub use sparkplug::Sparkplug;
 pub use text::{Answers, Checksum, Column, Handshake, Patterns, Table, Text};
 
 use crate::delivery::RetryReading;
@@ -48,6 +50,8 @@ pub struct File {
     pub registrations: Option<Registrations>,
     /// What others are told of the box itself.
     pub monitoring: Option<Monitoring>,
+    /// A plant's SCADA that is told how the box and its analyzers are, by Sparkplug B.
+    pub sparkplug: Option<Sparkplug>,
     /// Traces for a collector of your own.
     pub telemetry: Option<Telemetry>,
     /// The box's network.

@@ -9,6 +9,7 @@ mod masked;
 mod network;
 mod overlay;
 mod read;
+mod sparkplug;
 mod tree;
 
 pub use address::is_loopback;
@@ -20,6 +21,7 @@ pub use network::{
 };
 pub use overlay::{Variable, overlay};
 pub use read::{profile, read};
+pub use sparkplug::Sparkplug;
 pub use tree::{Entry, Mistake, Node, Place, Value};
 
 use crate::delivery::{RetryReading, RetrySchedule};
@@ -46,6 +48,7 @@ pub struct Config {
     pub sources: Vec<Source>,
     pub registrations: Registrations,
     pub monitoring: Monitoring,
+    pub sparkplug: Option<Sparkplug>,
     pub telemetry: Telemetry,
     pub network: Option<Network>,
     pub broker: Option<OwnBroker>,

@@ -11,6 +11,7 @@ mod own_broker;
 mod ports;
 mod profile;
 mod secrets;
+mod sparkplug;
 mod text;
 mod webhooks;
 
@@ -51,6 +52,7 @@ fn root<'a>(context: &'a Context<'a>, tree: &'a Node) -> Config {
         sources,
         registrations: http::registrations(&root),
         monitoring: monitoring::read(&root),
+        sparkplug: sparkplug::read(&root),
         telemetry: monitoring::telemetry(&root),
         network: network::read(&root),
         broker: own_broker::read(&root),

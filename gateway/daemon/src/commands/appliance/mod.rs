@@ -3,6 +3,7 @@
 //! Invariant: none of them touches what the settings do not ask for, and each says what it did in `layout::SAYS`.
 
 mod apply;
+mod card;
 mod first_boot;
 mod network_watch;
 mod reset;
@@ -24,6 +25,8 @@ pub enum Appliance {
     NetworkWatch(Place),
     /// Make /data as large as the card, with its folders, and give the box its identity (at each boot)
     FirstBoot(Place),
+    /// Put the gateway's report onto the card beside the settings, and show its light
+    Card(Place),
     /// Obey factory-reset.txt and restore.txt on the card
     Reset(reset::Args),
     /// Back up onto the sticks that ask for it
@@ -46,6 +49,7 @@ pub fn run(command: Appliance, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Appliance::Apply(place) => apply::run(&place.root, out, err),
         Appliance::NetworkWatch(place) => network_watch::run(&place.root, out, err),
         Appliance::FirstBoot(place) => first_boot::run(&place, out, err),
+        Appliance::Card(place) => card::run(&place.root, err),
     }
 }
 
