@@ -4,6 +4,10 @@
 //! `ANALYZER_SYSTEM` names the folder with `disk.img`; `tests/system/run` builds it and says so. Nothing here asks the gateway for
 //! its opinion: analyzers, broker's client and webhook's receiver are on this side of the cables.
 
+#[path = "system/analyzer.rs"]
+mod analyzer;
+#[path = "system/boot.rs"]
+mod boot;
 #[path = "system/card.rs"]
 mod card;
 #[path = "system/machine.rs"]

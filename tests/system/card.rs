@@ -2,12 +2,14 @@
 
 use serde_json::Value;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A card is larger than the image: /data grows into the rest.
 const REST_BYTES: u64 = 256 << 20;
 const SECTOR_BYTES: u64 = 512;
+const BOOT_STATE_BYTES: usize = 1024;
 
 pub struct Card {
     pub path: PathBuf,
@@ -32,6 +34,26 @@ impl Card {
         let partitions = table["partitiontable"]["partitions"].as_array().expect("a table").iter();
         let found = partitions.clone().find(|entry| entry["name"] == partition);
         found.and_then(|entry| entry["start"].as_u64()).expect("a partition of the image") * SECTOR_BYTES
+    }
+
+    /// Writes over a place of a partition, as a fault of the card would.
+    pub fn overwrite(&self, partition: &str, offset: u64, bytes: &[u8]) {
+        let file = std::fs::OpenOptions::new().write(true).open(&self.path).expect("a file of our own");
+        file.write_all_at(bytes, self.start(partition) + offset).expect("a file of our own");
+    }
+
+    /// What RAUC and GRUB tell each other, in the form of grub-editenv(1): 1,024 bytes behind the archive's head.
+    pub fn set_boot_state(&self, lines: &str) {
+        let mut block = format!("# GRUB Environment Block\n{lines}").into_bytes();
+        block.resize(BOOT_STATE_BYTES, b'#');
+        self.overwrite("state", SECTOR_BYTES, &block);
+    }
+
+    pub fn boot_state(&self) -> String {
+        let file = std::fs::File::open(&self.path).expect("a file of our own");
+        let mut block = [0; BOOT_STATE_BYTES];
+        file.read_exact_at(&mut block, self.start("state") + SECTOR_BYTES).expect("a file of our own");
+        String::from_utf8_lossy(&block).into_owned()
     }
 
     fn boot(&self) -> String {

@@ -6,12 +6,16 @@
 //!
 //! Invariant: nothing here holds a secret or patient data: names, addresses of this box, states, versions and reasons.
 
+pub mod broker;
 pub mod first_boot;
+pub mod generated;
 pub mod layout;
 pub mod light;
+pub mod network;
 pub mod orders;
 pub mod pace;
 pub mod report;
+pub mod watch;
 
 use crate::overview::{Trouble, Urgency};
 use crate::time::Timestamp;

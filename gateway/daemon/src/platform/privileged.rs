@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -57,6 +58,21 @@ pub fn keep(root: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
     let folder = below(root, layout::SYSTEM);
     fs::create_dir_all(&folder)?;
     replace(&folder.join(format!("{name}.json")), &serde_json::to_vec(value)?, 0o644)
+}
+
+/// What the gateway has left in [`layout::TOLD`] under this name, if it is text. It writes there as a user that root must not
+/// trust: a link, a pipe or anything too long is as if it were not there.
+pub fn told(root: &Path, name: &str) -> Option<String> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let path = below(root, layout::TOLD).join(name);
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    let kind = file.metadata().ok()?;
+    if !kind.is_file() || kind.len() > FILE_BYTES_MAX {
+        return None;
+    }
+    let mut text = String::new();
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 /// A path of the box below this root, which is `/` but in tests.
@@ -127,6 +143,29 @@ mod tests {
         assert_eq!(said.card, Some(card));
         assert_eq!(said.update, None);
         assert_eq!(said.image.unwrap().slot.as_deref(), Some("B"));
+    }
+
+    #[test]
+    fn what_is_no_plain_file_of_a_fair_size_is_not_told() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = below(root.path(), layout::TOLD);
+        fs::create_dir_all(folder.join("folder")).unwrap();
+        fs::write(folder.join("light"), "fine\n").unwrap();
+        fs::write(folder.join("long"), vec![b' '; (64 << 10) + 1]).unwrap();
+        fs::write(folder.join("no-text"), [0xff]).unwrap();
+        std::os::unix::fs::symlink("light", folder.join("link")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            folder.join("pipe"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        assert_eq!(told(root.path(), "light").as_deref(), Some("fine\n"));
+        for name in ["folder", "long", "no-text", "link", "pipe", "nothing"] {
+            assert_eq!(told(root.path(), name), None, "{name}");
+        }
     }
 
     #[test]

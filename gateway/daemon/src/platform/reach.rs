@@ -4,7 +4,7 @@
 
 use super::dial::{Route, Steps};
 use super::probe::{Hop, HopName};
-use gateway_core::config::{Broker, Mqtt, Webhook};
+use gateway_core::config::{Mqtt, Webhook};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
@@ -22,8 +22,8 @@ pub async fn endpoint(webhook: &Webhook) -> Vec<Hop> {
 
 /// The same to a broker; none for the embedded one.
 pub async fn broker(mqtt: &Mqtt) -> Vec<Hop> {
-    let Broker::Url { host, port, tls } = &mqtt.broker else { return Vec::new() };
-    match Route::to_broker(mqtt, host, *port, *tls) {
+    let Some((host, port, tls)) = mqtt.broker.place() else { return Vec::new() };
+    match Route::to_broker(mqtt, host, port, tls) {
         Ok(route) => way(route).await,
         Err(reason) => vec![Hop::failed(HopName::Settings, Duration::ZERO, &reason)],
     }
