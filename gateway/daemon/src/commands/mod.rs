@@ -38,11 +38,13 @@ pub mod screen;
 pub mod simulate;
 pub mod status;
 pub mod test_list;
+pub mod the_box;
 pub mod token;
 pub mod watch;
 pub mod webhook;
 
 use clap::{Parser, Subcommand};
+pub(crate) use gateway_core::plain::plain;
 use std::io::{stderr, stdout};
 
 /// EX_CONFIG of sysexits.h: the settings are wrong, and starting again will not help.
@@ -95,7 +97,7 @@ enum Command {
     Explain(explain::Args),
     /// The tests of all analyzers, the newest first
     Tests(test_list::Args),
-    /// Results as a table, as CSV or as JSON
+    /// Results as a table, as CSV or as JSON: patient data, with the sample ids; who reads them stands in the audit log
     Results(results::Args),
     /// How far the clock can be trusted, who sets it, and what was corrected
     Clock(clock::Args),
@@ -196,12 +198,4 @@ impl Cli {
             Command::Receive(args) => receive::run(args, &mut out, &mut err),
         }
     }
-}
-
-/// Text that comes from a device or a peer: nothing in it may end a line, steer a terminal or turn its direction.
-pub(crate) fn plain(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if steers(c) { '?' } else { c }).collect()
 }

@@ -16,10 +16,13 @@ pub mod http;
 pub mod input;
 pub mod journal;
 mod kernel;
+pub mod light;
 pub mod listening;
 pub mod machine;
 mod mllp;
+pub mod mounted;
 pub mod mqtt;
+pub mod network;
 pub mod privileged;
 pub mod probe;
 pub mod programs;
@@ -28,6 +31,7 @@ pub mod reach;
 pub mod replace;
 pub mod serial;
 pub mod serve;
+pub mod stick;
 pub mod systemd;
 pub mod time_source;
 pub mod tls;
@@ -157,6 +161,7 @@ pub struct MqttConnect {
     pub client_id: String,
     pub will_topic: String,
     pub will_payload: Vec<u8>,
+    pub will_retain: bool,
     pub will_properties: Properties,
 }
 
@@ -189,9 +194,19 @@ pub trait MqttConnection: Send {
     /// Sends a message with QoS 1 and returns when the broker has acknowledged it (PUBACK). Several may be on their way at
     /// once; the future does not borrow the connection. It fails when the connection breaks first.
     fn publish(&mut self, message: Message) -> BoxFuture<'static, Result<(), Reason>>;
+    /// Sends a message with QoS 0, behind all that were given before: nobody says whether it arrived. An error says that it
+    /// was not even sent.
+    fn send(&mut self, message: Message) -> Result<(), Reason> {
+        drop(self.publish(message));
+        Ok(())
+    }
     /// Asks for what others publish on this topic, with QoS 1; asked for again with each connection. Retained messages are
     /// left out, and what arrives faster than it is taken is dropped.
     fn subscribe(&mut self, topic: String) -> mpsc::Receiver<Message>;
+    /// The same with what the broker has kept there, marked as retained.
+    fn subscribe_kept(&mut self, topic: String) -> mpsc::Receiver<Message> {
+        self.subscribe(topic)
+    }
     /// Returns when the connection has broken, with the reason.
     fn broken(&mut self) -> BoxFuture<'_, Reason>;
     /// Says good-bye, so that the last will stays unsaid.
@@ -271,6 +286,16 @@ pub trait Machine: Send + Sync {
     /// What the privileged half of the box says of it. Empty where there is none.
     fn appliance(&self) -> BoxFuture<'static, Appliance> {
         Box::pin(std::future::ready(Appliance::default()))
+    }
+    /// Its own addresses in the network, as far as it has any; `None`: nobody knows.
+    fn addresses(&self) -> Option<Vec<String>> {
+        None
+    }
+    /// Serial adapters that are plugged in and that none of these ports means, as items to paste below `analyzers:`; `known`: how
+    /// many analyzers there are already.
+    fn spare_ports(&self, used: Vec<PortName>, known: usize) -> BoxFuture<'static, Vec<String>> {
+        let _ = (used, known);
+        Box::pin(std::future::ready(Vec::new()))
     }
     /// What it is called on the network, without a domain.
     fn host_name(&self) -> Option<String> {

@@ -4,7 +4,8 @@
 
 use crate::platform::tls::{Identity, client_config};
 use crate::platform::{BoxFuture, Message, MqttConnect};
-use gateway_core::config::Broker;
+use gateway_core::appliance::layout;
+use gateway_core::config::{Broker, OWN_BROKER_USER};
 use gateway_core::delivery::{Reason, ReasonCode};
 use std::error::Error;
 use std::io;
@@ -18,6 +19,8 @@ pub const STATES_MAX: usize = 1024;
 pub trait Client: Send + Sync {
     /// Queued before this returns, so that the order of the calls is the order on the wire. Done with the PUBACK.
     fn publish(&self, message: Message) -> BoxFuture<'static, Result<(), Reason>>;
+    /// The same with QoS 0: done when it is queued.
+    fn send(&self, message: Message) -> Result<(), Reason>;
     /// With QoS 1; `false`: it could not be asked for.
     fn subscribe(&self, topic: &str) -> bool;
     fn disconnect(&self) -> BoxFuture<'_, bool>;
@@ -32,7 +35,7 @@ pub trait Events: Send {
 pub enum Seen {
     /// The connection is taken.
     Connected,
-    /// What somebody has published now; a retained message is none.
+    /// What somebody has published now, or, marked as retained, earlier.
     Published(Message),
     Other,
 }
@@ -105,10 +108,17 @@ pub fn tls(settings: &MqttConnect) -> Result<Option<Arc<rustls::ClientConfig>>, 
     Ok(Some(Arc::new(client_config(identity)?)))
 }
 
-/// User and password, if there are some.
-pub fn credentials(settings: &MqttConnect) -> Option<(String, String)> {
-    let user = settings.mqtt.user.clone()?;
-    Some((user, settings.mqtt.password.as_ref().map(|secret| secret.expose().to_owned()).unwrap_or_default()))
+/// User and password, if there are some. At the box's own broker they are those that its privileged half has made up.
+pub fn credentials(settings: &MqttConnect) -> Result<Option<(String, String)>, Reason> {
+    if settings.mqtt.broker == Broker::Mosquitto {
+        let password = std::fs::read_to_string(layout::OWN_BROKER_PASSWORD).map_err(|error| {
+            let told = format!("the box's own broker is not set up (analyzer-gateway-settings.service): {error}");
+            Reason::new(ReasonCode::ConnectionRefused, told)
+        })?;
+        return Ok(Some((OWN_BROKER_USER.to_owned(), password.trim().to_owned())));
+    }
+    let password = settings.mqtt.password.as_ref().map(|secret| secret.expose().to_owned()).unwrap_or_default();
+    Ok(settings.mqtt.user.clone().map(|user| (user, password)))
 }
 
 /// Publishes that may be on their way at once, as both versions count them.
