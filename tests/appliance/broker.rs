@@ -81,7 +81,8 @@ impl House {
     fn with(settings: &str) -> House {
         let house = House { root: tempfile::tempdir().unwrap(), inside: free_port() };
         house.write("etc/analyzer-gateway/gateway.yaml", settings);
-        let output = Command::new(binary()).args(["appliance", "apply", "--root"]).arg(house.root.path()).output().unwrap();
+        let output =
+            Command::new(binary()).args(["appliance", "apply", "--root"]).arg(house.root.path()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let says = "/run/analyzer-gateway-appliance";
         let conf = house.read(&format!("{says}/mosquitto/mosquitto.conf"));
@@ -179,7 +180,8 @@ fn nobody_comes_in_without_a_name_and_each_may_do_what_the_settings_say() {
 
 #[test]
 fn the_gateways_own_password_stays_for_this_boot_and_no_password_is_readable() {
-    let house = House::with("mqtt: { url: mosquitto }\nbroker: { users: [{ id: ward, password: readable-password }] }\n");
+    let house =
+        House::with("mqtt: { url: mosquitto }\nbroker: { users: [{ id: ward, password: readable-password }] }\n");
     let own = house.read("run/analyzer-gateway-appliance/broker-password");
     let passwords = house.read("run/analyzer-gateway-appliance/mosquitto/passwords");
     assert!(passwords.starts_with("analyzer-gateway:$7$") && passwords.contains("\nward:$7$"), "{passwords}");

@@ -25,9 +25,8 @@ const WANTED: &str = "[Unit]\nWants=judge.service\n";
 
 /// QEMU's arguments that put it in.
 pub fn arguments() -> [String; 4] {
-    let given = |name: &str, text: &str| {
-        format!("type=11,value=io.systemd.credential.binary:{name}={}", STANDARD.encode(text))
-    };
+    let given =
+        |name: &str, text: &str| format!("type=11,value=io.systemd.credential.binary:{name}={}", STANDARD.encode(text));
     [
         "-smbios".to_owned(),
         given("systemd.extra-unit.judge.service", UNIT),
