@@ -39,7 +39,8 @@ pub fn system_folder() -> Option<PathBuf> {
     let folder = named.map(PathBuf::from).filter(|path| path.join("disk.img").is_file());
     if folder.is_none() {
         use std::io::Write;
-        let said = "SKIPPED: there is no image in $ANALYZER_SYSTEM (tests/system/run makes it); the box is not judged\n";
+        let said =
+            "SKIPPED: there is no image in $ANALYZER_SYSTEM (tests/system/run makes it); the box is not judged\n";
         std::io::stderr().write_all(said.as_bytes()).expect("said");
         assert!(std::env::var("CI").as_deref() != Ok("true"), "the image is needed in CI");
     }
@@ -91,12 +92,18 @@ impl Machine {
         }
         for adapter in 0..ADAPTERS {
             let socket = at(&format!("usb{adapter}"));
-            command.arg("-chardev").arg(format!("socket,id=line{adapter},path={},server=on,wait=off", socket.display()));
+            command
+                .arg("-chardev")
+                .arg(format!("socket,id=line{adapter},path={},server=on,wait=off", socket.display()));
             let device: Vec<String> = adapter_of(adapter).iter().map(|(key, value)| format!("{key}={value}")).collect();
             command.arg("-device").arg(device.join(",").replacen("driver=", "", 1));
         }
         let log = std::fs::File::create(at("qemu.log")).expect("a folder of our own");
-        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second descriptor")).stderr(log).kill_on_drop(true);
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second descriptor"))
+            .stderr(log)
+            .kill_on_drop(true);
         let started = Instant::now();
         let mut child = command.spawn().expect("qemu-system-x86_64 is installed");
         let said = || std::fs::read_to_string(at("qemu.log")).unwrap_or_default();

@@ -5,7 +5,7 @@ use super::card::Card;
 use super::machine::{self, HOST, HTTP_PORT, MQTT_PORT, Machine};
 use gateway_core::time::Timestamp;
 use gateway_daemon::simulated::astm::sample_key;
-use gateway_daemon::simulated::ledger::Ledger;
+use gateway_daemon::simulated::ledger::{Ledger, SharedLedger};
 use gateway_daemon::simulated::mqtt_judge::MqttJudge;
 use gateway_daemon::simulated::receiver::{Answer, Options, Receiver, standard_webhooks};
 use gateway_daemon::simulated::test_v0::Run;
@@ -66,7 +66,7 @@ async fn all_connected(machine: &Machine, receiver: &Receiver, times: usize) {
 }
 
 /// Waits for these messages; each under one id.
-async fn arrived(machine: &Machine, place: &str, ledger: &gateway_daemon::simulated::ledger::SharedLedger, keys: &[String]) {
+async fn arrived(machine: &Machine, place: &str, ledger: &SharedLedger, keys: &[String]) {
     let there = || keys.iter().all(|key| !ledger.lock().ids_of(key).is_empty()).then_some(());
     machine.eventually(&format!("{} messages at the {place}", keys.len()), there).await;
     for key in keys {
@@ -118,6 +118,7 @@ async fn the_box_as_it_is_flashed_loses_nothing_and_answers_on_its_card() {
     keys.push(sample_key(&message.id));
     arrived(&machine, "broker", judge.ledger(), &keys).await;
     arrived(&machine, "webhook", receiver.ledger(), &keys).await;
+    drop(judge);
 
     // The plug is pulled while it talks, and meanwhile somebody edits the card.
     let (promised, progress) = watch::channel(0);
@@ -137,7 +138,11 @@ async fn the_box_as_it_is_flashed_loses_nothing_and_answers_on_its_card() {
     arrived(&machine, "webhook", receiver.ledger(), &keys).await;
     let counts = receiver.counts();
     assert_eq!((counts.holes, counts.differing, counts.wrong_signatures), (0, 0, 0), "{:?}", counts.first_complaint);
-    println!("power cut: {} messages were acknowledged before it, {} came again", told.acknowledged.len(), counts.repeats);
+    println!(
+        "power cut: {} messages were acknowledged before it, {} came again",
+        told.acknowledged.len(),
+        counts.repeats
+    );
     discreet(&mut machine, &keys).await;
     machine.shut_down().await;
 
@@ -153,7 +158,10 @@ async fn sound(machine: &mut Machine) {
     let (status, _) = machine.shell.run("touch /usr/written /etc/written").await;
     assert_ne!(status, 0, "the root can be written");
     let (_, data) = machine.shell.run("findmnt -nbo SIZE /data").await;
-    assert!(data.parse::<u64>().is_ok_and(|bytes| bytes > machine::GROWN_BYTES_MIN), "/data has not grown: {data} bytes");
+    assert!(
+        data.parse::<u64>().is_ok_and(|bytes| bytes > machine::GROWN_BYTES_MIN),
+        "/data has not grown: {data} bytes"
+    );
     let (_, shown) = machine.shell.run("analyzer-gateway appliance show").await;
     assert!(shown.contains("\"compatible\": \"analyzer-gateway-vm\"") && shown.contains("\"slot\": \"A\""), "{shown}");
 }
@@ -161,6 +169,7 @@ async fn sound(machine: &mut Machine) {
 /// The journal names nobody and no sample.
 async fn discreet(machine: &mut Machine, keys: &[String]) {
     let samples: Vec<&str> = keys.iter().filter_map(|key| key.strip_prefix("sample ")).collect();
-    let (status, found) = machine.shell.run(&format!("journalctl -q --no-pager | grep -wE '{}'", samples.join("|"))).await;
+    let (status, found) =
+        machine.shell.run(&format!("journalctl -q --no-pager | grep -wE '{}'", samples.join("|"))).await;
     assert_eq!((status, found.as_str()), (1, ""), "a sample's id is in the journal");
 }
