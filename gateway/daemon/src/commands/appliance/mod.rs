@@ -6,7 +6,6 @@ mod apply;
 mod boot_slot;
 mod card;
 mod first_boot;
-mod first_boot;
 mod gate;
 mod journal;
 mod network_watch;
