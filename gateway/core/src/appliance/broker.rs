@@ -121,7 +121,10 @@ fn bridge(config: &Config, outside: &Mqtt) -> String {
         };
         text.push_str(&ca);
         if outside.certificate_file.is_some() {
-            let _ = writeln!(text, "bridge_certfile {folder}/bridge-certificate.pem\nbridge_keyfile {folder}/bridge-key.pem");
+            let _ = writeln!(
+                text,
+                "bridge_certfile {folder}/bridge-certificate.pem\nbridge_keyfile {folder}/bridge-key.pem"
+            );
         }
     }
     let (inside, out) = (on_one_line(&config.mqtt.topic_prefix), on_one_line(&outside.topic_prefix));
