@@ -21,7 +21,7 @@
 //!    leaves the clinic; [`fleet`]: many gateways, as somebody sees them who hears that; [`home_assistant`],
 //!    [`sparkplug`]: the box in others' words.
 //! 10. [`curve`], [`export`], [`report`]: a test as a picture, as a table and as a page for people. [`appliance`]: the box around
-//!    all of it; [`plain`]: what others have written, as it may be shown.
+//!     all of it; [`plain`]: what others have written, as it may be shown.
 //!
 //! Invariant: this crate depends on no runtime, no database and no network crate, and reads no clock, file, environment
 //! or randomness. Its `Cargo.toml` shows it and `tests/tidy.rs` holds it.

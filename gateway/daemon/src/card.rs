@@ -10,7 +10,7 @@ use crate::pulse::Stop;
 use gateway_core::appliance::layout;
 use gateway_core::appliance::light::Light;
 use gateway_core::appliance::pace::Pace;
-use gateway_core::appliance::report::{Dated, Report, Settings, same};
+use gateway_core::appliance::report::{Dated, Report, Urgent, same};
 use gateway_core::health::DeviceState;
 use gateway_core::time::{Mono, Now};
 use std::fs;
@@ -21,7 +21,8 @@ use std::time::Duration;
 const FOLDER_VARIABLE: &str = "RUNTIME_DIRECTORY";
 /// Between two looks at what there is to say.
 const LOOK_SECONDS: u64 = 5;
-/// How long the first report waits for ports that have not been tried yet: else each start would be written twice.
+/// How long the first report waits for what has not been tried yet: ports, and after a restart everything else too, because what
+/// was said before may still be true. Else each start would be written twice.
 const SETTLE_SECONDS_MAX: u64 = 10;
 /// A change that comes while the privileged half still runs may not start it again: so everything is left a second time.
 const AGAIN_SECONDS: u64 = 30;
@@ -87,7 +88,7 @@ struct Left {
     light: Option<Light>,
     essence: String,
     text: String,
-    urgent: Option<(Settings, Option<String>, String)>,
+    urgent: Option<Urgent>,
     pace: Pace,
     again: Option<Mono>,
 }
@@ -98,13 +99,14 @@ pub async fn keep(api: &Api, mut stop: Stop) {
     let clock = &api.platform.clock;
     let settled = clock.now().mono.after(Duration::from_secs(SETTLE_SECONDS_MAX));
     let mut left = Left::default();
+    let is_restart = told.report_there().is_some();
     loop {
         let (report, light) = api.report().await;
         let now = clock.now();
         let tried = |report: &Report| {
             report.overview.iter().flat_map(|overview| &overview.analyzers).all(|one| one.state != DeviceState::Init)
         };
-        if now.mono >= settled || tried(&report) {
+        if now.mono >= settled || (!is_restart && tried(&report)) {
             left.take(&told, report, now);
         }
         left.show(&told, light, now);
@@ -154,6 +156,71 @@ impl Left {
             if !self.text.is_empty() {
                 told.report(&self.text);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gateway_core::appliance::report::{Outcome, Page, Settings};
+    use gateway_core::time::{ClockQuality, Timestamp};
+
+    fn report(spare: &str) -> Report {
+        Report {
+            version: "1.2.3".to_owned(),
+            dated: Dated::Now(Timestamp(0), ClockQuality::Unset),
+            settings: Settings { file: None, outcome: Outcome::InForce, beside: Vec::new() },
+            overview: None,
+            down: None,
+            page: Page::Off,
+            pairing_code: None,
+            spare: vec![spare.to_owned()],
+        }
+    }
+
+    fn at(second: u64) -> Now {
+        let wall = Timestamp(1_795_292_043_120 + second as i64 * 1_000);
+        Now { mono: Mono(second * 1_000_000_000), wall, quality: ClockQuality::Synchronized }
+    }
+
+    #[test]
+    fn what_is_no_news_stays_with_its_date_and_what_is_waits_its_turn() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = Told { folder: folder.path().to_owned() };
+        let there = || told.report_there().unwrap_or_default();
+        let mut left = Left::default();
+        left.take(&told, report("a"), at(0));
+        let first = there();
+        assert!(first.contains("20:14") && first.contains("\r\na\r\n"), "{first}");
+        left.take(&told, report("b"), at(30));
+        assert_eq!(there(), first, "a minute was not over");
+        left.take(&told, report("b"), at(60));
+        assert!(there().contains("\r\nb\r\n") && there().contains("20:15"), "{}", there());
+        let missing = Settings { outcome: Outcome::Missing, ..report("b").settings };
+        left.take(&told, Report { settings: missing, ..report("b") }, at(61));
+        assert!(there().contains("SETTINGS: MISSING"), "the settings do not wait: {}", there());
+
+        // Another process finds it so: since when it is so stays known.
+        let before = there();
+        let missing = Settings { outcome: Outcome::Missing, ..report("b").settings };
+        Left::default().take(&told, Report { settings: missing, ..report("b") }, at(9_000));
+        assert_eq!(there(), before);
+    }
+
+    #[test]
+    fn everything_is_left_once_more_in_case_nobody_heard() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = Told { folder: folder.path().to_owned() };
+        let mut left = Left::default();
+        left.take(&told, report("a"), at(0));
+        left.show(&told, Light::Fine, at(0));
+        for (second, is_there) in [(29, false), (30, true), (600, false)] {
+            for name in [layout::TOLD_LIGHT, layout::TOLD_REPORT] {
+                let _ = fs::remove_file(folder.path().join(name));
+            }
+            left.show(&told, Light::Fine, at(second));
+            assert_eq!((told.report_there().is_some(), folder.path().join("light").exists()), (is_there, is_there));
         }
     }
 }

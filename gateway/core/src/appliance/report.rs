@@ -8,7 +8,7 @@ mod lines;
 mod sections;
 
 use crate::config::{Http, Mistake, is_loopback};
-use crate::overview::Overview;
+use crate::overview::{Configuration, Overview};
 use crate::time::{ClockQuality, Timestamp};
 use lines::Lines;
 use std::net::{IpAddr, SocketAddr};
@@ -126,12 +126,15 @@ impl Report {
     }
 
     /// What somebody waits for with the card in their hand: a change of it is not kept waiting.
-    /// The settings file, the pairing code, and the hash of the settings in force.
-    pub fn urgent(&self) -> (Settings, Option<String>, String) {
-        let hash = self.overview.as_ref().map(|overview| overview.configuration.hash.clone());
-        (self.settings.clone(), self.pairing_code.clone(), hash.unwrap_or_default())
+    /// The settings file, the pairing code, and which settings are in force.
+    pub fn urgent(&self) -> Urgent {
+        let in_force = self.overview.as_ref().map(|overview| overview.configuration.clone());
+        (self.settings.clone(), self.pairing_code.clone(), in_force)
     }
 }
+
+/// See [`Report::urgent`].
+pub type Urgent = (Settings, Option<String>, Option<Configuration>);
 
 /// Whether two texts say the same but for their date.
 pub fn same(one: &str, other: &str) -> bool {

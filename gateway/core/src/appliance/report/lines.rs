@@ -42,7 +42,7 @@ impl Lines {
     }
 
     /// Lines to copy: not broken, for they would mean something else.
-    pub fn to_copy(&mut self, text: &str) {
+    pub fn pasted(&mut self, text: &str) {
         for line in text.lines() {
             self.line(&plain(line));
         }
@@ -63,7 +63,7 @@ mod tests {
         let mut lines = Lines::default();
         lines.words("1. ", 3, &"twelve chars ".repeat(12));
         lines.words("  ", 2, &format!("http://{}/ a\u{1b}[2Jb\u{202e}", "x".repeat(90)));
-        lines.to_copy("- id: a\n  port: \u{7}b");
+        lines.pasted("- id: a\n  port: \u{7}b");
         let text = lines.finish();
         assert!(text.starts_with("1. twelve chars") && text.contains("\r\n   twelve"), "{text}");
         assert!(text.split("\r\n").all(|line| line.chars().count() <= 80 || line.contains("http://")), "{text}");

@@ -230,14 +230,14 @@ fn mistake(number: usize, mistake: &Mistake, lines: &mut Lines) {
 fn example(report: &Report, lines: &mut Lines) {
     lines.words("  ", 2, "An example, between the two lines (blanks in front of a word matter, tabs are not allowed):");
     lines.line("----------");
-    lines.to_copy(
+    lines.pasted(
         "version: 1\ngateway:\n  id: clinic-1  # what this box is called\n  time_zone: Europe/Berlin\nanalyzers:",
     );
     match report.spare.is_empty() {
-        true => lines.to_copy(
+        true => lines.pasted(
             "  - id: analyzer-1  # what you call it\n    driver: astm\n    port: { path: /dev/ttyUSB0 }\n    baud: 9600",
         ),
-        false => report.spare.iter().take(SPARE_MAX).for_each(|item| lines.to_copy(item)),
+        false => report.spare.iter().take(SPARE_MAX).for_each(|item| lines.pasted(item)),
     }
     lines.line("----------");
 }
@@ -299,7 +299,7 @@ pub fn spare(report: &Report, lines: &mut Lines) {
     let about = "To use it, copy its lines below `analyzers:` in the settings file; change id, driver and baud to what is right. \
                  Blanks in front of a word matter.";
     lines.words("  ", 2, about);
-    report.spare.iter().take(SPARE_MAX).for_each(|item| lines.to_copy(item));
+    report.spare.iter().take(SPARE_MAX).for_each(|item| lines.pasted(item));
 }
 
 pub fn network(report: &Report, lines: &mut Lines) {
