@@ -6,8 +6,10 @@
 //!
 //! Invariant: nothing here holds a secret or patient data: names, addresses of this box, states, versions and reasons.
 
+pub mod autoboot;
 pub mod broker;
 pub mod first_boot;
+pub mod gate;
 pub mod generated;
 pub mod layout;
 pub mod light;
@@ -15,6 +17,8 @@ pub mod network;
 pub mod orders;
 pub mod pace;
 pub mod report;
+pub mod schedule;
+pub mod update;
 pub mod watch;
 
 use crate::overview::{Trouble, Urgency};

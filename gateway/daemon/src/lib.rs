@@ -23,3 +23,4 @@ pub mod store;
 pub mod supervision;
 pub mod tally;
 pub mod telemetry;
+pub mod updates;

@@ -15,6 +15,10 @@ pub const TOLD_REPORT: &str = "report.txt";
 pub const TOLD_LIGHT: &str = "light";
 /// In [`TOLD`]: what somebody let in asks of the privileged half, one file a kind: `update.json`.
 pub const ASKED: &str = "requests";
+/// In [`ASKED`]: an update that is asked for.
+pub const ASKED_UPDATE: &str = "update.json";
+/// In [`TOLD`]: how the gateway is, for the gate of an update.
+pub const TOLD_GATE: &str = "gate.json";
 
 /// Written by the privileged half, for all to read: `network.json`, `update.json`, `card.json`.
 pub const SAYS: &str = "/run/analyzer-gateway-appliance";
@@ -26,9 +30,16 @@ pub const OWN_BROKER: &str = "/run/analyzer-gateway-appliance/mosquitto";
 
 /// What stays of the box when its system is replaced; the events and the settings that were good are below.
 pub const DATA: &str = "/data";
-
-/// What the privileged half keeps of the box itself: its identity, `backup.json`. Written by root.
+/// What the box knows of itself whatever system runs: its identity, the last update, the last backup (`backup.json`). Written only by the privileged half.
 pub const SYSTEM: &str = "/data/system";
+/// In [`SYSTEM`]: the last update, step by step.
+pub const JOURNAL: &str = "update.json";
+/// In [`SYSTEM`]: which system the next start tries, and which were found bad, where the firmware keeps no counters.
+pub const BOOT_SLOTS: &str = "boot-slots.json";
+/// Where a bundle is kept until it is installed.
+pub const DOWNLOADS: &str = "/data/update";
+/// In [`BOOT`]: which half of the card a Raspberry Pi 4 or 5 starts.
+pub const AUTOBOOT: &str = "autoboot.txt";
 
 /// What the system image says of itself; absent where the gateway is a package of an ordinary system.
 pub const IMAGE: &str = "/usr/lib/analyzer-gateway/image.json";

@@ -10,6 +10,7 @@ mod profile;
 mod schema;
 mod sparkplug;
 mod text;
+mod update;
 
 pub use bounds::{Limits, Retention};
 pub use network::{BrokerUser, Ethernet, Network, OwnBroker, Wifi};
@@ -18,6 +19,7 @@ pub(in crate::config) use schema::{all_audiences, all_events};
 pub use schema::{schema, schema_of};
 pub use sparkplug::Sparkplug;
 pub use text::{Answers, Checksum, Column, Handshake, Patterns, Table, Text};
+pub use update::Updates;
 
 use crate::delivery::RetryReading;
 use crate::dialects::{Mode, PersonalData};
@@ -58,6 +60,8 @@ pub struct File {
     pub network: Option<Network>,
     /// The box's own MQTT broker.
     pub broker: Option<OwnBroker>,
+    /// Updates of the box's whole system, where it is an appliance.
+    pub update: Option<Updates>,
     /// Bounds on memory and disk.
     pub limits: Option<Limits>,
     /// How long data is kept.

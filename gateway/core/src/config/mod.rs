@@ -11,6 +11,7 @@ mod overlay;
 mod read;
 mod sparkplug;
 mod tree;
+mod update;
 
 pub use address::is_loopback;
 pub use group::{Outside, WrittenProfile};
@@ -23,6 +24,7 @@ pub use overlay::{Variable, overlay};
 pub use read::{profile, read};
 pub use sparkplug::Sparkplug;
 pub use tree::{Entry, Mistake, Node, Place, Value};
+pub use update::{Automatic, Hours, Updates};
 
 use crate::delivery::{RetryReading, RetrySchedule};
 pub use crate::dialects::Endpoint;
@@ -52,6 +54,7 @@ pub struct Config {
     pub telemetry: Telemetry,
     pub network: Option<Network>,
     pub broker: Option<OwnBroker>,
+    pub update: Updates,
     pub limits: Limits,
     pub retention: Retention,
     /// SHA-256 of the settings as they were loaded, in hexadecimal; empty for settings that were made otherwise.

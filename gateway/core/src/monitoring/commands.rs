@@ -3,6 +3,7 @@
 //! Invariant: an answer may leave the clinic. It says what was done, in counts, states and the gateway's own sentences, and has
 //! no field for what an analyzer or a receiver said.
 
+use crate::appliance::UpdatePhase;
 use crate::overview::{Overview, SCHEMA};
 use crate::time::{ClockQuality, Timestamp};
 use schemars::JsonSchema;
@@ -36,6 +37,11 @@ pub const COMMANDS: &[Command] = &[
         about: "Makes the diagnostic bundle and sends it, if it fits into a packet.",
     },
     Command { name: "reload", harmless: false, about: "Reads the settings file again." },
+    Command {
+        name: "update",
+        harmless: false,
+        about: "Updates the box's system: `action` (check, install, rollback), `source`, `older`, as `POST /api/update`.",
+    },
     Command {
         name: "push_config",
         harmless: false,
@@ -105,6 +111,8 @@ pub enum CommandResult {
         confirm_by: Option<Timestamp>,
         file: Option<String>,
     },
+    /// `update`: it was handed on; the version that ran then, and the phase before. `health` says how it goes.
+    Update { version: String, phase: Option<UpdatePhase> },
     /// Why settings are refused.
     Mistakes(Vec<ConfigMistake>),
     /// `collect_diagnostics`: where the bundle is, and how large.

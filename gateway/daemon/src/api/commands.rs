@@ -254,6 +254,7 @@ fn request(asked: &Asked) -> Result<Request<Body>, Refusal> {
         "redrive" => (Method::POST, "/api/redrive".to_owned(), true),
         DIAGNOSTICS => (Method::POST, "/api/diagnostics/kept".to_owned(), false),
         "reload" => (Method::POST, "/api/reload".to_owned(), false),
+        "update" => (Method::POST, "/api/update".to_owned(), true),
         "push_config" => (Method::POST, "/api/config".to_owned(), true),
         _ => (Method::POST, "/api/config/confirm".to_owned(), true),
     };
@@ -354,6 +355,13 @@ fn result(name: &str, body: &Value) -> Option<CommandResult> {
             paused: body["paused"].as_bool()?,
             since: moment("since"),
         },
+        "update" => {
+            let phase = body["update"]["phase"].clone();
+            CommandResult::Update {
+                version: body["image"]["version"].as_str()?.to_owned(),
+                phase: serde_json::from_value(phase).ok(),
+            }
+        }
         DIAGNOSTICS => CommandResult::Diagnostics { file: text("file")?, bytes: body["bytes"].as_u64()? },
         _ => CommandResult::Settings { hash: text("hash")?, confirm_by: moment("confirm_by"), file: text("file") },
     })

@@ -39,6 +39,7 @@ mod status;
 mod steering;
 mod stream;
 mod table;
+mod update;
 
 pub use door::DoorWorker;
 
@@ -221,6 +222,7 @@ fn routes() -> Vec<Route> {
         life::routes(),
         queue::routes(),
         report::routes(),
+        update::routes(),
     ];
     rooms.into_iter().flatten().collect()
 }

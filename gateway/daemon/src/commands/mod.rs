@@ -40,6 +40,7 @@ pub mod status;
 pub mod test_list;
 pub mod the_box;
 pub mod token;
+pub mod update;
 pub mod watch;
 pub mod webhook;
 
@@ -139,6 +140,8 @@ enum Command {
     Manifest(manifest::Args),
     /// Send an endpoint exactly what it lacks
     Reconcile(reconcile::Args),
+    /// Updates of the box's system: look, install, go back
+    Update(update::Args),
     /// What the box's units run as root
     #[command(subcommand)]
     Appliance(appliance::Appliance),
@@ -192,6 +195,7 @@ impl Cli {
             Command::Erase(args) => erase::run(args, &mut out, &mut err),
             Command::Manifest(args) => manifest::run(args, &mut out, &mut err),
             Command::Reconcile(args) => reconcile::run(args, &mut out, &mut err),
+            Command::Update(args) => update::run(args, &mut out, &mut err),
             Command::Appliance(command) => appliance::run(command, &mut out, &mut err),
             Command::Diagnostics(command) => diagnostics::run(command, &mut out, &mut err),
             Command::Webhook(command) => webhook::run(command, &mut out, &mut err),

@@ -3,8 +3,8 @@
 //! Invariant: what is not there is absent, and nothing here fails.
 
 use super::kernel::particulars;
-use super::{BoxFuture, Machine, Particulars, devices, privileged, reach};
-use gateway_core::appliance::Appliance;
+use super::{BoxFuture, Machine, Particulars, devices, privileged, reach, told};
+use gateway_core::appliance::{Appliance, layout};
 use gateway_core::config::Port;
 use gateway_core::overview::{CertificateLeft, Vitals};
 use gateway_core::time::Now;
@@ -76,6 +76,18 @@ impl Machine for ThisMachine {
         let root = self.root.clone();
         let looking = move || devices::spare(&root, &used, known);
         Box::pin(async move { tokio::task::spawn_blocking(looking).await.unwrap_or_default() })
+    }
+
+    fn is_appliance(&self) -> bool {
+        privileged::below(&self.root, layout::IMAGE).is_file()
+    }
+
+    fn leave(&self, name: &'static str, bytes: Vec<u8>) -> BoxFuture<'static, Result<(), String>> {
+        let root = self.root.clone();
+        let work = move || told::leave(&root, name, &bytes);
+        Box::pin(async move {
+            tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err("cut off while writing".to_owned()))
+        })
     }
 
     fn host_name(&self) -> Option<String> {

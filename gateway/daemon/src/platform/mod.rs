@@ -11,6 +11,7 @@ pub mod devices;
 mod dial;
 pub mod disk;
 pub mod drive;
+pub mod fetch;
 pub mod holder;
 pub mod http;
 pub mod input;
@@ -35,6 +36,7 @@ pub mod stick;
 pub mod systemd;
 pub mod time_source;
 pub mod tls;
+pub mod told;
 
 use crate::pulse::Stop;
 use gateway_core::appliance::Appliance;
@@ -296,6 +298,15 @@ pub trait Machine: Send + Sync {
     fn spare_ports(&self, used: Vec<PortName>, known: usize) -> BoxFuture<'static, Vec<String>> {
         let _ = (used, known);
         Box::pin(std::future::ready(Vec::new()))
+    }
+    /// Whether it is one: a system image with a privileged half.
+    fn is_appliance(&self) -> bool {
+        false
+    }
+    /// Leaves a file for the privileged half. The error is a sentence.
+    fn leave(&self, name: &'static str, bytes: Vec<u8>) -> BoxFuture<'static, Result<(), String>> {
+        let _ = (name, bytes);
+        Box::pin(std::future::ready(Err("this is no appliance".to_owned())))
     }
     /// What it is called on the network, without a domain.
     fn host_name(&self) -> Option<String> {

@@ -4,18 +4,23 @@
 
 use super::replace::replace;
 use gateway_core::appliance::{Appliance, Image, layout};
+use rustix::fs::OFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 /// More than any of the files has.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 /// More than any word of the lights has.
 const WORD_BYTES_MAX: usize = 32;
+/// For each step of asking the page.
+const PAGE_SECONDS_MAX: u64 = 5;
 /// Of a program's words as many as an error text shows.
 const WORDS_BYTES_MAX: usize = 600;
 
@@ -80,9 +85,12 @@ pub fn below(root: &Path, path: &str) -> std::path::PathBuf {
     root.join(path.trim_start_matches('/'))
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+/// A file of JSON; `None` if there is none that can be read. A link is not followed: the folder may be another user's.
+pub fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let mut text = Vec::new();
-    fs::File::open(path).ok()?.take(FILE_BYTES_MAX).read_to_end(&mut text).ok()?;
+    let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits();
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path).ok()?;
+    file.take(FILE_BYTES_MAX).read_to_end(&mut text).ok()?;
     serde_json::from_slice(&text).ok()
 }
 
@@ -98,11 +106,52 @@ pub fn fed(program: &str, arguments: &[&str], text: &str) -> Result<String, Stri
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let words = String::from_utf8_lossy(&output.stderr);
+    Err(complaint(program, arguments, &output.stderr, output.status))
+}
+
+/// The same for a program that takes long: each line that it prints is told when it comes.
+pub fn watched(program: &str, arguments: &[&str], mut line: impl FnMut(&str)) -> Result<(), String> {
+    let mut command = Command::new(program);
+    let command = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.env("LC_ALL", "C").spawn().map_err(|error| format!("{program} does not start: {error}"))?;
+    let stderr = child.stderr.take();
+    // Both are read at once, or a program that fills one waits for ever.
+    let complaining = std::thread::spawn(move || {
+        let mut words = Vec::new();
+        let _ = stderr.map(|stderr| stderr.take(FILE_BYTES_MAX).read_to_end(&mut words));
+        words
+    });
+    for told in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines).map_while(Result::ok) {
+        line(&told);
+    }
+    let status = child.wait().map_err(|error| format!("{program}: {error}"))?;
+    let words = complaining.join().unwrap_or_default();
+    if status.success() { Ok(()) } else { Err(complaint(program, arguments, &words, status)) }
+}
+
+fn complaint(program: &str, arguments: &[&str], words: &[u8], status: std::process::ExitStatus) -> String {
+    let words = String::from_utf8_lossy(words);
     let words: Vec<&str> = words.split_whitespace().collect();
     let words = words.join(" ");
     let from = words.char_indices().map(|(at, _)| at).find(|at| words.len() - at <= WORDS_BYTES_MAX).unwrap_or(0);
-    Err(format!("{program} {}: {} ({})", arguments.join(" "), words[from..].trim(), output.status))
+    format!("{program} {}: {} ({status})", arguments.join(" "), words[from..].trim())
+}
+
+/// Whether anything that speaks HTTP answers where the gateway listens (`http.listen`). The error is the end of a sentence.
+pub fn answers(listen: &str) -> Result<(), String> {
+    let patience = Duration::from_secs(PAGE_SECONDS_MAX);
+    let listen = listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
+    let ask = || {
+        let address = listen.to_socket_addrs()?.next().ok_or_else(|| io::Error::other("no such address"))?;
+        let mut stream = TcpStream::connect_timeout(&address, patience)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
+        write!(stream, "GET / HTTP/1.0\r\nHost: {listen}\r\n\r\n")?;
+        let mut first = [0; 5];
+        stream.read_exact(&mut first)?;
+        if &first == b"HTTP/" { Ok(()) } else { Err(io::Error::other("that is not HTTP")) }
+    };
+    ask().map_err(|error: io::Error| format!("its page does not answer at {listen} ({error})"))
 }
 
 fn answered(program: &str, arguments: &[&str], text: &str) -> io::Result<Output> {

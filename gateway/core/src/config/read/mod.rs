@@ -13,6 +13,7 @@ mod profile;
 mod secrets;
 mod sparkplug;
 mod text;
+mod update;
 mod webhooks;
 
 pub use profile::profile;
@@ -56,6 +57,7 @@ fn root<'a>(context: &'a Context<'a>, tree: &'a Node) -> Config {
         telemetry: monitoring::telemetry(&root),
         network: network::read(&root),
         broker: own_broker::read(&root),
+        update: update::read(&root),
         gateway,
         http,
         limits,

@@ -3,11 +3,15 @@
 //! Invariant: none of them touches what the settings do not ask for, and each says what it did in `layout::SAYS`.
 
 mod apply;
+mod boot_slot;
 mod card;
 mod first_boot;
+mod gate;
+mod journal;
 mod network_watch;
 mod reset;
 mod stick;
+mod update;
 
 use super::EXIT_FAILED;
 use crate::platform::privileged;
@@ -23,6 +27,12 @@ pub enum Appliance {
     Apply(Place),
     /// See whether the network works as the settings ask; ask for an address by DHCP if it does not
     NetworkWatch(Place),
+    /// Carry out the update that was asked for
+    Update(Place),
+    /// Mark the system that runs good, once it has shown that it works; else start the one before
+    Gate(gate::Args),
+    /// Answer RAUC which half of the card is started (Raspberry Pi 4 and 5)
+    BootSlot(boot_slot::Args),
     /// Make /data as large as the card, with its folders, and give the box its identity (at each boot)
     FirstBoot(Place),
     /// Put the gateway's report onto the card beside the settings, and show its light
@@ -48,6 +58,9 @@ pub fn run(command: Appliance, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Appliance::Show(place) => show(&place.root, out, err),
         Appliance::Apply(place) => apply::run(&place.root, out, err),
         Appliance::NetworkWatch(place) => network_watch::run(&place.root, out, err),
+        Appliance::Update(place) => update::run(&place, err),
+        Appliance::Gate(args) => gate::run(&args, err),
+        Appliance::BootSlot(args) => boot_slot::run(args, out, err),
         Appliance::FirstBoot(place) => first_boot::run(&place, out, err),
         Appliance::Card(place) => card::run(&place.root, err),
     }

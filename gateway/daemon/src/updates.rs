@@ -1,0 +1,94 @@
+//! The gateway's side of updates: tells the privileged half how it is, and asks it for updates when the settings say so.
+//!
+//! Invariant: it changes nothing of the system. It leaves files, and root decides.
+
+use crate::board::Board;
+use crate::platform::Platform;
+use crate::pulse::{Pulse, Stop};
+use crate::store::Store;
+use gateway_core::appliance::gate::BoxHealth;
+use gateway_core::appliance::layout;
+use gateway_core::appliance::schedule::due;
+use gateway_core::appliance::update::{Action, Asked};
+use gateway_core::config::{Automatic, Updates};
+use gateway_core::event::Seq;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Between two words on how the gateway is.
+const TELL_SECONDS: u64 = 5;
+/// The database answers within this, or does not.
+const STORE_SECONDS_MAX: u64 = 5;
+/// Who asks where nobody does.
+const BY_ITSELF: &str = "by itself";
+/// Below [`layout::TOLD`].
+const REQUEST: &str = "requests/update.json";
+
+/// Runs on an appliance only.
+pub struct Updater {
+    pub updates: Updates,
+    pub time_zone: String,
+    /// `http.listen`, where the page is served there.
+    pub listen: Option<String>,
+    pub platform: Platform,
+    pub store: Store,
+    pub board: Arc<Board>,
+    pub pulse: Pulse,
+}
+
+impl Updater {
+    /// Runs until it is asked to stop.
+    pub async fn run(self, mut stop: Stop) {
+        let clock = self.platform.clock.clone();
+        let (mut done, mut untold) = (None, false);
+        loop {
+            let now = clock.now();
+            self.pulse.beat(now.mono);
+            let told = self.tell().await;
+            if let Err(error) = &told
+                && !untold
+            {
+                tracing::warn!(error, "the box's other half is not told how the gateway is; updates will not be kept");
+            }
+            untold = told.is_err();
+            if let Some(day) = due(now, self.updates.automatic, self.updates.between, &self.time_zone, done) {
+                done = Some(day);
+                let action = if self.updates.automatic == Automatic::Install { Action::Install } else { Action::Check };
+                let asked = Asked {
+                    action,
+                    source: self.updates.url.clone(),
+                    older: false,
+                    proxy: None,
+                    by: BY_ITSELF.to_owned(),
+                };
+                if let Err(error) = ask(&self.platform, &asked).await {
+                    tracing::warn!(error, "updates are not looked for");
+                }
+            }
+            tokio::select! {
+                biased;
+                () = stop.asked() => return,
+                () = clock.sleep_until(now.mono.after(Duration::from_secs(TELL_SECONDS))) => {}
+            }
+        }
+    }
+
+    async fn tell(&self) -> Result<(), String> {
+        let clock = &self.platform.clock;
+        let patience = clock.now().mono.after(Duration::from_secs(STORE_SECONDS_MAX));
+        let store = tokio::select! {
+            biased;
+            answered = self.store.event(Seq(0)) => answered.is_ok(),
+            () = clock.sleep_until(patience) => false,
+        };
+        let health = BoxHealth::of(&self.board.overview(clock.now()), self.listen.as_deref(), store);
+        let bytes = serde_json::to_vec(&health).map_err(|error| error.to_string())?;
+        self.platform.machine.leave(layout::TOLD_GATE, bytes).await
+    }
+}
+
+/// Asks the privileged half. The error is a sentence.
+pub async fn ask(platform: &Platform, asked: &Asked) -> Result<(), String> {
+    let bytes = serde_json::to_vec(asked).map_err(|error| error.to_string())?;
+    platform.machine.leave(REQUEST, bytes).await
+}
