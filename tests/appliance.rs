@@ -11,6 +11,8 @@ mod show;
 mod units;
 #[path = "appliance/update.rs"]
 mod update;
+#[path = "appliance/yocto.rs"]
+mod yocto;
 
 use std::path::PathBuf;
 

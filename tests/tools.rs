@@ -14,6 +14,8 @@ mod doctor;
 #[allow(dead_code, reason = "the other file of truth uses the rest of it")]
 #[path = "process/home.rs"]
 mod home;
+#[path = "tools/keeping.rs"]
+mod keeping;
 #[path = "tools/pages.rs"]
 mod pages;
 #[path = "tools/shown.rs"]

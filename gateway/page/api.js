@@ -39,7 +39,7 @@ export async function leave() {
   await knowSession();
 }
 
-export const get = (path, signal) => call("GET", path, undefined, { signal });
+export const get = (path, signal, as) => call("GET", path, undefined, { signal, as });
 export const post = (path, body, more) => call("POST", path, body, more);
 export const put = (path, body) => call("PUT", path, body);
 export const remove = (path) => call("DELETE", path);

@@ -6,9 +6,11 @@ import { announce, el, icon, morphChildren } from "./dom.js";
 import { connect, disconnect, live, overview } from "./live.js";
 import { chooseLanguage, language, languages, loadWords, moment, t } from "./words.js";
 import { audit } from "./audit.js";
+import { box } from "./box.js";
 import { configuration } from "./configuration.js";
 import { dead } from "./dead.js";
 import { destinations } from "./destinations.js";
+import { me } from "./me.js";
 import { overviewView } from "./overview.js";
 import { people } from "./people.js";
 import { registrations } from "./registrations.js";
@@ -27,6 +29,8 @@ const VIEWS = [
   ["dead", dead, "dead.title", "held"],
   ["system", system, "system.title", "gear"],
   ["test", test, "test.title"],
+  ["box", box, "box.title"],
+  ["me", me, "me.title"],
   ["people", people, "people.title"],
   ["audit", audit, "audit.title"],
   ["configuration", configuration, "configuration.title"],
@@ -34,7 +38,7 @@ const VIEWS = [
 // What one may not do is not shown.
 const ADMINISTER = ["people", "audit"];
 // Below which entry of the menu the others are.
-const BELOW = { test: "tests", people: "system", audit: "system", configuration: "system" };
+const BELOW = { test: "tests", box: "system", people: "system", audit: "system", configuration: "system" };
 
 const at = (id) => document.getElementById(id);
 let leaving = new AbortController();
@@ -48,6 +52,8 @@ function here() {
 function show(moved) {
   leaving.abort();
   leaving = new AbortController();
+  // A question that belongs to where we were is not asked any more.
+  for (const dialog of document.querySelectorAll("dialog")) dialog.close("");
   const { signal } = leaving;
   const place = here();
   const signedIn = session.state === "signed_in";
@@ -71,7 +77,7 @@ function retitle(heading, text) {
 
 function frame(signedIn, current) {
   at("skip").textContent = t("frame.skip");
-  const who = signedIn && el("div.who", el("span.who-name", session.name), el("span.who-role", t(`role.${session.role}`)),
+  const who = signedIn && el("div.who", el("a.who-name", { href: "#/me" }, session.name), el("span.who-role", t(`role.${session.role}`)),
     el("button.quiet", { type: "button", onclick: signOut }, t("frame.sign_out")));
   at("bar").replaceChildren(el("a.brand", { href: "#/" }, icon("run"), el("span", session.gateway || t("frame.gateway"))), who || "");
   at("nav").setAttribute("aria-label", t("frame.menu"));

@@ -3,14 +3,14 @@
 import { get, may, part, post } from "./api.js";
 import { announce, el, icon, morphChildren } from "./dom.js";
 import { live, overview } from "./live.js";
-import { busy, confirm, destinationName, empty, state, table } from "./parts.js";
-import { moment, number, said, t, word } from "./words.js";
+import { because, busy, confirm, destinationName, empty, state, table } from "./parts.js";
+import { moment, next, number, t, why, word } from "./words.js";
 
 const PAGE = 100;
 
 export async function dead(root, { signal }) {
   let letters = [];
-  let next = null;
+  let further = null;
   const held = el("section");
   const list = el("section");
   const more = el("button", { type: "button", hidden: true }, t("action.older"));
@@ -19,15 +19,15 @@ export async function dead(root, { signal }) {
   const paint = () => {
     morphChildren(held, heldList());
     morphChildren(list, groups(letters));
-    more.hidden = next === null;
+    more.hidden = further === null;
   };
   const page = async (after) => {
     const answer = await get(`/api/dead?limit=${PAGE}${after ? `&after=${part(after)}` : ""}`, signal);
     letters = after ? [...letters, ...answer.dead] : answer.dead;
-    next = answer.next;
+    further = answer.next;
     paint();
   };
-  more.addEventListener("click", () => busy(more, place, () => page(next)));
+  more.addEventListener("click", () => busy(more, place, () => page(further)));
   live.addEventListener("overview", () => letters.length <= PAGE && page(null).catch(() => {}), { signal });
   root.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-act]");
@@ -56,7 +56,7 @@ async function redrive(asked, place, afterwards) {
 async function attempts(button, destination, id) {
   const answer = await get(`/api/dead/${part(destination)}/${part(id)}`);
   const columns = ["number", "time", "answer", "why"].map((name) => t(`dead.attempt_${name}`));
-  const row = (one) => ({ key: one.number, cells: [number(one.number), moment(one.at), one.status ?? t("value.none"), one.reason?.detail ?? t("delivery.delivered")] });
+  const row = (one) => ({ key: one.number, cells: [number(one.number), moment(one.at), one.status ?? t("value.none"), one.reason ? because(one.reason.code, one.reason.detail) : t("delivery.delivered")] });
   const shown = answer.attempts.length ? table(t("dead.attempts"), columns, answer.attempts.map(row)) : empty(t("dead.no_attempts"));
   await confirm(t("dead.attempts"), [shown], t("action.close"));
 }
@@ -65,8 +65,8 @@ function heldList() {
   const waiting = (overview?.destinations ?? []).filter((one) => one.held > 0);
   if (!waiting.length) return [];
   const one = (one) => el("li.trouble.urgency-today", { "data-key": one.id }, state("delivery", "held"), el("div",
-    el("p.reason", el("strong", destinationName(one.id)), ": ", t("dead.held", { n: one.held })), one.reason && el("p", one.reason),
-    el("p.next", said(overview.troubles.find((trouble) => trouble.subject === one.id && trouble.code === one.code)?.next_step ?? ""))));
+    el("p.reason", el("strong", destinationName(one.id)), ": ", t("dead.held", { n: one.held })), one.reason && el("p", because(one.code, one.reason)),
+    el("p.next", next(overview.troubles.find((trouble) => trouble.subject === one.id && trouble.code === one.code) ?? { code: one.code }))));
   return [el("h2", t("dead.held_title")), el("ul.plain", waiting.map(one))];
 }
 
@@ -85,9 +85,9 @@ function groups(letters) {
       el("button.small", { type: "button", "data-act": "attempts", "data-destination": letter.destination, "data-id": letter.event }, t("dead.attempts")),
       el("button.small", { type: "button", "data-act": "one", "data-destination": letter.destination, "data-id": letter.event }, t("dead.redrive"))) : ""] });
   const group = ([key, [first, ...others]]) => el("article.card", { "data-key": key },
-    el("h3", destinationName(first.destination), ": ", first.reason.detail), el("p.next", said(first.reason.next_step)),
+    el("h3", destinationName(first.destination), ": ", because(first.reason.code, first.reason.detail)), el("p.next", next(first.reason)),
     may("operate") ? el("button.primary", { type: "button", "data-act": "all", "data-destination": first.destination, "data-reason": first.reason.code }, icon("send"), t("dead.redrive_all")) : null,
-    table(first.reason.detail, columns, [first, ...others].map(row)));
+    table(why(first.reason.code) ?? first.reason.detail, columns, [first, ...others].map(row)));
   return [el("h2", t("dead.dead_title")), ...[...groups].map(group)];
 }
 

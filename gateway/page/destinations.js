@@ -3,8 +3,8 @@
 import { get, may, part, post } from "./api.js";
 import { el, icon, morphChildren } from "./dom.js";
 import { live, overview } from "./live.js";
-import { busy, destinationName, empty, facts, state } from "./parts.js";
-import { duration, moment, number, said, t, word } from "./words.js";
+import { because, busy, destinationName, empty, facts, state } from "./parts.js";
+import { duration, moment, next, number, said, t, word } from "./words.js";
 
 export async function destinations(root, { signal }) {
   let counted = [];
@@ -40,7 +40,7 @@ function card(one) {
   const name = one.id.replace(/^webhook:/, "");
   const act = (act, symbol) => el("button", { type: "button", "data-act": act, "data-id": name }, icon(symbol), t(`destinations.${act}`));
   return el(`article.card.is-${one.state}`, { "data-key": one.id }, el("h2", destinationName(one.id)), el("p.big", state("destination", one.state)),
-    reason ? el("p.reason", reason.detail ?? reason) : null, reason?.next_step ? el("p.next", said(reason.next_step)) : null,
+    reason ? el("p.reason", because(reason.code, reason.detail)) : null, reason?.next_step ? el("p.next", next(reason)) : null,
     facts([
       [t("destinations.waiting"), number(one.undone)], [t("destinations.held"), one.held ? number(one.held) : null],
       [t("destinations.dead"), one.dead ? el("a", { href: "#/dead" }, number(one.dead)) : null],

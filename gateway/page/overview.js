@@ -3,8 +3,8 @@
 import { get } from "./api.js";
 import { el, icon, morphChildren } from "./dom.js";
 import { live, overview } from "./live.js";
-import { destinationName, empty, hasName, outcome, sample, sent, state, ticks } from "./parts.js";
-import { moment, said, t } from "./words.js";
+import { because, destinationName, empty, hasName, outcome, sample, sent, spoken, state, ticks } from "./parts.js";
+import { moment, next, t } from "./words.js";
 
 const LATEST = 8;
 const TROUBLES_SHOWN = 4;
@@ -50,7 +50,7 @@ export async function overviewView(root, { signal }) {
 
 // Its sentence without the code, which is for programs.
 function plain({ code, reason }) {
-  return reason.startsWith(`${code}: `) ? reason.slice(code.length + 2) : reason;
+  return because(code, reason.startsWith(`${code}: `) ? reason.slice(code.length + 2) : reason);
 }
 
 function troubleList(now) {
@@ -62,8 +62,8 @@ function troubleList(now) {
   }
   const shown = (trouble) => el(`li.trouble.urgency-${trouble.urgency}`, { "data-key": `${trouble.code} ${trouble.subject}` },
     state("urgency", trouble.urgency),
-    el("div", el("p.reason", trouble.subject !== "gateway" && el("strong", `${destinationName(trouble.subject)}: `), said(plain(trouble))),
-      el("p.next", said(trouble.next_step), trouble.since && el("span.muted", ` · ${t("value.since", { at: moment(trouble.since) })}`))));
+    el("div", el("p.reason", trouble.subject !== "gateway" && el("strong", `${destinationName(trouble.subject)}: `), plain(trouble)),
+      el("p.next", next(trouble), trouble.since && el("span.muted", ` · ${t("value.since", { at: moment(trouble.since) })}`))));
   const rest = now.troubles.slice(TROUBLES_SHOWN);
   return [heading, el("ul.plain", now.troubles.slice(0, TROUBLES_SHOWN).map(shown)),
     rest.length > 0 && el("details", el("summary", t("overview.more_troubles", { n: rest.length })), el("ul.plain", rest.map(shown)))].filter(Boolean);
@@ -83,7 +83,7 @@ function analyzerCard(analyzer, test) {
   return el(`article.analyzer.is-${name}`, { "data-key": analyzer.id },
     el("h3", analyzer.id), el("p.muted", [analyzer.model, analyzer.serial_number].filter(Boolean).join(" · ") || analyzer.port),
     el("p.big", state("analyzer", name)),
-    analyzer.reason ? el("p.reason", analyzer.reason) : null, blocked,
+    analyzer.reason ? el("p.reason", spoken(analyzer.reason)) : null, blocked,
     el("p.muted", t("value.since", { at: moment(analyzer.since) }),
       analyzer.last_event_at && ` · ${t("overview.last_heard", { at: moment(analyzer.last_event_at) })}`),
     running ? el("p", el("a.button", { href: `#/test/${test.id}` }, icon("run"), hasName(test) ? t("overview.watch", { sample: sample(test) }) : t("overview.watch_run"))) : last);

@@ -2,12 +2,17 @@
 
 import { Problem, get, part } from "./api.js";
 import { el, icon } from "./dom.js";
-import { moment, t, word } from "./words.js";
+import { overview } from "./live.js";
+import { language, moment, said, t, why, word } from "./words.js";
 
 const ICONS = {
   init: "wait", ready: "check", disconnected: "unplug", sleeping: "pause", lost: "unplug", alert: "alert",
   running: "run", done: "check", paused: "pause", trouble: "alert", removed: "info",
   now: "alert", today: "alert", watch: "info",
+  none: "info", fetching: "wait", checking: "wait", waiting_for_test: "pause", installing: "run", restarting: "wait", proving: "wait",
+  good: "check", rolled_back: "alert", failed: "cross", system: "info", settings: "check", trying: "wait", fallback: "alert",
+  written: "check", refused: "cross", starting: "wait", fine: "check", degraded: "alert", config_error: "cross", no_network: "unplug",
+  updating: "run", behind: "wait", behind_pause: "pause",
   delivered: "check", queued: "wait", waiting: "wait", held: "held", dead: "cross", never: "info",
 };
 
@@ -20,12 +25,31 @@ export function state(group, name, more) {
 export function failure(error, again) {
   console.assert(error instanceof Problem, error);
   const faults = error.faults ?? [];
-  const detail = error instanceof Problem ? error.message : t("problem.page", { detail: String(error.message ?? error) });
+  const detail = error instanceof Problem ? (faults.length === 1 ? fault(faults[0]) : spoken(error.message)) : t("problem.page", { detail: String(error.message ?? error) });
   return el("div.failure", { role: "alert" }, icon("alert"), el("div",
     el("p", detail),
     error.retryAfter && el("p", t("problem.wait", { n: error.retryAfter })),
-    faults.length > 1 && el("ul", faults.map((fault) => el("li", [fault.path, fault.detail ?? fault.problem].filter(Boolean).join(": ")))),
+    faults.length > 1 && el("ul", faults.map((one) => el("li", fault(one)))),
     again && el("button", { type: "button", onclick: again }, t("action.again"))));
+}
+
+// What is wrong with one of the fields, by the name that it has in the form.
+function fault({ path, problem }) {
+  const name = path.split("/")[1];
+  return [name ? `${word("field", name)}: ` : "", spoken(problem)];
+}
+
+// A sentence of the gateway: in this page's language if it knows the sentence, else marked as English.
+export function spoken(english) {
+  const text = said(english);
+  return text !== english || language === "en" ? text : el("span", { lang: "en" }, english);
+}
+
+// Why something is as it is. Where another language has words for the code, the gateway's own follow them.
+export function because(code, english) {
+  const known = why(code);
+  if (!known || said(english) !== english) return spoken(english);
+  return [known, el("span.muted", { lang: "en" }, ` (${english})`)];
 }
 
 // Names and values, without those that are not known.
@@ -104,9 +128,20 @@ export async function sent(id, signal) {
 
 export function ticks(deliveries) {
   if (!deliveries.length) return el("span.muted", t("sent.nowhere"));
-  return el("ul.ticks", { "aria-label": t("sent.title") }, deliveries.map((one) => el("li", { "data-key": one.destination },
-    el(`span.state.state-${one.state}`, { title: [word("delivery", one.state), one.at && moment(one.at), one.reason?.detail].filter(Boolean).join(" · ") },
-      icon(ICONS[one.state] ?? "info"), el("span", destinationName(one.destination)), el(one.state === "delivered" ? "span.unseen" : "em", word("delivery", one.state))))));
+  const tick = (one) => {
+    const how = standing(one);
+    return el("li", { "data-key": one.destination },
+      el(`span.state.state-${how}`, { title: [word("delivery", how), one.at && moment(one.at), one.reason && (why(one.reason.code) ?? one.reason.detail)].filter(Boolean).join(" · ") },
+        icon(ICONS[how] ?? "info"), el("span", destinationName(one.destination)), el(how === "delivered" ? "span.unseen" : "em", word("delivery", how))));
+  };
+  return el("ul.ticks", { "aria-label": t("sent.title") }, deliveries.map(tick));
+}
+
+// What was not tried yet is on its way only if its destination takes anything.
+function standing({ state, destination }) {
+  const at = overview?.destinations.find((one) => one.id === destination)?.state;
+  if (at === "paused" && (state === "queued" || state === "waiting")) return "behind_pause";
+  return at === "trouble" && state === "queued" ? "behind" : state;
 }
 
 // A test's state, or what came of it.

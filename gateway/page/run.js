@@ -8,14 +8,17 @@ export class Run {
     this.samples = [...(data?.samples ?? [])];
   }
 
-  // Whether it follows without a hole; if not, the whole is fetched again.
+  // Whether it follows without a hole, in the array and in its rounds; if not, the whole is fetched again.
   add(delta) {
     const temperatures = delta.temperatureSamples ?? [];
     const samples = delta.samples ?? [];
     if (delta.temperatures_from > this.temperatures.length || delta.samples_from > this.samples.length) return false;
     this.temperatures.splice(delta.temperatures_from, temperatures.length, ...temperatures);
+    const rounds = (samples) => samples.map((sample) => sample.currentDataIndex).filter(Number.isFinite);
+    const last = Math.max(-1, ...rounds(this.samples));
     this.samples.splice(delta.samples_from, samples.length, ...samples);
-    return true;
+    const fresh = rounds(samples);
+    return !fresh.length || Math.min(...fresh) <= last + 1;
   }
 
   // Channel by channel: its points `{seconds, value, round}` in the order of time. `samplingTime` counts tenths of a second.

@@ -1,5 +1,5 @@
-// The box itself: clock, disk, versions, what the machine says, certificates, diagnostics; and the ways to people, audit log
-// and configuration.
+// The gateway and its machine: clock, disk, versions, what the machine says, certificates, diagnostics; and the ways to the box, people,
+// audit log and configuration.
 
 import { get, may, post, session } from "./api.js";
 import { el, icon, morphChildren } from "./dom.js";
@@ -10,7 +10,7 @@ import { bytes, duration, exactly, moment, number, t, word } from "./words.js";
 export async function system(root, { signal }) {
   const box = el("div.cardset");
   const link = (name, symbol) => el("li", el("a.button", { href: `#/${name}` }, icon(symbol), t(`${name}.title`)));
-  const ways = el("ul.plain.buttons", link("configuration", "gear"), may("administer") && link("people", "person"), may("administer") && link("audit", "book"));
+  const ways = el("ul.plain.buttons", link("box", "home"), link("configuration", "gear"), may("administer") && link("people", "person"), may("administer") && link("audit", "book"));
   const diagnostics = el("section");
   root.append(ways, box, diagnostics);
   const paint = (now) => now && morphChildren(box, [clock(now), store(now), machine(now), certificates(now), versions(now)].filter(Boolean));

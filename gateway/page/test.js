@@ -9,6 +9,8 @@ import { Run } from "./run.js";
 import { exactly, moment, t, word } from "./words.js";
 
 const PAST = 6;
+// After these something of the run may be missing; where, the gateway tells once it has heard more.
+const BREAKS = ["GAP", "ANALYZER_DISCONNECTED", "ANALYZER_CONNECTED"];
 
 export async function test(root, { signal, rest: [id], title }) {
   const address = `/api/tests/${part(id ?? "")}`;
@@ -18,6 +20,7 @@ export async function test(root, { signal, rest: [id], title }) {
   let newest = 0;
   let heard = 0;
   let loading = false;
+  let broken = false;
   const curve = new Curve();
   const head = el("div.head");
   const places = { results: el("section"), sent: el("section"), registration: el("section"), facts: el("section"), past: el("section") };
@@ -65,13 +68,15 @@ export async function test(root, { signal, rest: [id], title }) {
   };
   const quietly = (work) => work().catch(() => {});
   live.addEventListener("event", ({ detail }) => {
+    if (BREAKS.includes(detail.event) && detail.analyzer === view?.analyzer) broken = true;
     if (detail.test?.id !== id) return;
     heard = detail.seq;
     if (loading || detail.seq <= newest) return;
     newest = detail.seq;
     const known = run.channels().size;
     // Which channel is the control is known only once it has told something.
-    if (detail.event !== "NEW_DATA" || !detail.run || !run.add(detail.run) || run.channels().size > known) {
+    if (detail.event !== "NEW_DATA" || !detail.run || !run.add(detail.run) || run.channels().size > known || broken) {
+      broken = false;
       if (detail.event === "TEST_FINISHED") announce(t("test.has_finished"));
       quietly(load);
     } else {

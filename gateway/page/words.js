@@ -43,6 +43,16 @@ export function said(english) {
   return messages[`said.${english}`] ?? english;
 }
 
+// What to do about it: in the page's own words where it has a button for it.
+export function next({ code, next_step: english }) {
+  return messages[`next.${code}`] ?? said(english ?? "");
+}
+
+// Why, in words of this page's language for the gateway's code; undefined where the gateway's own are all there is.
+export function why(code) {
+  return messages[`said.why.${code}`];
+}
+
 export function number(value, digits = 1) {
   return new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value);
 }

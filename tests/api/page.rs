@@ -147,6 +147,93 @@ async fn a_session_may_what_its_role_says_until_it_ends() {
     bench.gateway.stop().await;
 }
 
+/// A person's own passphrase: the one of now is asked for, the other sessions end, this one goes on under a new cookie.
+#[tokio::test]
+async fn people_change_their_own_passphrase() {
+    let bench = Bench::start("").await;
+    let anna = paired(&bench).await;
+    let elsewhere = Browser::of(&signed_in(&bench, "anna", PHRASE).await);
+    let change = |current: &str, new: &str| Some(json!({"current": current, "passphrase": new}));
+    let path = "/api/session/passphrase";
+    let (_, faults) = anna.ask(&bench, "POST", path, change(OTHER, OTHER)).await.problem(422);
+    assert_eq!(faults, ["/current"]);
+    let (_, faults) = anna.ask(&bench, "POST", path, change(PHRASE, "short")).await.problem(422);
+    assert_eq!(faults, ["/passphrase"]);
+    bench.ask("administer", "POST", path, change(PHRASE, OTHER)).await.problem(403);
+    elsewhere.ask(&bench, "GET", "/api/status", None).await.expect(200);
+    let answer = anna.ask(&bench, "POST", path, change(PHRASE, OTHER)).await;
+    assert_eq!(answer.expect(200)["name"], "Anna");
+    let renewed = Browser::of(&answer);
+    assert_ne!(renewed.cookie, anna.cookie);
+    renewed.ask(&bench, "GET", "/api/people", None).await.expect(200);
+    for ended in [&anna, &elsewhere] {
+        ended.ask(&bench, "GET", "/api/status", None).await.problem(401);
+    }
+    signed_in(&bench, "anna", PHRASE).await.problem(401);
+    signed_in(&bench, "anna", OTHER).await.expect(200);
+    bench.home.assert_discreet([PHRASE, OTHER]);
+    bench.gateway.stop().await;
+}
+
+/// Whoever has signed in stays so over a restart; whoever has signed out does not come back, and no token is written down.
+#[tokio::test]
+async fn a_restart_signs_nobody_out_and_nobody_in() {
+    let mut bench = Bench::start("").await;
+    let anna = paired(&bench).await;
+    let person = json!({"name": "ben", "role": "operate", "passphrase": OTHER});
+    anna.ask(&bench, "POST", "/api/people", Some(person)).await.expect(201);
+    let ben = Browser::of(&signed_in(&bench, "ben", OTHER).await);
+    let gone = Browser::of(&signed_in(&bench, "ben", OTHER).await);
+    assert_eq!(gone.ask(&bench, "DELETE", "/api/session", None).await.status, 204);
+    // First asked to stop, then killed.
+    for is_asked in [true, false] {
+        if is_asked {
+            bench.gateway.stop().await;
+        } else {
+            bench.gateway.kill().await;
+        }
+        let before = bench.home.lines(&["the API listens"]).len();
+        bench.gateway = bench.home.start_ready().await;
+        let again = || (bench.home.lines(&["the API listens"]).len() > before).then_some(());
+        bench.home.eventually("the API", again).await;
+        anna.ask(&bench, "GET", "/api/people", None).await.expect(200);
+        ben.ask(&bench, "GET", "/api/status", None).await.expect(200);
+        ben.ask(&bench, "GET", "/api/people", None).await.problem(403);
+        gone.ask(&bench, "GET", "/api/status", None).await.problem(401);
+    }
+    let kept = std::fs::read_to_string(bench.home.state_dir().join("sessions.json")).expect("who has signed in");
+    for token in [&anna, &ben].map(|browser| browser.cookie.split('=').nth(1).expect("a token")) {
+        assert!(!kept.contains(token));
+    }
+    // Another boot of the box: everybody signs in again.
+    bench.gateway.stop().await;
+    let path = bench.home.state_dir().join("sessions.json");
+    let mut kept: Value = serde_json::from_slice(&std::fs::read(&path).expect("a file")).expect("JSON");
+    kept["boot"] = json!("01890a5d-ac96-774b-bcce-b302099a8057");
+    std::fs::write(&path, kept.to_string()).expect("a folder of our own");
+    bench.gateway = bench.home.start_ready().await;
+    bench.home.eventually("the API", || bench.home.lines(&["the API listens"]).get(3).map(drop)).await;
+    anna.ask(&bench, "GET", "/api/status", None).await.problem(401);
+    bench.gateway.stop().await;
+}
+
+/// A page fetches the same again and again while it is open: that stands in the audit log once.
+#[tokio::test]
+async fn a_page_that_stays_open_does_not_fill_the_audit_log() {
+    let bench = Bench::start("").await;
+    let anna = paired(&bench).await;
+    bench.post("post", "/api/registrations", json!({"sample_ids": ["looked-at-113"]})).await.expect(201);
+    for _ in 0..5 {
+        anna.ask(&bench, "GET", "/api/registrations?before=4294967295", None).await.expect(200);
+        bench.get("/api/registrations").await.expect(200);
+    }
+    let audit = bench.ask("administer", "GET", "/api/audit?limit=1000", None).await.expect(200);
+    let entries = audit["entries"].as_array().expect("a list");
+    let reads = |client: &str| entries.iter().filter(|one| one["client"] == client && one["action"] == "read").count();
+    assert_eq!((reads("page:Anna"), reads("read")), (1, 5), "{audit}");
+    bench.gateway.stop().await;
+}
+
 #[tokio::test]
 async fn guesses_are_slowed_down_and_nobody_else_is_locked_out() {
     let bench = Bench::start("").await;

@@ -21,7 +21,7 @@ fn the_parts_that_are_there_are_shown_and_the_others_are_null() {
     let shown = show(root.path());
     assert_eq!(shown.status.code(), Some(0));
     let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
-    assert_eq!(shown, json!({"image": null, "network": network, "update": null, "card": null}));
+    assert_eq!(shown, json!({"image": null, "network": network, "update": null, "card": null, "backup": null}));
 }
 
 #[test]

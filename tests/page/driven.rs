@@ -15,7 +15,8 @@ use std::process::Stdio;
 const START: Timestamp = Timestamp(1_795_291_200_000);
 /// As Standard Webhooks writes them.
 const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
-const PRIVATE: [&str; 5] = ["S-4711", "<script>", "four quiet words today", "seven more quiet words", SECRET];
+const PRIVATE: [&str; 6] =
+    ["S-4711", "<script>", "four quiet words today", "seven more quiet words", "eight quite other words", SECRET];
 
 /// What the analyzer says, line by line.
 fn lines() -> Vec<String> {
@@ -34,6 +35,33 @@ fn settings(broker: u16, http: u16, pcr: u16, blood: u16, receiver: u16) -> Stri
     )
 }
 
+/// A folder in which the privileged half of a box has left what it says: an update at work and a network that fell back.
+fn box_of(home: &Home) -> std::path::PathBuf {
+    let at = "2026-11-21T20:14:03.120Z";
+    let files = [
+        ("proc/cmdline", "ro quiet analyzer-gateway.slot=B".to_owned()),
+        ("usr/lib/analyzer-gateway/image.json", json!({"version": "1.4.0", "compatible": "test-board"}).to_string()),
+        ("run/analyzer-gateway/light", "degraded\n".to_owned()),
+        (
+            "run/analyzer-gateway-appliance/network.json",
+            json!({"in_force": "fallback", "reason": "nobody answers at 192.0.2.1", "addresses": ["198.51.100.7"], "at": at})
+                .to_string(),
+        ),
+        (
+            "run/analyzer-gateway-appliance/update.json",
+            json!({"phase": "installing", "percent": 40, "from": "1.4.0", "to": "1.5.0", "reason": "", "at": at}).to_string(),
+        ),
+        ("run/analyzer-gateway-appliance/card.json", json!({"written": true, "reason": "", "at": at}).to_string()),
+    ];
+    let root = home.path("root");
+    for (name, text) in files {
+        let path = root.join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder of our own");
+        std::fs::write(path, text).expect("a folder of our own");
+    }
+    root
+}
+
 #[tokio::test]
 async fn people_make_their_way_through_the_page() {
     let Some(packages) = judge("node/node_modules/playwright-core") else { return };
@@ -44,7 +72,9 @@ async fn people_make_their_way_through_the_page() {
     let broker = Mosquitto::start(&home).await;
     let [http, pcr, blood, receiver] = std::array::from_fn(|_| free_port());
     home.configure(&settings(broker.port, http, pcr, blood, receiver));
-    let gateway = home.start_ready().await;
+    let root = box_of(&home);
+    let gateway = home.start_with(&["--root", &root.to_string_lossy()]);
+    home.ready(&gateway).await;
     home.says(&["the API listens"]).await;
     let settings = home.settings_path();
     let told = home.command(&["pair", "--config", &settings.to_string_lossy()]).output().await.expect("it runs");
@@ -57,7 +87,7 @@ async fn people_make_their_way_through_the_page() {
     let done = home.path("done.json");
     let given = json!({
         "base": format!("http://127.0.0.1:{http}"), "code": code, "pcr_port": pcr, "blood_port": blood,
-        "receiver_port": receiver, "lines": lines(), "shots": shots, "done": done,
+        "receiver_port": receiver, "root": root, "lines": lines(), "shots": shots, "done": done,
     });
     let given = home.write("given.json", given.to_string());
     let tour = tokio::process::Command::new("node")

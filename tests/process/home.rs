@@ -92,6 +92,14 @@ impl Home {
         self.spawn(self.command(&arguments))
     }
 
+    /// `run` with more arguments.
+    pub fn start_with(&self, more: &[&str]) -> Gateway {
+        let settings = self.settings_path();
+        let settings = settings.to_string_lossy();
+        let arguments: Vec<&str> = ["run", "--config", &settings].into_iter().chain(more.iter().copied()).collect();
+        self.spawn(self.command(&arguments))
+    }
+
     /// The same through a shell, which does `first` before it becomes the gateway.
     pub fn start_after(&self, first: &str) -> Gateway {
         let mut shell = Command::new("/bin/sh");

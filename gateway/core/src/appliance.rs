@@ -7,11 +7,19 @@
 //! Invariant: nothing here holds a secret or patient data: names, addresses of this box, states, versions and reasons.
 
 pub mod autoboot;
+pub mod broker;
 pub mod first_boot;
 pub mod gate;
+pub mod generated;
 pub mod layout;
+pub mod light;
+pub mod network;
+pub mod orders;
+pub mod pace;
+pub mod report;
 pub mod schedule;
 pub mod update;
+pub mod watch;
 
 use crate::overview::{Trouble, Urgency};
 use crate::time::Timestamp;
@@ -25,6 +33,10 @@ pub struct Appliance {
     pub network: Option<Network>,
     pub update: Option<Update>,
     pub card: Option<Card>,
+    /// Which light the box shows, in a word: `fine`, `degraded` ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub light: Option<String>,
+    pub backup: Option<Backup>,
 }
 
 /// The system image that runs: [`layout::IMAGE`].
@@ -116,6 +128,19 @@ pub struct Card {
     pub at: Timestamp,
 }
 
+/// How the last backup onto a stick went: `backup.json`, kept on [`layout::DATA`] since it is asked for long after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Backup {
+    /// The last one that is whole: its file's name and when it was made.
+    pub file: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub made_at: Option<Timestamp>,
+    /// Why the last attempt failed; empty if it did not.
+    pub reason: String,
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+}
+
 impl Appliance {
     /// What needs a person.
     pub fn troubles(&self) -> Vec<Trouble> {
@@ -142,6 +167,14 @@ impl Appliance {
                 ..Trouble::new("card_read_only", Urgency::Today, "gateway", &card.reason, step)
             }
         });
-        [network, update, card].into_iter().flatten().collect()
+        let backup = self.backup.as_ref().filter(|backup| !backup.reason.is_empty()).map(|backup| {
+            let step =
+                "plug in a stick with enough room and a folder analyzer-gateway-backups: a backup is made at once";
+            Trouble {
+                since: Some(backup.at),
+                ..Trouble::new("backup_failed", Urgency::Today, "gateway", &backup.reason, step)
+            }
+        });
+        [network, update, card, backup].into_iter().flatten().collect()
     }
 }

@@ -20,7 +20,8 @@
 //!    [`overview`]: all of it, at a glance; [`vitals`]: what the machine's own numbers foretell; [`monitoring`]: what of it
 //!    leaves the clinic; [`fleet`]: many gateways, as somebody sees them who hears that; [`home_assistant`]: the box in that
 //!    program's words.
-//! 10. [`curve`], [`export`], [`report`]: a test as a picture, as a table and as a page for people.
+//! 10. [`curve`], [`export`], [`report`]: a test as a picture, as a table and as a page for people. [`appliance`]: the box around
+//!    all of it; [`plain`]: what others have written, as it may be shown.
 //!
 //! Invariant: this crate depends on no runtime, no database and no network crate, and reads no clock, file, environment
 //! or randomness. Its `Cargo.toml` shows it and `tests/tidy.rs` holds it.
@@ -47,6 +48,7 @@ pub mod manifest;
 pub mod monitoring;
 pub mod mutants;
 pub mod overview;
+pub mod plain;
 pub mod reading;
 pub mod registration;
 pub mod replay;

@@ -107,7 +107,7 @@ pub enum Urgency {
 pub struct Trouble {
     /// A word for programs: `store_failed`, `config_refused`, `api_not_served`, `dead_letters`, `held`, `analyzer_alert`,
     /// `analyzer_lost`, `clock_unset`, `disk_low`, `card_wear`, `under_voltage`, `temperature`, `certificate`, `older_key`, `lab_ids`,
-    /// `network_fallback`, `update_rolled_back`, `update_failed`, `card_read_only`, or a reason code of a delivery.
+    /// `network_fallback`, `update_rolled_back`, `update_failed`, `card_read_only`, `backup_failed`, or a reason code of a delivery.
     pub code: String,
     pub urgency: Urgency,
     /// What it is about: an analyzer's id, a destination's id, or `gateway`.

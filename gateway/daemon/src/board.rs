@@ -43,7 +43,7 @@ impl Board {
         self.tally.configure(config);
         self.spans.want(config.telemetry.otlp_url.is_some());
         self.health().configure(&config.gateway.id, &config.hash, analyzers.collect(), destinations, now);
-        self.health().expect_monitoring(config.monitoring.broker.is_some());
+        self.health().expect_monitoring(config.second_broker().is_some());
         self.changes.send_modify(|count| *count += 1);
     }
 

@@ -4,6 +4,7 @@ pub mod api;
 pub mod app;
 pub mod board;
 pub mod calls;
+pub mod card;
 pub mod commands;
 pub mod configuration;
 pub mod diagnostics;

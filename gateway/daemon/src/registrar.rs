@@ -103,6 +103,7 @@ impl Registrar {
 
     fn webhook(&self) -> Option<Webhook> {
         let mut webhook = Webhook::new("lab-ids", self.settings.lab_id_url.as_deref()?, "");
+        webhook.proxy = self.settings.proxy.clone();
         if let Some(token) = &self.settings.lab_id_token {
             webhook.headers.push(("authorization".to_owned(), format!("Bearer {}", token.expose())));
         }

@@ -136,6 +136,7 @@ impl Exporter {
 
     fn collector(&self) -> Option<Webhook> {
         let mut collector = Webhook::new("telemetry", self.settings.otlp_url.as_deref()?, "");
+        collector.proxy = self.settings.proxy.clone();
         collector.timeout = Duration::from_secs(TIMEOUT_SECONDS);
         if let Some(token) = &self.settings.otlp_token {
             collector.headers.push(("authorization".to_owned(), format!("Bearer {}", token.expose())));

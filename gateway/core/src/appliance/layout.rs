@@ -23,6 +23,11 @@ pub const TOLD_GATE: &str = "gate.json";
 /// Written by the privileged half, for all to read: `network.json`, `update.json`, `card.json`.
 pub const SAYS: &str = "/run/analyzer-gateway-appliance";
 
+/// The gateway's own password at the box's broker (`mqtt.url: mosquitto`), made anew at each boot; for its group alone.
+pub const OWN_BROKER_PASSWORD: &str = "/run/analyzer-gateway-appliance/broker-password";
+/// Everything that the box's broker reads; for its group alone.
+pub const OWN_BROKER: &str = "/run/analyzer-gateway-appliance/mosquitto";
+
 /// What stays of the box when its system is replaced; the events and the settings that were good are below.
 pub const DATA: &str = "/data";
 /// What the box knows of itself whatever system runs: its identity, and the last update. Written only by the privileged half.
@@ -35,6 +40,9 @@ pub const BOOT_SLOTS: &str = "boot-slots.json";
 pub const DOWNLOADS: &str = "/data/update";
 /// In [`BOOT`]: which half of the card a Raspberry Pi 4 or 5 starts.
 pub const AUTOBOOT: &str = "autoboot.txt";
+
+/// What the privileged half keeps of the box itself: its identity, `backup.json`. Written by root.
+pub const SYSTEM: &str = "/data/system";
 
 /// What the system image says of itself; absent where the gateway is a package of an ordinary system.
 pub const IMAGE: &str = "/usr/lib/analyzer-gateway/image.json";

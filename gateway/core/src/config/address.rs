@@ -16,6 +16,18 @@ pub fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// Whether this host is in the same house, by its name alone: no proxy stands on the way to it.
+pub fn is_in_house(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => address.is_private() || address.is_loopback() || address.is_link_local(),
+        Ok(IpAddr::V6(address)) => {
+            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        }
+        Err(_) => !host.contains('.') || host.ends_with(".local"),
+    }
+}
+
 /// Reads `webhooks[].url`; `mllp`: whether the dialect can go without HTTP.
 pub fn webhook(field: &Field<'_>, allow_plain: bool, mllp: bool) -> Option<Url> {
     let schemes: &[&str] = if mllp { &["https", "http", "mllps", "mllp"] } else { &["https", "http"] };
@@ -52,7 +64,12 @@ fn request_url(field: &Field<'_>, schemes: &[&str], example: &str) -> Option<Url
     Some(url)
 }
 
-/// Reads `webhooks[].proxy`, which may hold a user name and a password.
+/// Reads `webhooks[].proxy`: none where it is `off`.
+pub fn webhook_proxy(field: &Field<'_>) -> Option<Secret> {
+    if field.node.as_text() == Some("off") { None } else { proxy(field) }
+}
+
+/// Reads `network.proxy`, which may hold a user name and a password.
 pub fn proxy(field: &Field<'_>) -> Option<Secret> {
     let text = field.text()?;
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
@@ -105,8 +122,10 @@ pub fn http_listen(field: &Field<'_>, allow_plain: bool) -> Option<Option<String
 
 /// Reads `mqtt.url`.
 pub fn broker(field: &Field<'_>, allow_plain: bool) -> Option<Broker> {
-    if field.text()? == "embedded" {
-        return Some(Broker::Embedded);
+    match field.text()? {
+        "embedded" => return Some(Broker::Embedded),
+        "mosquitto" => return Some(Broker::Mosquitto),
+        _ => {}
     }
     let url = parsed(field, &["mqtts", "mqtt"], "mqtts://broker.example:8883")?;
     if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {

@@ -4,11 +4,15 @@
 //! known keys and its ranges from that schema, so what is documented and what is read cannot differ. Doc comments here are
 //! shown to people by their editor. `x-secret` marks what is never shown: the `whole` value, or of an `address` what follows its host.
 
+mod bounds;
+mod network;
 mod profile;
 mod schema;
 mod text;
 mod update;
 
+pub use bounds::{Limits, Retention};
+pub use network::{BrokerUser, Ethernet, Network, OwnBroker, Wifi};
 pub use profile::{Line, Meaning, Profile};
 pub(in crate::config) use schema::{all_audiences, all_events};
 pub use schema::{schema, schema_of};
@@ -50,6 +54,10 @@ pub struct File {
     pub telemetry: Option<Telemetry>,
     /// Updates of the box's whole system, where it is an appliance.
     pub update: Option<Updates>,
+    /// The box's network.
+    pub network: Option<Network>,
+    /// The box's own MQTT broker.
+    pub broker: Option<OwnBroker>,
     /// Bounds on memory and disk.
     pub limits: Option<Limits>,
     /// How long data is kept.
@@ -154,7 +162,7 @@ pub struct Tcp {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Mqtt {
-    /// embedded, or mqtt://host:1883, or mqtts://host:8883. Default: embedded.
+    /// embedded, mosquitto (the box's own: broker), mqtt://host:1883 or mqtts://host:8883. Default: embedded.
     pub url: Option<String>,
     /// auto, 5 or 3.1.1. Default: auto.
     pub version: Option<super::MqttVersion>,
@@ -333,7 +341,7 @@ pub struct Webhook {
     /// After an outage: how many old events a second are sent beside the live ones; 0: no bound. Default: 200.
     #[schemars(range(min = 0, max = 100_000))]
     pub backfill_per_second_max: Option<u32>,
-    /// The proxy that the requests go through, such as http://proxy.example:3128.
+    /// The proxy that the requests go through, such as http://proxy.example:3128, or off. Default: network.proxy.
     #[schemars(extend("x-secret" = "address"))]
     pub proxy: Option<String>,
     /// The certificate authority that signed the endpoint's certificate, as a PEM file.
@@ -455,40 +463,4 @@ pub struct Registrations {
     pub lab_id_token_file: Option<String>,
     /// Whether ids may go through the network unencrypted. Default: false.
     pub allow_plain: Option<bool>,
-}
-
-/// Bounds on memory and disk.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct Limits {
-    /// Longest frame from an analyzer, in bytes. Default: 65536.
-    #[schemars(range(min = 256, max = 16_777_216))]
-    pub frame_bytes_max: Option<usize>,
-    /// Longest message from an analyzer, in bytes. Default: 8388608.
-    #[schemars(range(min = 256, max = 268_435_456))]
-    pub message_bytes_max: Option<usize>,
-    /// Size of the database at which the oldest data is given up, in bytes. Default: no limit.
-    #[schemars(range(min = 1_048_576))]
-    pub store_bytes_max: Option<u64>,
-    /// How long a lone event may wait for company before it is stored, in milliseconds. Default: 0.
-    #[schemars(range(max = 1000))]
-    pub commit_linger_ms_max: Option<u64>,
-    /// How many later events a destination may take on while an older one still fails. Default: 256.
-    #[schemars(range(min = 1, max = 65_536))]
-    pub ahead_events_max: Option<usize>,
-}
-
-/// How long data is kept. 0 is for ever.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct Retention {
-    /// Days that the record of successful deliveries is kept. Default: 14.
-    #[schemars(range(max = 36_500))]
-    pub attempts_kept_days: Option<u32>,
-    /// Days that the received bytes are kept. Default: 365.
-    #[schemars(range(max = 36_500))]
-    pub captures_kept_days: Option<u32>,
-    /// Days that events are kept. Default: 365.
-    #[schemars(range(max = 36_500))]
-    pub events_kept_days: Option<u32>,
 }

@@ -6,6 +6,7 @@ pub mod duration;
 pub mod file;
 mod group;
 mod masked;
+mod network;
 mod overlay;
 mod read;
 mod tree;
@@ -14,6 +15,10 @@ mod update;
 pub use address::is_loopback;
 pub use group::{Outside, WrittenProfile};
 pub use masked::{MASK, masked};
+pub use network::{
+    Addressing, BrokerDoor, BrokerScope, BrokerUser, Ethernet, Fixed, Network, OWN_BROKER_PORT, OWN_BROKER_USER,
+    OwnBroker, Wifi,
+};
 pub use overlay::{Variable, overlay};
 pub use read::{profile, read};
 pub use tree::{Entry, Mistake, Node, Place, Value};
@@ -45,6 +50,8 @@ pub struct Config {
     pub monitoring: Monitoring,
     pub telemetry: Telemetry,
     pub update: Updates,
+    pub network: Option<Network>,
+    pub broker: Option<OwnBroker>,
     pub limits: Limits,
     pub retention: Retention,
     /// SHA-256 of the settings as they were loaded, in hexadecimal; empty for settings that were made otherwise.
@@ -236,7 +243,13 @@ pub enum MqttVersion {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Broker {
     Embedded,
-    Url { host: String, port: u16, tls: bool },
+    /// The box's own mosquitto, see [`OwnBroker`].
+    Mosquitto,
+    Url {
+        host: String,
+        port: u16,
+        tls: bool,
+    },
 }
 
 /// `monitoring:`
@@ -430,6 +443,8 @@ pub struct Registrations {
     /// or a program says it by the API.
     pub lab_id_url: Option<String>,
     pub lab_id_token: Option<Secret>,
+    /// The proxy on the way there.
+    pub proxy: Option<Secret>,
 }
 
 /// `telemetry:`
@@ -438,6 +453,8 @@ pub struct Telemetry {
     /// Where traces are posted (OTLP over HTTP); `None`: nobody wants them.
     pub otlp_url: Option<String>,
     pub otlp_token: Option<Secret>,
+    /// The proxy on the way there.
+    pub proxy: Option<Secret>,
 }
 
 /// `limits:`
@@ -474,6 +491,6 @@ impl Config {
             |second: &&Mqtt| second.broker == self.mqtt.broker && second.topic_prefix == self.mqtt.topic_prefix;
         let twice = self.monitoring.broker.iter().filter(is_first);
         let twice = twice.map(|_| "monitoring.url is the broker of mqtt.url: it is told everything twice".to_owned());
-        unsigned.chain(open).chain(twice).collect()
+        unsigned.chain(open).chain(twice).chain(self.idle_parts()).collect()
     }
 }

@@ -205,9 +205,17 @@ pub fn check_csrf(cookie: &str, headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
+/// Before a person's name in the audit log; no token's id holds a colon.
+const PAGE: &str = "page:";
+
 /// What a person is called in the audit log.
 pub fn page_client(name: &str) -> String {
-    format!("page:{name}")
+    format!("{PAGE}{name}")
+}
+
+/// Whether that is a person at the page.
+pub fn is_page(client: &str) -> bool {
+    client.starts_with(PAGE)
 }
 
 fn no_token() -> Problem {

@@ -1,4 +1,5 @@
-//! The part that serves the API: the TCP port, the control socket and the requests over MQTT, until it is stopped.
+//! The part that serves the API: the TCP port, the control socket and the requests over MQTT, until it is stopped. What somebody
+//! reads on the SD card comes from here too.
 //!
 //! Invariant: a port that cannot be opened is told and tried again; it never ends the gateway.
 
@@ -7,11 +8,12 @@ use super::over_mqtt;
 use super::{Api, Front};
 use crate::board::Board;
 use crate::calls::Inbox;
+use crate::card;
 use crate::platform::{Platform, Serving};
 use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
 use crate::store::Store;
 use crate::supervision::Supervisor;
-use futures_util::future::join3;
+use futures_util::future::join4;
 use gateway_core::config::Config;
 use gateway_core::health::Fact;
 use std::sync::Arc;
@@ -39,16 +41,19 @@ impl DoorWorker {
         let (config, platform, front) = (self.config.clone(), self.platform.clone(), self.front.clone());
         let supervisor = self.supervisor.clone();
         let api = Api::with_front(config, platform, store, board, supervisor, stop.clone(), front);
-        if self.config.http.page && self.config.http.listen.is_some() {
+        let has_page = self.config.http.page && self.config.http.listen.is_some();
+        if has_page {
             // What goes wrong is in the log; whoever pairs is told too.
             let _ = api.pairing_code().await;
+            api.restore_sessions().await;
         }
         let socket = Serving::Socket(self.config.gateway.state_dir.join("control.sock"));
         let network = self.config.http.listen.clone().map(Serving::Tcp);
-        let serving = join3(
+        let serving = join4(
             self.keep_serving(network, &api, Door::Network, stop.clone()),
             self.keep_serving(Some(socket), &api, Door::Socket, stop.clone()),
-            over_mqtt::answer(&api, &self.inbox, stop),
+            over_mqtt::answer(&api, &self.inbox, stop.clone()),
+            card::keep(&api, stop),
         );
         tokio::pin!(serving);
         loop {
@@ -56,9 +61,12 @@ impl DoorWorker {
             self.pulse.beat(now);
             tokio::select! {
                 biased;
-                _ = &mut serving => return,
+                _ = &mut serving => break,
                 () = self.platform.clock.sleep_until(now.after(Duration::from_secs(BEAT_SECONDS))) => {}
             }
+        }
+        if has_page {
+            api.keep_sessions().await;
         }
     }
 

@@ -134,6 +134,7 @@ async fn list(State(api): State<Arc<Api>>, client: Client, Query(wanted): Query<
     if wanted.limit == 0 || wanted.limit > PAGE_TESTS_MAX {
         return Err(Problem::bad_request(format!("limit is 1 to {PAGE_TESTS_MAX}")));
     }
+    let what = format!("tests {:?} {:?} {:?}", wanted.analyzer, wanted.state, wanted.qc);
     let which = WhichTests {
         analyzer: wanted.analyzer.map(AnalyzerId),
         state: wanted.state.map(TestState::as_str),
@@ -143,7 +144,8 @@ async fn list(State(api): State<Arc<Api>>, client: Client, Query(wanted): Query<
     let (found, next) = api.store.tests(which, wanted.limit.into()).await?;
     let tests: Vec<Listed> = found.into_iter().filter_map(Listed::of).collect();
     if let (Some(newest), Some(oldest)) = (tests.first(), tests.last()) {
-        api.audit(&client.id, "read", &format!("tests/{}-{}", oldest.seq, newest.seq), "ok").await?;
+        let object = format!("tests/{}-{}", oldest.seq, newest.seq);
+        api.audit_look(&client, (&what, oldest.seq), &object).await?;
     }
     Ok(axum_json(&Tests { tests, next: next.map(|next| next.0) }))
 }

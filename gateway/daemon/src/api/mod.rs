@@ -21,6 +21,7 @@ mod extract;
 mod incoming;
 mod life;
 mod listing;
+mod looks;
 mod metrics;
 mod over_mqtt;
 pub mod page;
@@ -29,6 +30,7 @@ mod problem;
 mod queue;
 mod redecode;
 mod registrations;
+mod report;
 mod results;
 mod sent;
 mod session;
@@ -89,6 +91,8 @@ pub struct Api {
     /// Held while a page of the log is put together: whoever waits for the next event does so at the same time, and the page
     /// may be large.
     pub paging: tokio::sync::Mutex<()>,
+    /// What people at the page look at.
+    pub looks: looks::Looks,
     pub front: Front,
 }
 
@@ -127,6 +131,7 @@ impl Api {
             rates: commands::Rates::default(),
             turn: Default::default(),
             paging: Default::default(),
+            looks: Default::default(),
             front,
         })
     }
@@ -217,6 +222,7 @@ fn routes() -> Vec<Route> {
         life::routes(),
         queue::routes(),
         update::routes(),
+        report::routes(),
     ];
     rooms.into_iter().flatten().collect()
 }

@@ -193,6 +193,7 @@ async fn change(
     };
     done(api.store.change_person(&name, role.map(Role::scope), passphrase).await?)?;
     api.front.entrance.close_all_of(&name);
+    api.keep_sessions().await;
     let person = api.store.person(&name).await?.ok_or_else(|| Problem::unknown("person"))?;
     api.audit(&client.id, "change_person", &format!("person/{} {}", person.name, what.join(" ")), "ok").await?;
     Ok(axum_json(&PersonView::of(person)))
@@ -202,6 +203,7 @@ async fn remove(State(api): State<Arc<Api>>, client: Client, Path(name): Path<St
     let Some(person) = api.store.person(&name).await? else { return Err(Problem::unknown("person")) };
     done(api.store.remove_person(&name).await?)?;
     api.front.entrance.close_all_of(&name);
+    api.keep_sessions().await;
     api.audit(&client.id, "remove_person", &format!("person/{}", person.name), "ok").await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -239,7 +241,7 @@ fn taken() -> Problem {
     Problem::conflict("there is somebody of this name already: take another name, or change that one")
 }
 
-fn done(changed: Changed) -> Result<(), Problem> {
+pub fn done(changed: Changed) -> Result<(), Problem> {
     match changed {
         Changed::Done => Ok(()),
         Changed::Unknown => Err(Problem::unknown("person")),

@@ -246,7 +246,10 @@ async fn list(
         (None, sample_id) => api.store.registrations(after, limit, sample_id.as_deref()).await?,
     };
     if let (Some(first), Some(last)) = (found.first(), found.last()) {
-        api.audit(&client.id, "read", &format!("registrations/{}-{}", first.number, last.number), "ok").await?;
+        let object = format!("registrations/{}-{}", first.number, last.number);
+        // A list that grows at its newer end is the same list; what was asked for by a sample is one of its own.
+        let what = if query.before.is_some() { "registrations" } else { &object };
+        api.audit_look(&client, (what, first.number.min(last.number)), &object).await?;
     }
     let next = found.last().map_or(after, |last| last.number);
     let registrations = found.into_iter().map(|registration| api.whole(registration)).collect();

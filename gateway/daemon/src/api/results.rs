@@ -193,6 +193,7 @@ async fn test(
         updated_at: newest.received_at,
         test,
     };
-    api.audit(&client.id, "read", &format!("test/{id}"), "ok").await?;
+    let object = format!("test/{id}");
+    api.audit_look(&client, (&object, 0), &object).await?;
     Ok(unless_known(&headers, &view))
 }

@@ -3,10 +3,10 @@
 //! Invariants: a session's token leaves the gateway only in its cookie, which no script can read; a wrong name and a wrong
 //! passphrase are answered alike, after the same work.
 
-use super::auth::{self, Door};
+use super::auth::{self, Client, Credential, Door};
 use super::caller::{Caller, Host};
 use super::extract::Json;
-use super::people::{Role, check_name, check_passphrase, no_faults};
+use super::people::{Role, check_name, check_passphrase, done, no_faults};
 use super::problem::Problem;
 use super::table::Route;
 use super::{Api, with_json};
@@ -46,7 +46,13 @@ pub fn routes() -> Vec<Route> {
         .body::<Pair>()
         .answer::<SessionView>(201, "Signed in, with the role `administer`")
         .problems(&[401, 403, 408, 409, 421, 429]);
-    vec![look, sign_in, sign_out, pair]
+    let about = ("change_passphrase", "Give oneself another passphrase; signs one out everywhere else");
+    let change = Route::new(Method::POST, "/api/session/passphrase", Some(Scope::Read), about, post(change_own))
+        .header("x-csrf-token", CSRF)
+        .body::<OwnPassphrase>()
+        .answer::<SessionView>(200, "Changed; the answer sets a new cookie")
+        .problems(&[408]);
+    vec![look, sign_in, sign_out, pair, change]
 }
 
 /// What the OpenAPI document says of the header.
@@ -94,6 +100,15 @@ struct Pair {
     passphrase: String,
 }
 
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct OwnPassphrase {
+    /// The passphrase of now.
+    current: String,
+    #[schemars(length(min = 10, max = 128))]
+    passphrase: String,
+}
+
 async fn look(
     State(api): State<Arc<Api>>,
     Extension(door): Extension<Door>,
@@ -137,7 +152,7 @@ async fn sign_in(
     };
     entrance.attempts().succeed(caller.address, &key(&name));
     api.audit(&auth::page_client(&person.name), "sign_in", "session", "ok").await?;
-    api.begin(StatusCode::OK, &person, &headers, caller)
+    api.begin(StatusCode::OK, &person, &headers, caller).await
 }
 
 async fn sign_out(
@@ -152,11 +167,51 @@ async fn sign_out(
     {
         auth::check_csrf(token, &headers)?;
         api.front.entrance.close(&hashed(token));
+        api.keep_sessions().await;
         api.audit(&auth::page_client(&session.name), "sign_out", "session", "ok").await?;
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
     response.headers_mut().insert(header::SET_COOKIE, set_cookie("", 0, caller.is_https));
     Ok(response)
+}
+
+/// Who has signed in may not need anybody else for this; a session that was left open is not enough.
+async fn change_own(
+    State(api): State<Arc<Api>>,
+    client: Client,
+    Extension(credential): Extension<Credential>,
+    caller: Caller,
+    headers: HeaderMap,
+    request: Timely<OwnPassphrase>,
+) -> Result<Response, Problem> {
+    let Timely(OwnPassphrase { current, passphrase }) = request;
+    let entrance = &api.front.entrance;
+    let session = match &credential {
+        Credential::Session(token) => entrance.session(api.mono(), token),
+        Credential::Socket | Credential::Token(_) => None,
+    };
+    let session = session.ok_or_else(|| {
+        let detail =
+            "only who has signed in at the page has a passphrase; `POST /api/people/NAME` gives somebody another one";
+        Problem::new(StatusCode::FORBIDDEN, detail)
+    })?;
+    entrance.attempts().admit(api.mono(), caller.address, &key(&session.name)).map_err(wait)?;
+    let person = api.store.person(&session.name).await?.ok_or_else(|| Problem::unknown("person"))?;
+    let kept = person.passphrase.clone();
+    let checked = entrance.in_turn(&*api.platform.disk, move || entrance::check(&current, &kept)).await;
+    if !checked.ok_or_else(busy)? {
+        if api.noted.admits(api.mono()) {
+            api.audit(&client.id, "change_passphrase", "session", "refused: 422").await?;
+        }
+        return Err(Problem::fault("/current", "is wrong"));
+    }
+    entrance.attempts().succeed(caller.address, &key(&session.name));
+    no_faults([check_passphrase(&person.name, &passphrase), None])?;
+    let hashed = api.hashed_passphrase(passphrase).await?;
+    done(api.store.change_person(&person.name, None, Some(hashed)).await?)?;
+    entrance.close_all_of(&person.name);
+    api.audit(&client.id, "change_passphrase", &format!("person/{}", person.name), "ok").await?;
+    api.begin(StatusCode::OK, &person, &headers, caller).await
 }
 
 async fn pair(
@@ -203,7 +258,7 @@ async fn pair(
     entrance.close_all_of(&name);
     entrance.attempts().succeed(caller.address, "");
     api.audit(&auth::page_client(&name), "pair", &format!("person/{name}"), "ok").await?;
-    api.begin(StatusCode::CREATED, &person, &headers, caller)
+    api.begin(StatusCode::CREATED, &person, &headers, caller).await
 }
 
 impl Api {
@@ -229,8 +284,24 @@ impl Api {
         Ok(SessionView { state, name: None, role: None, csrf: None, again, gateway, version })
     }
 
+    /// Takes up the sessions of before a restart.
+    pub(super) async fn restore_sessions(&self) {
+        // A store that does not answer signs everybody out.
+        let people = self.store.people().await.unwrap_or_default();
+        let people: Vec<(String, Scope)> = people.into_iter().map(|person| (person.name, person.role)).collect();
+        let (disk, boot) = (&*self.platform.disk, self.platform.clock.boot().to_string());
+        let (entrance, state_dir) = (&self.front.entrance, &self.config.gateway.state_dir);
+        entrance.restore(disk, state_dir, &boot, &people, self.mono()).await;
+    }
+
+    /// Writes down who has signed in.
+    pub(super) async fn keep_sessions(&self) {
+        let boot = self.platform.clock.boot().to_string();
+        self.front.entrance.keep(&*self.platform.disk, &self.config.gateway.state_dir, &boot).await;
+    }
+
     /// A new session with its cookie; one that the browser had before ends.
-    fn begin(
+    async fn begin(
         &self,
         status: StatusCode,
         person: &Person,
@@ -242,6 +313,7 @@ impl Api {
             entrance.close(&hashed(earlier));
         }
         let token = entrance.open(self.mono(), &*self.platform.entropy, &person.name, person.role);
+        self.keep_sessions().await;
         let mut response = with_json(status, &self.signed_in(&person.name, person.role, &token));
         let cookie = set_cookie(&token, entrance::SESSION_SECONDS_MAX, caller.is_https);
         response.headers_mut().insert(header::SET_COOKIE, cookie);

@@ -6,7 +6,7 @@
 use super::ask::{Asker, Failed, print_json};
 use super::screen::{count, size};
 use super::{EXIT_CONFIG, plain};
-use crate::configuration::{self, Loaded};
+use crate::configuration::{self, Loaded, Source};
 use crate::platform::Platform;
 use crate::store::backup;
 use serde::{Deserialize, Serialize};
@@ -29,8 +29,8 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// The file to write; without it one named after the gateway and the time, in this folder
-    #[arg(long, value_name = "FILE")]
+    /// The file to write, or the folder: then it is named after the gateway and the time. Without it: this folder
+    #[arg(long, value_name = "FILE|DIR")]
     to: Option<PathBuf>,
     /// Keep the settings' secrets too, so that the backup alone can start a box; without this they are masked
     #[arg(long)]
@@ -93,9 +93,15 @@ fn told(path: &Path, manifest: &Manifest, out: &mut dyn Write) -> io::Result<()>
 }
 
 fn made(args: &Args) -> Result<(PathBuf, Manifest), Failed> {
+    make(&args.asker.home.source(), args.to.as_deref(), args.with_secrets)
+}
+
+/// Backs up the gateway with these settings: to a folder, under a name made of the gateway's and the time; or to a file; without
+/// `to` in the working folder. Returns the file and what it says of itself.
+pub fn make(source: &Source, to: Option<&Path>, with_secrets: bool) -> Result<(PathBuf, Manifest), Failed> {
     // For its owner only, whatever is made on the way.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let running = configuration::load_for_run(&args.asker.home.source());
+    let running = configuration::load_for_run(source);
     let loaded = running.map_err(|failure| Failed { status: EXIT_CONFIG, text: failure.to_string() })?.loaded;
     let database = loaded.config.gateway.state_dir.join(DATABASE);
     if !database.try_exists().unwrap_or(true) {
@@ -103,11 +109,14 @@ fn made(args: &Args) -> Result<(PathBuf, Manifest), Failed> {
         return Err(Failed::unreachable(text));
     }
     let at = Platform::real().clock.now().wall;
-    let path = args.to.clone().unwrap_or_else(|| {
-        let moment = at.to_string().replace([':', '-'], "");
-        let moment = moment.split('.').next().unwrap_or_default();
-        PathBuf::from(format!("analyzer-gateway-{}-{moment}Z.tar", loaded.config.gateway.id))
-    });
+    let moment = at.to_string().replace([':', '-'], "");
+    let moment = moment.split('.').next().unwrap_or_default();
+    let name = format!("analyzer-gateway-{}-{moment}Z.tar", loaded.config.gateway.id);
+    let path = match to {
+        Some(folder) if folder.is_dir() => folder.join(name),
+        Some(file) => file.to_owned(),
+        None => PathBuf::from(name),
+    };
     if path.exists() {
         return Err(Failed::new(format!("{} is there already: give another name with --to", path.display())));
     }
@@ -116,7 +125,7 @@ fn made(args: &Args) -> Result<(PathBuf, Manifest), Failed> {
     let copied = backup::copy(&database, &copy.0).map_err(|error| {
         Failed::unreachable(format!("the database cannot be copied to {}: {error}", copy.0.display()))
     })?;
-    let settings = settings(&loaded, args.with_secrets);
+    let settings = settings(&loaded, with_secrets);
     let mut files = vec![listed(DATABASE, &copy.0).map_err(|error| cannot(&copy.0, &error))?];
     files.extend(settings.as_ref().map(|text| of_bytes(SETTINGS, text.as_bytes())));
     let manifest = Manifest {
@@ -128,7 +137,7 @@ fn made(args: &Args) -> Result<(PathBuf, Manifest), Failed> {
         head: copied.head.0,
         events: copied.events,
         database_version: copied.version,
-        secrets: args.with_secrets && settings.is_some(),
+        secrets: with_secrets && settings.is_some(),
         files,
     };
     write(&unfinished.0, &manifest, &copy.0, settings.as_deref()).map_err(|error| cannot(&unfinished.0, &error))?;

@@ -45,6 +45,7 @@ fn summary(config: &Config) -> String {
     let count = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
     let broker = match &config.mqtt.broker {
         Broker::Embedded => "embedded MQTT broker".to_owned(),
+        Broker::Mosquitto => "the box's own MQTT broker".to_owned(),
         Broker::Url { host, port, .. } => format!("MQTT broker {host}:{port}"),
     };
     let hint = if config.analyzers.is_empty() { " (no analyzer: nothing will be read)" } else { "" };

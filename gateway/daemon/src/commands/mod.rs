@@ -38,12 +38,14 @@ pub mod screen;
 pub mod simulate;
 pub mod status;
 pub mod test_list;
+pub mod the_box;
 pub mod token;
 pub mod update;
 pub mod watch;
 pub mod webhook;
 
 use clap::{Parser, Subcommand};
+pub(crate) use gateway_core::plain::plain;
 use std::io::{stderr, stdout};
 
 /// EX_CONFIG of sysexits.h: the settings are wrong, and starting again will not help.
@@ -200,12 +202,4 @@ impl Cli {
             Command::Receive(args) => receive::run(args, &mut out, &mut err),
         }
     }
-}
-
-/// Text that comes from a device or a peer: nothing in it may end a line, steer a terminal or turn its direction.
-pub(crate) fn plain(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if steers(c) { '?' } else { c }).collect()
 }

@@ -90,6 +90,14 @@ fn folder(args: &Args) -> Result<Option<PathBuf>, Failed> {
     }
 }
 
+/// Restores a backup into a state folder that has nothing in it. What a person should know, on a line each.
+pub fn into_empty(file: &Path, source: &configuration::Source, as_another: bool) -> Result<String, Failed> {
+    let home = super::ask::Home { config: source.file.clone(), state_dir: source.state_dir.clone() };
+    let asker = Asker { home, json: false };
+    let args = Args { file: file.to_owned(), check: false, force: false, new_identity: as_another, asker };
+    restored(&args).map(|(_, text)| text)
+}
+
 fn restored(args: &Args) -> Result<Done, Failed> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o027));
     let Some(folder) = folder(args)? else {

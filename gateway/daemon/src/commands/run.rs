@@ -5,13 +5,19 @@ mod desk;
 use super::ask::Home;
 use super::{EXIT_CONFIG, EXIT_FAILED};
 use crate::app::{self, Control, Order};
+use crate::card::Told;
 use crate::configuration::{self, Source};
-use crate::platform::Platform;
+use crate::platform::clock::SystemClock;
 use crate::platform::journal::Recent;
+use crate::platform::machine::ThisMachine;
+use crate::platform::{Clock, Platform};
 use crate::pulse::{Stopper, stop_channel};
 use crate::supervision::{Asked, Supervisor};
 use desk::{Desk, keep, summary};
+use gateway_core::appliance::light::Light;
+use gateway_core::appliance::report::{Dated, Page, Report, Settings};
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -20,6 +26,9 @@ use tokio::sync::mpsc;
 pub struct Args {
     #[command(flatten)]
     home: Home,
+    /// The folder that stands for `/` where the gateway looks at its box
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    root: PathBuf,
 }
 
 /// Runs the gateway. Exit status 0 after a stop that was asked for, 78 without usable settings.
@@ -28,14 +37,23 @@ pub fn run(args: Args, err: &mut dyn Write) -> u8 {
     // What the gateway writes holds patient data: for its own user and group only.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o027));
     let source = args.home.source();
+    let told = Told::of(&source);
     let running = match configuration::load_for_run(&source) {
         Ok(running) => running,
         Err(failure) => {
             let _ = writeln!(err, "{failure}");
+            if let Some(told) = &told {
+                told.light(Light::ConfigError);
+                told.report_down(&down(configuration::judged_refused(&source, &failure), None));
+            }
             tracing::error!("no usable settings and no last good ones: not started");
             return EXIT_CONFIG;
         }
     };
+    if let Some(told) = &told {
+        told.light_at_start();
+    }
+    let hash = running.loaded.hash.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(16)
@@ -43,19 +61,41 @@ pub fn run(args: Args, err: &mut dyn Write) -> u8 {
         .enable_all()
         .build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(supervise(source, running)),
+        Ok(runtime) => runtime.block_on(supervise(source.clone(), running, args.root)),
         Err(error) => Err(error.into()),
     };
     match outcome {
-        Ok(()) => 0,
+        Ok(()) => {
+            told.iter().for_each(Told::light_out);
+            0
+        }
         Err(error) => {
             tracing::error!(%error, "stopped");
+            if let Some(told) = &told {
+                told.light(Light::Degraded);
+                told.report_down(&down(configuration::judged(&source, &hash), Some(format!("{error:#}"))));
+            }
             EXIT_FAILED
         }
     }
 }
 
-async fn supervise(source: Source, running: configuration::Running) -> anyhow::Result<()> {
+/// The report of a gateway that does not run, because of the settings or for this reason.
+fn down(settings: Settings, reason: Option<String>) -> Report {
+    let now = SystemClock::new().now();
+    Report {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        dated: Dated::LastChange(now.wall, now.quality),
+        settings,
+        overview: None,
+        down: reason,
+        page: Page::Off,
+        pairing_code: None,
+        spare: Vec::new(),
+    }
+}
+
+async fn supervise(source: Source, running: configuration::Running, root: PathBuf) -> anyhow::Result<()> {
     let (stopper, stop) = stop_channel();
     let (orders, inbox) = mpsc::channel(4);
     let loaded = running.loaded;
@@ -75,7 +115,7 @@ async fn supervise(source: Source, running: configuration::Running) -> anyhow::R
             orders.send(Order::Refused(summary(failure))).await?;
         }
     }
-    let platform = Platform::real();
+    let platform = Platform { machine: Arc::new(ThisMachine::below(root)), ..Platform::real() };
     let (supervisor, asked) = Supervisor::new();
     let settings = Some(Arc::new(source.clone()));
     let desk = Desk {

@@ -3,27 +3,37 @@
 use super::EXIT_FAILED;
 use super::ask::{Asker, By, Failed, print_json, table};
 use super::screen::{Paint, Tone, age, age_or_dash, count, size, span};
+use super::the_box;
+use crate::platform::privileged;
 use axum::http::Method;
 use gateway_core::health::DeviceState;
 use gateway_core::overview::{Overview, Trouble, Urgency};
 use serde_json::Value;
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
+    /// The folder that stands for `/` where the box is looked at
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    root: PathBuf,
     #[command(flatten)]
     asker: Asker,
 }
 
 /// Exit status 0 if all is well, 1 if something needs a person or no gateway runs, 3 if there is nothing to ask.
 pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-    let (overview, json, by) = match asked(&args.asker) {
+    let (mut overview, mut json, by) = match asked(&args.asker) {
         Ok(asked) => asked,
         Err(failed) => return failed.tell(err),
     };
+    if by == By::Store {
+        // The box is there whether the gateway runs or not.
+        overview.appliance = privileged::said(&args.root);
+        json["appliance"] = serde_json::to_value(&overview.appliance).unwrap_or_default();
+    }
     // A closed pipe leaves nobody to tell.
     let _ = if args.asker.json {
-        let mut json = json;
         json["running"] = (by == By::Gateway).into();
         print_json(&json, out)
     } else {
@@ -156,5 +166,9 @@ fn machine(overview: &Overview, out: &mut dyn Write) -> io::Result<()> {
     }
     let hash: String = overview.configuration.hash.chars().take(12).collect();
     let refused = if overview.configuration.refused.is_some() { "; the file is refused" } else { "" };
-    writeln!(out, "settings  {}{refused}", if hash.is_empty() { "not known" } else { &hash })
+    writeln!(out, "settings  {}{refused}", if hash.is_empty() { "not known" } else { &hash })?;
+    for (name, told) in the_box::told(&overview.appliance) {
+        writeln!(out, "{name:<9} {}", super::plain(&told))?;
+    }
+    Ok(())
 }

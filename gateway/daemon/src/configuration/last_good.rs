@@ -43,7 +43,7 @@ pub fn keep_last_good(loaded: &Loaded) -> io::Result<()> {
 }
 
 /// Keys that name a file, and the key that holds what is in it.
-const IN_FILES: [(&str, &str); 6] = [
+pub(super) const IN_FILES: [(&str, &str); 6] = [
     ("secret_file", "secret"),
     ("password_file", "password"),
     ("standard_webhooks_file", "standard_webhooks"),

@@ -5,6 +5,7 @@
 //! `config/gateway.yaml` shows). A bad file never stops a box that ran before: [`load_for_run`] falls back to the last good
 //! settings and hands the mistakes over to be told.
 
+mod beside;
 mod environment;
 mod file;
 mod last_good;
@@ -12,12 +13,14 @@ mod profiles;
 mod pushed;
 mod yaml;
 
+pub use beside::beside;
 pub use last_good::{keep_last_good, shown};
 pub use profiles::{PROFILES, folder_beside};
 pub use pushed::{Pushed, check_pushed, keep_pushed, try_to_keep};
 
 use crate::platform::Clock;
 use crate::platform::clock::SystemClock;
+use gateway_core::appliance::report::{Outcome, Settings};
 use gateway_core::config::{self, Config, Gateway, Mistake, Node, Outside, Place, Value, Variable};
 use gateway_core::time::{ClockQuality, Timestamp};
 use sha2::{Digest, Sha256};
@@ -188,11 +191,35 @@ fn name_files(node: &Node, place: &str, found: &mut Vec<(String, PathBuf)>) {
     }
 }
 
+/// The file as the report shows it; `hash` is that of the settings in force.
+pub fn judged(source: &Source, hash: &str) -> Settings {
+    let (path, outcome) = match load(source) {
+        Ok(Loaded { path: None, .. }) => (None, Outcome::Missing),
+        Ok(loaded) if loaded.hash == hash => (loaded.path, Outcome::InForce),
+        Ok(loaded) => (loaded.path, Outcome::Unread),
+        Err(failure) => refused(failure),
+    };
+    Settings { file: path.map(|path| path.display().to_string()), outcome, beside: beside(source) }
+}
+
+/// The same of a file that is known to be refused.
+pub fn judged_refused(source: &Source, failure: &Failure) -> Settings {
+    let (path, outcome) = refused(failure.clone());
+    Settings { file: path.map(|path| path.display().to_string()), outcome, beside: beside(source) }
+}
+
+fn refused(failure: Failure) -> (Option<PathBuf>, Outcome) {
+    (failure.path, Outcome::Refused(failure.mistakes))
+}
+
 fn no_file(source: &Source) -> Failure {
     let usual: Vec<String> = source.usual.iter().map(|path| path.display().to_string()).collect();
     let problem = format!("there is no settings file any more (looked for {})", usual.join(" and "));
-    let suggestion = "put it back, or remove last-good.yaml from the state folder if the box shall have none";
-    Failure { path: None, mistakes: vec![Mistake::new(Place::Whole, "", problem, suggestion)] }
+    let suggestion = match beside(source).first() {
+        Some(name) => format!("rename `{name}` to gateway.yaml"),
+        None => "put it back, or remove last-good.yaml from the state folder if the box shall have none".to_owned(),
+    };
+    Failure { path: None, mistakes: vec![Mistake::new(Place::Whole, "", problem, &suggestion)] }
 }
 
 /// The settings, or the mistakes and the folders in which the last good ones may be.

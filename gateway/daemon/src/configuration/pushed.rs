@@ -1,8 +1,9 @@
 //! Settings that come as a text from somewhere else than the card: checked whole, and put onto the card when they are kept.
 //!
 //! Invariants: `***` where the settings in force have a secret means that secret, so that whoever changes one line need not know
-//! it; what is written is the text that came, with its comments, and replaces the file in one step.
+//! it; a secret that the settings file takes from a file of its own (`secret_file`) stays there; what is written is the text that came, with its comments, and replaces the file in one step.
 
+use super::last_good::IN_FILES;
 use super::{Failure, Loaded, Source, file, read_text, yaml};
 use gateway_core::config::{Entry, MASK, Mistake, Node, Place, Value};
 use std::fs;
@@ -33,11 +34,13 @@ pub fn check_pushed(source: &Source, text: &str, in_force: &Loaded) -> Result<Pu
     if text.len() > TEXT_BYTES_MAX {
         return Err(wrong("is larger than 1 MiB, so it is not a settings file", "send the settings alone"));
     }
-    let known = yaml::parse(&in_force.text).map_or_else(|_| None, |(tree, _)| Some(tree));
+    let parsed = |text: &str| yaml::parse(text).map_or_else(|_| None, |(tree, _)| Some(tree));
+    let known = parsed(&in_force.text);
+    let card = file::text(&path).ok().and_then(|text| parsed(&text));
     let mut filled = Vec::new();
     let loaded = read_text(source, Some(path.clone()), Some(text), |tree| {
         let mut mistakes = Vec::new();
-        fill(tree, known.as_ref(), "", &mut filled, &mut mistakes);
+        fill(tree, (known.as_ref(), card.as_ref()), "", &mut filled, &mut mistakes);
         mistakes
     });
     let loaded = loaded.map_err(|(failure, _)| failure)?;
@@ -91,22 +94,37 @@ fn place(source: &Source) -> PathBuf {
     file::find(source).unwrap_or_else(usual)
 }
 
-/// A secret in the place of its stars: where the text begins, and what stands there instead.
+/// What takes the place of stars: where they begin, and what stands there instead.
 struct Filled {
     line: usize,
     column: usize,
-    secret: String,
+    text: String,
+    key: Option<OtherKey>,
 }
 
-/// Replaces each `***` by what stands in the same place of `known`. Items of lists are the same if their ids are, or, without
-/// ids, their places.
-fn fill(node: &mut Node, known: Option<&Node>, path: &str, filled: &mut Vec<Filled>, mistakes: &mut Vec<Mistake>) {
+/// A key that becomes another one, with the place where it begins.
+struct OtherKey {
+    line: usize,
+    column: usize,
+    from: &'static str,
+    to: &'static str,
+}
+
+/// Replaces each `***` by what stands in the same place of the first of `known`, the settings in force; where the second, the file
+/// of now, names a file for it, the name stays. Items of lists are the same if their ids are, or, without ids, their places.
+fn fill(
+    node: &mut Node,
+    (known, card): (Option<&Node>, Option<&Node>),
+    path: &str,
+    filled: &mut Vec<Filled>,
+    mistakes: &mut Vec<Mistake>,
+) {
     match &mut node.value {
         Value::Nothing => {}
         Value::Text(text) if text == MASK => match (known.and_then(Node::as_text), node.text_at) {
             (Some(secret), Some((line, column))) if secret != MASK => {
                 secret.clone_into(text);
-                filled.push(Filled { line, column, secret: secret.to_owned() });
+                filled.push(Filled { line, column, text: secret.to_owned(), key: None });
             }
             _ => {
                 let problem = "`***` stands for the secret that is in force, and here is none";
@@ -116,43 +134,81 @@ fn fill(node: &mut Node, known: Option<&Node>, path: &str, filled: &mut Vec<Fill
         },
         Value::Text(_) => {}
         Value::List(items) => {
-            let others = match known.map(|known| &known.value) {
-                Some(Value::List(others)) => others.as_slice(),
-                _ => &[],
-            };
             for (index, item) in items.iter_mut().enumerate() {
-                let id = item.get("id").and_then(Node::as_text);
-                let other = match id {
-                    Some(id) => others.iter().find(|other| other.get("id").and_then(Node::as_text) == Some(id)),
-                    None => others.get(index),
-                };
-                fill(item, other, &format!("{path}[{index}]"), filled, mistakes);
+                let others = (same_item(known, item, index), same_item(card, item, index));
+                fill(item, others, &format!("{path}[{index}]"), filled, mistakes);
             }
         }
         Value::Group(entries) => {
-            for Entry { key, node, .. } in entries {
+            for entry in entries {
+                if let Some(kept) = keep_file(entry, card) {
+                    filled.push(kept);
+                    continue;
+                }
+                let Entry { key, node, .. } = entry;
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                fill(node, known.and_then(|known| known.get(key)), &path, filled, mistakes);
+                let others = (known.and_then(|known| known.get(key)), card.and_then(|card| card.get(key)));
+                fill(node, others, &path, filled, mistakes);
             }
         }
     }
+}
+
+/// The item of another list that is this one.
+fn same_item<'a>(list: Option<&'a Node>, item: &Node, index: usize) -> Option<&'a Node> {
+    let Value::List(others) = &list?.value else { return None };
+    match item.get("id").and_then(Node::as_text) {
+        Some(id) => others.iter().find(|other| other.get("id").and_then(Node::as_text) == Some(id)),
+        None => others.get(index),
+    }
+}
+
+/// Stars whose secret the file of now takes from a file: the entry names that file again.
+fn keep_file(entry: &mut Entry, card: Option<&Node>) -> Option<Filled> {
+    let (to, from) = IN_FILES.into_iter().find(|(_, key)| *key == entry.key)?;
+    let name = card?.get(to)?.as_text()?;
+    if entry.node.as_text() != Some(MASK) {
+        return None;
+    }
+    let ((line, column), Place::At { line: key_line, column: key_column }) = (entry.node.text_at?, &entry.place) else {
+        return None;
+    };
+    let key = Some(OtherKey { line: *key_line, column: *key_column, from, to });
+    to.clone_into(&mut entry.key);
+    entry.node.value = Value::Text(name.to_owned());
+    Some(Filled { line, column, text: name.to_owned(), key })
 }
 
 /// The text with the secrets in it, each in double quotes; `None` if the stars do not stand where they should.
 fn written(text: &str, mut filled: Vec<Filled>) -> Option<String> {
     filled.sort_by_key(|one| std::cmp::Reverse((one.line, one.column)));
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
-    for Filled { line, column, secret } in filled {
-        let line = lines.get_mut(line.checked_sub(1)?)?;
-        let (start, _) = line.char_indices().nth(column.checked_sub(1)?)?;
+    for Filled { line, column, text, key } in filled {
+        let (line, start) = at(&mut lines, line, column)?;
         let quote = line[..start].chars().next_back().filter(|quote| matches!(quote, '"' | '\''))?;
         let end = start + MASK.len();
         if !line.get(start..)?.starts_with(MASK) || !line[end..].starts_with(quote) {
             return None;
         }
-        line.replace_range(start - 1..=end, &serde_json::Value::from(secret).to_string());
+        line.replace_range(start - 1..=end, &serde_json::Value::from(text).to_string());
+        if let Some(OtherKey { line, column, from, to }) = key {
+            // It stands before its value, so that place is as it was.
+            let (line, start) = at(&mut lines, line, column)?;
+            let end = start + from.len();
+            if line.get(start..end)? != from {
+                return None;
+            }
+            line.replace_range(start..end, to);
+        }
     }
     Some(lines.concat())
+}
+
+/// A line, and the byte in it at which the character of that column begins.
+fn at(lines: &mut [String], line: usize, column: usize) -> Option<(&mut String, usize)> {
+    let line = lines.get_mut(line.checked_sub(1)?)?;
+    let (start, _) = line.char_indices().nth(column.checked_sub(1)?)?;
+    Some((line, start))
 }
 
 #[cfg(test)]
@@ -166,8 +222,20 @@ mod tests {
     /// What would be written, and how many stars stand for nothing.
     fn filled(text: &str, known: &str) -> (Option<String>, usize) {
         let (mut filled, mut mistakes) = (Vec::new(), Vec::new());
-        fill(&mut tree(text), Some(&tree(known)), "", &mut filled, &mut mistakes);
+        fill(&mut tree(text), (Some(&tree(known)), None), "", &mut filled, &mut mistakes);
         (written(text, filled), mistakes.len())
+    }
+
+    #[test]
+    fn a_secret_that_has_a_file_of_its_own_stays_in_it() {
+        let known = "webhooks:\n  - { id: a, secret: A, url: u }\n  - id: b\n    secret: B\nmqtt:\n  password: P\n";
+        let card = "webhooks:\n  - { id: b, secret_file: /etc/b.key }\n  - { id: a, secret_file: '/etc/a key' }\nmqtt: { password: P }\n";
+        let text = "webhooks:\n  - { id: a, secret: \"***\", url: u }\n  - id: b\n    secret: '***'\nmqtt:\n  password: \"***\"\n";
+        let wanted = "webhooks:\n  - { id: a, secret_file: \"/etc/a key\", url: u }\n  - id: b\n    secret_file: \"/etc/b.key\"\nmqtt:\n  password: \"P\"\n";
+        let (mut tree_of_text, mut filled, mut mistakes) = (tree(text), Vec::new(), Vec::new());
+        fill(&mut tree_of_text, (Some(&tree(known)), Some(&tree(card))), "", &mut filled, &mut mistakes);
+        assert_eq!((written(text, filled).as_deref(), mistakes.len()), (Some(wanted), 0));
+        assert!(tree_of_text.to_yaml().contains("secret_file"));
     }
 
     #[test]

@@ -15,9 +15,12 @@ const PARTS_MAX: usize = 50_000;
 /// Reads a file's text. What the tree could not take is among the mistakes; without a tree there is nothing to go on with.
 pub fn parse(text: &str) -> Result<(Node, Vec<Mistake>), Vec<Mistake>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if text.contains('\0') {
+    if let Some(at) = text.find('\0') {
         let problem = "this file is damaged: it holds zero bytes, as after a power cut";
-        return Err(vec![Mistake::new(Place::Whole, "", problem, "copy it to the box again, or from a backup")]);
+        let line = text[..at].matches('\n').count() + 1;
+        let column = text[..at].chars().rev().take_while(|c| *c != '\n').count() + 1;
+        let place = if at == 0 { Place::Whole } else { Place::At { line, column } };
+        return Err(vec![Mistake::new(place, "", problem, "copy it to the box again, or from a backup")]);
     }
     let mut builder = Builder { open: Vec::new(), root: None, documents: 0, parts: 0, mistakes: Vec::new() };
     let options =
@@ -157,6 +160,10 @@ fn broken(text: &str, error: &ScanError) -> Mistake {
         let problem = "this line is indented with a tab, which YAML does not allow";
         return Mistake::new(Place::At { line, column }, "", problem, "write spaces in place of the tab");
     }
+    if let Some(column) = hard_blank(text, line) {
+        let problem = "this line is indented with a hard blank, as web pages and word processors have them";
+        return Mistake::new(Place::At { line, column }, "", problem, "write ordinary blanks in its place");
+    }
     let column = error.marker().col() + 1;
     let (problem, suggestion) = in_words(error.kind());
     Mistake::new(Place::At { line, column }, "", problem, suggestion)
@@ -214,4 +221,11 @@ fn tab_in_indentation(text: &str, last: usize) -> Option<(usize, usize)> {
         let content = !line.trim().is_empty() && !line.trim_start().starts_with('#');
         indentation.find('\t').filter(|_| content).map(|column| (index + 1, column + 1))
     })
+}
+
+/// Where a no-break space stands in the indentation of this line.
+fn hard_blank(text: &str, line: usize) -> Option<usize> {
+    let line = text.lines().nth(line.checked_sub(1)?)?;
+    let indentation = line.chars().take_while(|c| c.is_whitespace()).collect::<Vec<_>>();
+    indentation.iter().position(|c| *c == '\u{a0}').map(|column| column + 1)
 }

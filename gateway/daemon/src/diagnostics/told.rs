@@ -70,6 +70,7 @@ pub fn settings(config: &Config) -> Value {
 fn broker(mqtt: &Mqtt) -> Value {
     let at = match &mqtt.broker {
         Broker::Embedded => "embedded".to_owned(),
+        Broker::Mosquitto => "mosquitto".to_owned(),
         Broker::Url { host, port, tls } => format!("{}://{host}:{port}", if *tls { "mqtts" } else { "mqtt" }),
     };
     json!({

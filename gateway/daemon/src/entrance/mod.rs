@@ -1,10 +1,11 @@
 //! The entrance for people: who has signed in at the page, how often somebody may guess, and the code that lets the first one
 //! in. Programs have tokens and do not come by here.
 //!
-//! Invariants: of a session's token only its hash is kept, and only in memory, so a restart signs everybody out; times are
-//! monotonic, so a clock that is set signs nobody out and lets nobody stay; every list has a bound.
+//! Invariants: of a session's token only its hash is kept; times are monotonic, so a clock that is set signs nobody out and lets
+//! nobody stay; a restart of the gateway signs nobody out, one of the box everybody; every list has a bound.
 
 mod attempts;
+mod kept;
 mod pairing;
 mod passphrase;
 
@@ -20,6 +21,8 @@ use gateway_core::config::Scope;
 use gateway_core::time::Mono;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
@@ -61,6 +64,10 @@ pub struct Entrance {
     pub streams: Arc<Semaphore>,
     /// Changes when somebody's right to look on may have ended.
     ended: watch::Sender<u64>,
+    /// Whether the sessions of before a restart were taken up.
+    restored: AtomicBool,
+    /// Held while they are written down, so that no older list replaces a newer one.
+    writing: tokio::sync::Mutex<()>,
 }
 
 impl Default for Entrance {
@@ -73,6 +80,8 @@ impl Default for Entrance {
             turn: Default::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             ended: watch::Sender::new(0),
+            restored: AtomicBool::new(false),
+            writing: Default::default(),
         }
     }
 }
@@ -103,6 +112,34 @@ impl Entrance {
         }
         session.used = now;
         Some(session.clone())
+    }
+
+    /// Takes up the sessions of before a restart of the gateway. `people` are those who may still sign in, with their roles of now.
+    pub async fn restore(&self, disk: &dyn Disk, state_dir: &Path, boot: &str, people: &[(String, Scope)], now: Mono) {
+        if self.restored.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (folder, boot) = (state_dir.to_owned(), boot.to_owned());
+        let kept = aside(disk, move || kept::read(&folder, &boot)).await.unwrap_or_default();
+        let key = crate::store::people::key;
+        let mut sessions = self.sessions();
+        for (hash, session) in kept {
+            let person = people.iter().find(|(name, _)| key(name) == key(&session.name));
+            if let Some((_, role)) = person.filter(|_| session.is_open(now)) {
+                sessions.entry(hash).or_insert(Session { role: *role, ..session });
+            }
+        }
+    }
+
+    /// Writes down who has signed in, for a restart.
+    pub async fn keep(&self, disk: &dyn Disk, state_dir: &Path, boot: &str) {
+        let _writing = self.writing.lock().await;
+        let sessions = self.sessions().iter().map(|(hash, session)| (*hash, session.clone())).collect();
+        let (folder, boot) = (state_dir.to_owned(), boot.to_owned());
+        let written = aside(disk, move || kept::write(&folder, &boot, sessions)).await;
+        if let Some(Err(error)) = written {
+            tracing::warn!(%error, "who has signed in cannot be written down: a restart will sign everybody out");
+        }
     }
 
     /// Signs out.

@@ -2,6 +2,8 @@
 //!
 //! Every function takes the root folder, `/` on a real machine, so that all of it is tried on a tree of a test's own.
 
+pub mod paste;
+
 use super::PortError;
 use gateway_core::config::Port;
 use std::fs;
@@ -130,6 +132,15 @@ pub fn ports(root: &Path) -> Vec<SerialPort> {
         .collect();
     ports.sort_by_key(|port| natural(&port.device));
     ports
+}
+
+/// Items to paste for each USB adapter whose port none of these uses. `known`: how many analyzers there are already.
+pub fn spare(root: &Path, used: &[Port], known: usize) -> Vec<String> {
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let used: Vec<PathBuf> = used.iter().filter_map(|port| Some(real(&resolve(root, port).ok()?))).collect();
+    let all = ports(root);
+    let spare = all.iter().filter(|port| port.usb.is_some() && !used.contains(&real(&port.device)));
+    spare.enumerate().map(|(index, port)| paste::item(port, known + index + 1, &all)).collect()
 }
 
 /// USB devices of serial chip makers without a port: the kernel does not know their ids.

@@ -3,8 +3,9 @@
 //! Invariant: what is not there is absent, and nothing here fails.
 
 use super::kernel::particulars;
-use super::{BoxFuture, Machine, Particulars, privileged, told};
+use super::{BoxFuture, Machine, Particulars, devices, privileged, reach, told};
 use gateway_core::appliance::{Appliance, layout};
+use gateway_core::config::Port;
 use gateway_core::overview::{CertificateLeft, Vitals};
 use gateway_core::time::Now;
 use gateway_core::vitals::CertificateFile;
@@ -25,13 +26,20 @@ const CPU_ZONES: [&str; 4] = ["cpu", "soc", "x86_pkg", "acpitz"];
 
 /// The machine that the gateway runs on.
 pub struct ThisMachine {
-    /// Where `proc` and `sys` are found.
+    /// Where `proc`, `sys` and the files of the box are found.
     root: PathBuf,
 }
 
 impl Default for ThisMachine {
     fn default() -> Self {
-        ThisMachine { root: PathBuf::from("/") }
+        ThisMachine::below(PathBuf::from("/"))
+    }
+}
+
+impl ThisMachine {
+    /// With another folder in place of `/`.
+    pub fn below(root: PathBuf) -> ThisMachine {
+        ThisMachine { root }
     }
 }
 
@@ -70,6 +78,16 @@ impl Machine for ThisMachine {
         Box::pin(async move {
             tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err("cut off while writing".to_owned()))
         })
+    }
+
+    fn addresses(&self) -> Option<Vec<String>> {
+        Some(reach::own_address().map(|address| address.to_string()).into_iter().collect())
+    }
+
+    fn spare_ports(&self, used: Vec<Port>, known: usize) -> BoxFuture<'static, Vec<String>> {
+        let root = self.root.clone();
+        let looking = move || devices::spare(&root, &used, known);
+        Box::pin(async move { tokio::task::spawn_blocking(looking).await.unwrap_or_default() })
     }
 
     fn host_name(&self) -> Option<String> {

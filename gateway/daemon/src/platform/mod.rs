@@ -17,10 +17,13 @@ pub mod http;
 pub mod input;
 pub mod journal;
 mod kernel;
+pub mod light;
 pub mod listening;
 pub mod machine;
 mod mllp;
+pub mod mounted;
 pub mod mqtt;
+pub mod network;
 pub mod privileged;
 pub mod probe;
 pub mod programs;
@@ -29,7 +32,7 @@ pub mod reach;
 pub mod replace;
 pub mod serial;
 pub mod serve;
-pub mod sticks;
+pub mod stick;
 pub mod systemd;
 pub mod time_source;
 pub mod tls;
@@ -283,6 +286,16 @@ pub trait Machine: Send + Sync {
     fn leave(&self, name: &'static str, bytes: Vec<u8>) -> BoxFuture<'static, Result<(), String>> {
         let _ = (name, bytes);
         Box::pin(std::future::ready(Err("this is no appliance".to_owned())))
+    }
+    /// Its own addresses in the network, as far as it has any; `None`: nobody knows.
+    fn addresses(&self) -> Option<Vec<String>> {
+        None
+    }
+    /// Serial adapters that are plugged in and that none of these ports means, as items to paste below `analyzers:`; `known`: how
+    /// many analyzers there are already.
+    fn spare_ports(&self, used: Vec<PortName>, known: usize) -> BoxFuture<'static, Vec<String>> {
+        let _ = (used, known);
+        Box::pin(std::future::ready(Vec::new()))
     }
     /// What it is called on the network, without a domain.
     fn host_name(&self) -> Option<String> {

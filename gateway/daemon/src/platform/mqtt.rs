@@ -71,9 +71,9 @@ impl RumqttPublisher {
 
     /// Host and port of the broker.
     fn place(&self, settings: &MqttConnect) -> Result<(String, u16), Reason> {
-        match &settings.mqtt.broker {
-            Broker::Url { host, port, .. } => Ok((host.clone(), *port)),
-            Broker::Embedded => {
+        match settings.mqtt.broker.place() {
+            Some((host, port, _)) => Ok((host.to_owned(), port)),
+            None => {
                 let mut embedded = self.embedded.lock().unwrap_or_else(PoisonError::into_inner);
                 let port = match *embedded {
                     Some(port) => port,

@@ -19,6 +19,8 @@ use std::time::Duration;
 const FILE_BYTES_MAX: u64 = 64 << 10;
 /// For each step of asking the page.
 const PAGE_SECONDS_MAX: u64 = 5;
+/// More than any word of the lights has.
+const WORD_BYTES_MAX: usize = 32;
 /// Of a program's words as many as an error text shows.
 const WORDS_BYTES_MAX: usize = 600;
 
@@ -27,17 +29,53 @@ pub fn said(root: &Path) -> Appliance {
     let says = below(root, layout::SAYS);
     let command_line = fs::read_to_string(root.join("proc/cmdline")).unwrap_or_default();
     let slot = command_line.split_whitespace().find_map(|word| word.strip_prefix(layout::SLOT_ARGUMENT));
-    Appliance {
+    let said = Appliance {
         image: read::<Image>(&below(root, layout::IMAGE)).map(|image| Image { slot: slot.map(str::to_owned), ..image }),
         network: read(&says.join("network.json")),
         update: read(&says.join("update.json")),
         card: read(&says.join("card.json")),
-    }
+        backup: read(&below(root, layout::SYSTEM).join("backup.json")),
+        light: None,
+    };
+    // The gateway asks for a light anywhere; only a box shows it.
+    let light = (said != Appliance::default()).then(|| word(&below(root, layout::TOLD).join(layout::TOLD_LIGHT)));
+    Appliance { light: light.flatten(), ..said }
+}
+
+/// The one word of a small file.
+fn word(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let word = text.trim();
+    let is_word =
+        !word.is_empty() && word.len() <= WORD_BYTES_MAX && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    is_word.then(|| word.to_owned())
 }
 
 /// Leaves one part for the others: `name` is `network`, `update` or `card`.
 pub fn say(root: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
     let folder = below(root, layout::SAYS);
+    fs::create_dir_all(&folder)?;
+    replace(&folder.join(format!("{name}.json")), &serde_json::to_vec(value)?, 0o644)
+}
+
+/// What the gateway has left in [`layout::TOLD`] under this name, if it is text. It writes there as a user that root must not
+/// trust: a link, a pipe or anything too long is as if it were not there.
+pub fn told(root: &Path, name: &str) -> Option<String> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let path = below(root, layout::TOLD).join(name);
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    let kind = file.metadata().ok()?;
+    if !kind.is_file() || kind.len() > FILE_BYTES_MAX {
+        return None;
+    }
+    let mut text = String::new();
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// The same for what must outlast a start of the box: `name` is `backup`.
+pub fn keep(root: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
+    let folder = below(root, layout::SYSTEM);
     fs::create_dir_all(&folder)?;
     replace(&folder.join(format!("{name}.json")), &serde_json::to_vec(value)?, 0o644)
 }
@@ -146,10 +184,37 @@ mod tests {
         fs::write(image, r#"{"version":"1.2","compatible":"vm"}"#).unwrap();
         fs::create_dir_all(root.path().join("proc")).unwrap();
         fs::write(root.path().join("proc/cmdline"), "ro quiet analyzer-gateway.slot=B panic=10\n").unwrap();
+        let told = below(root.path(), layout::TOLD);
+        fs::create_dir_all(&told).unwrap();
+        fs::write(told.join(layout::TOLD_LIGHT), "degraded\n").unwrap();
         let said = said(root.path());
+        assert_eq!(said.light.as_deref(), Some("degraded"));
         assert_eq!(said.card, Some(card));
         assert_eq!(said.update, None);
         assert_eq!(said.image.unwrap().slot.as_deref(), Some("B"));
+    }
+
+    #[test]
+    fn what_is_no_plain_file_of_a_fair_size_is_not_told() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = below(root.path(), layout::TOLD);
+        fs::create_dir_all(folder.join("folder")).unwrap();
+        fs::write(folder.join("light"), "fine\n").unwrap();
+        fs::write(folder.join("long"), vec![b' '; (64 << 10) + 1]).unwrap();
+        fs::write(folder.join("no-text"), [0xff]).unwrap();
+        std::os::unix::fs::symlink("light", folder.join("link")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            folder.join("pipe"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        assert_eq!(told(root.path(), "light").as_deref(), Some("fine\n"));
+        for name in ["folder", "long", "no-text", "link", "pipe", "nothing"] {
+            assert_eq!(told(root.path(), name), None, "{name}");
+        }
     }
 
     #[test]

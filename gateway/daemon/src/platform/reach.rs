@@ -4,9 +4,9 @@
 
 use super::dial::{Route, Steps};
 use super::probe::{Hop, HopName};
-use gateway_core::config::{Broker, Mqtt, Webhook};
+use gateway_core::config::{Mqtt, Webhook};
 use std::io;
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -22,8 +22,8 @@ pub async fn endpoint(webhook: &Webhook) -> Vec<Hop> {
 
 /// The same to a broker; none for the embedded one.
 pub async fn broker(mqtt: &Mqtt) -> Vec<Hop> {
-    let Broker::Url { host, port, tls } = &mqtt.broker else { return Vec::new() };
-    match Route::to_broker(mqtt, host, *port, *tls) {
+    let Some((host, port, tls)) = mqtt.broker.place() else { return Vec::new() };
+    match Route::to_broker(mqtt, host, port, tls) {
         Ok(route) => way(route).await,
         Err(reason) => vec![Hop::failed(HopName::Settings, Duration::ZERO, &reason)],
     }
@@ -34,6 +34,14 @@ async fn way(route: Route) -> Vec<Hop> {
     // The hops say how it went; the connection is closed without a word.
     let _ = route.dial(&mut steps).await;
     steps.hops
+}
+
+/// This machine's address on the way out, if it has one: the kernel's choice for a peer far away (a documentation address of RFC
+/// 5737), to whom nothing is sent.
+pub fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|address| !address.is_unspecified())
 }
 
 /// Whether a server could listen there: tries it for a moment.

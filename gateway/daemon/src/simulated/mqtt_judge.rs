@@ -19,7 +19,17 @@ pub struct MqttJudge {
 impl MqttJudge {
     /// Starts to connect, and goes on trying until it is dropped. `name` is the client id, one for each judge of a broker.
     pub fn start(host: &str, port: u16, prefix: &str, name: &str) -> MqttJudge {
-        let mut options = MqttOptions::new(name, (host, port));
+        MqttJudge::start_with(MqttOptions::new(name, (host, port)), prefix)
+    }
+
+    /// The same for a broker that wants a name and a password.
+    pub fn start_as(host: &str, port: u16, prefix: &str, user: &str, password: &str) -> MqttJudge {
+        let mut options = MqttOptions::new(user, (host, port));
+        options.set_credentials(user, password);
+        MqttJudge::start_with(options, prefix)
+    }
+
+    fn start_with(mut options: MqttOptions, prefix: &str) -> MqttJudge {
         options.set_keep_alive(20);
         options.set_clean_session(false);
         options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);

@@ -35,6 +35,7 @@ async function watch(tour) {
   play(0, 2);
   await page.getByRole("link", { name: /^Watch/ }).click();
   await page.locator(".lead", { hasText: "Running" }).waitFor();
+  tour.watched = new URL(page.url()).hash.split("/").at(-1);
   const rounds = (n) => bench.until(`${n} rounds`, (n) => document.querySelectorAll(".figures tbody tr").length === n, n);
   for (const upto of [3, 4, 14, 24]) {
     play(tour.played ?? 2, upto);
@@ -148,6 +149,8 @@ async function sendAgain({ bench, page, receiver }) {
   await bench.look("dead-full");
   const { dead } = await bench.api("/api/dead?limit=1000");
   assert.ok(dead.length > 5);
+  const next = await bench.text("article .next");
+  assert.ok(next.includes("Send again") && !/redrive|analyzer-gateway/.test(next), `the next step names the button: ${next}`);
   const before = receiver.ids.length;
   await all.click();
   const dialog = page.getByRole("dialog");
@@ -162,6 +165,23 @@ async function sendAgain({ bench, page, receiver }) {
     const rows = [...document.querySelectorAll(".row")];
     return rows.length === 3 && rows.every((row) => row.querySelectorAll(".ticks .state-delivered").length === 2);
   });
+}
+
+// What stands behind a paused receiver is not said to be on its way.
+async function wait({ bench, page, blood }) {
+  await bench.go("destinations");
+  const card = page.locator("article", { hasText: "lims" });
+  await card.getByRole("button", { name: "Pause" }).click();
+  await card.getByText("Paused", { exact: true }).waitFor();
+  blood.write("H|\\^&|||WAITS^1\rP|1\rO|1|S-4712||^^^GLU|R\rR|1|^^^GLU|5.1|mmol/L|3.9 to 5.5|N||F\rL|1|N\r");
+  await bench.go("");
+  const row = page.locator(".row", { hasText: "S-4712" });
+  await row.locator("[data-key='webhook:lims']", { hasText: "waits: paused" }).waitFor();
+  await bench.go("destinations");
+  await card.getByRole("button", { name: "Resume" }).click();
+  await card.getByRole("button", { name: "Pause" }).waitFor();
+  await bench.go("");
+  await row.locator(".ticks .state-delivered").nth(1).waitFor();
 }
 
 // Each view by itself, with something in it.
@@ -206,6 +226,13 @@ async function lose({ bench, page }) {
   await bench.until("the connection", () => document.getElementById("connection").hidden);
 }
 
+// What the page fetches again by itself stands in the audit log once.
+async function audit({ bench, watched }) {
+  const { entries } = await bench.api("/api/audit?limit=1000&before=4294967295");
+  const looks = entries.filter((one) => one.client === `page:${NAME}` && one.object === `test/${watched}+`);
+  assert.equal(looks.length, 1);
+}
+
 // Somebody who may only look is shown no button that would be refused.
 async function onlyLook({ bench, page }) {
   await bench.go("people");
@@ -230,4 +257,4 @@ async function onlyLook({ bench, page }) {
   assert.equal(await page.getByRole("link", { name: "People" }).count(), 0);
 }
 
-module.exports = { pair, watch, read, script, register, tryOut, sendAgain, everyView, german, lose, onlyLook };
+module.exports = { pair, watch, read, script, register, tryOut, sendAgain, wait, audit, everyView, german, lose, onlyLook };

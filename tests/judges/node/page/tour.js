@@ -3,7 +3,7 @@
 
 const fs = require("node:fs");
 const { Bench, Receiver, call, assert } = require("./bench.js");
-const steps = require("./steps.js");
+const steps = { ...require("./steps.js"), ...require("./box.js") };
 
 async function main() {
   const given = JSON.parse(fs.readFileSync(process.argv[2], "utf8"));
@@ -12,7 +12,7 @@ async function main() {
   const bench = await Bench.start(given);
   const tour = { ...given, bench, page: bench.page, receiver };
   try {
-    for (const step of ["pair", "watch", "read", "register", "script", "tryOut", "sendAgain", "everyView", "german", "lose", "onlyLook"]) {
+    for (const step of ["pair", "watch", "read", "register", "script", "tryOut", "sendAgain", "wait", "everyView", "german", "theBox", "back", "germanBox", "lose", "audit", "onlyLook", "ownPassphrase"]) {
       const began = Date.now();
       tour.blood ??= await call(given.blood_port);
       await steps[step](tour).catch(async (error) => {

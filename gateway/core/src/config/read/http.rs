@@ -125,5 +125,5 @@ pub fn registrations(root: &Group<'_>) -> Registrations {
         let keys = ["lab_id_token", "lab_id_token_file"];
         group.refuse(&keys, "belongs to `lab_id_url`, which is missing", "add `lab_id_url:`, or remove this line");
     }
-    Registrations { lab_id_url, lab_id_token }
+    Registrations { lab_id_url, lab_id_token, proxy: None }
 }

@@ -6,6 +6,8 @@ mod endpoint;
 mod http;
 mod monitoring;
 mod mqtt;
+mod network;
+mod own_broker;
 mod ports;
 mod profile;
 mod secrets;
@@ -43,7 +45,7 @@ fn root<'a>(context: &'a Context<'a>, tree: &'a Node) -> Config {
     let sources = http::sources(&root, &http, &ports);
     let analyzers = filter_words(ports, &sources);
     let around = webhooks::Surroundings { gateway: &gateway, http: &http, analyzers };
-    Config {
+    let mut config = Config {
         analyzers: analyzers::read(&root, &limits, &gateway.time_zone),
         mqtt: mqtt::read(&root),
         webhooks: webhooks::read(&root, &around),
@@ -52,12 +54,16 @@ fn root<'a>(context: &'a Context<'a>, tree: &'a Node) -> Config {
         monitoring: monitoring::read(&root),
         telemetry: monitoring::telemetry(&root),
         update: update::read(&root),
+        network: network::read(&root),
+        broker: own_broker::read(&root),
         gateway,
         http,
         limits,
         retention: retention(&root),
         hash: String::new(),
-    }
+    };
+    network::spread_proxy(&root, &mut config);
+    config
 }
 
 /// The ids under `analyzers`, whatever else may be wrong with them: one mistake there is not also one in each filter.

@@ -10,8 +10,8 @@ pub fn read(root: &Group<'_>) -> Monitoring {
     let default = Monitoring::default();
     let interval = group.number("interval_seconds", default.interval.as_secs());
     let broker = group.get("url").map(|_| mqtt::connection(&group));
-    if broker.as_ref().is_some_and(|broker| broker.broker == Broker::Embedded) {
-        let suggestion = "write the broker's address; the embedded broker (`mqtt.url`) has all of this already";
+    if broker.as_ref().is_some_and(|broker| matches!(broker.broker, Broker::Embedded | Broker::Mosquitto)) {
+        let suggestion = "write the broker's address; the box's own broker (`mqtt.url`) has all of this already";
         group.wrong("url", "must be another machine's broker", suggestion);
     }
     if broker.is_none() {
@@ -35,5 +35,5 @@ pub fn telemetry(root: &Group<'_>) -> Telemetry {
         let keys = ["otlp_token", "otlp_token_file"];
         group.refuse(&keys, "belongs to `otlp_url`, which is missing", "add `otlp_url:`, or remove this line");
     }
-    Telemetry { otlp_url, otlp_token }
+    Telemetry { otlp_url, otlp_token, proxy: None }
 }

@@ -42,6 +42,11 @@ pub fn connection(group: &Group<'_>) -> Mqtt {
             group.refuse(&login, "has no meaning for the embedded broker", remove);
             group.refuse(&tls, "has no meaning for the embedded broker", remove);
         }
+        Some(Broker::Mosquitto) => {
+            let remove = "remove this line; the box sees to it itself";
+            group.refuse(&login, "has no meaning for the box's own broker", remove);
+            group.refuse(&tls, "has no meaning for the box's own broker", remove);
+        }
         Some(Broker::Url { tls: false, .. }) => {
             group.refuse(
                 &tls,

@@ -64,7 +64,7 @@ fn webhook(group: &Group<'_>, around: &Surroundings<'_>, taken: &mut BTreeMap<St
             .filter(|bound| *bound > 0),
         paused: group.flag("paused"),
         headers,
-        proxy: group.get("proxy").and_then(|field| address::proxy(&field)),
+        proxy: group.get("proxy").and_then(|field| address::webhook_proxy(&field)),
         ca_file: group.path("ca_file", true),
         certificate_file: group.path("certificate_file", true),
         key_file: group.path("key_file", true),

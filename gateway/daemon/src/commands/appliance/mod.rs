@@ -2,10 +2,16 @@
 //!
 //! Invariant: none of them touches what the settings do not ask for, and each says what it did in `layout::SAYS`.
 
+mod apply;
 mod boot_slot;
+mod bundle;
+mod card;
 mod first_boot;
 mod gate;
 mod journal;
+mod network_watch;
+mod reset;
+mod stick;
 mod update;
 
 use super::EXIT_FAILED;
@@ -24,8 +30,18 @@ pub enum Appliance {
     Gate(gate::Args),
     /// Answer RAUC which half of the card is started (Raspberry Pi 4 and 5)
     BootSlot(boot_slot::Args),
+    /// Put network, time and the box's own broker in force as the settings ask
+    Apply(Place),
+    /// See whether the network works as the settings ask; ask for an address by DHCP if it does not
+    NetworkWatch(Place),
     /// Make /data as large as the card, with its folders, and give the box its identity (at each boot)
     FirstBoot(Place),
+    /// Put the gateway's report onto the card beside the settings, and show its light
+    Card(Place),
+    /// Obey factory-reset.txt and restore.txt on the card
+    Reset(reset::Args),
+    /// Back up onto the sticks that ask for it
+    Stick(stick::Args),
 }
 
 /// Where the box's files are.
@@ -38,11 +54,16 @@ pub struct Place {
 
 pub fn run(command: Appliance, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     match command {
+        Appliance::Reset(args) => reset::run(&args, out, err),
+        Appliance::Stick(args) => stick::run(&args, out, err),
         Appliance::Show(place) => show(&place.root, out, err),
         Appliance::Update(place) => update::run(&place, err),
         Appliance::Gate(args) => gate::run(&args, err),
         Appliance::BootSlot(args) => boot_slot::run(args, out, err),
+        Appliance::Apply(place) => apply::run(&place.root, out, err),
+        Appliance::NetworkWatch(place) => network_watch::run(&place.root, out, err),
         Appliance::FirstBoot(place) => first_boot::run(&place, out, err),
+        Appliance::Card(place) => card::run(&place.root, err),
     }
 }
 

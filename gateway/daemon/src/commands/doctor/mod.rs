@@ -3,6 +3,7 @@
 //! Invariant: it changes nothing. It opens no port that a gateway holds, sends no event, and whatever cannot be looked at is said
 //! to be skipped, with why.
 
+mod appliance;
 mod files;
 mod network;
 mod ports;
@@ -103,6 +104,7 @@ pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     findings.extend(settings::secrets(&patient));
     findings.extend(files::look(&patient));
     findings.extend(ports::look(&patient));
+    findings.extend(appliance::look(&patient));
     match super::ask::runtime() {
         Ok(runtime) => {
             findings.extend(runtime.block_on(system::look(&patient)));

@@ -8,7 +8,7 @@ use gateway_core::config::Broker;
 pub async fn look(patient: &Patient) -> Vec<Finding> {
     let config = &patient.config;
     let mut findings = Vec::new();
-    let brokers = [("mqtt", Some(&config.mqtt)), ("monitoring", config.monitoring.broker.as_ref())];
+    let brokers = [("mqtt", Some(&config.mqtt)), ("monitoring", config.second_broker())];
     for (name, mqtt) in brokers.into_iter().filter_map(|(name, mqtt)| Some((name, mqtt?))) {
         findings.push(match (&mqtt.broker, patient.offline) {
             (Broker::Embedded, _) => Finding::skipped("reach", name, "the broker is in the gateway itself"),

@@ -1,11 +1,12 @@
 //! The box itself: its clock, the service, the control socket, what the gateway says of itself, certificates' days.
 
-use super::{Finding, Patient};
+use super::{Finding, Patient, appliance};
 use crate::commands::ask::{control_socket, is_nobody};
 use crate::commands::status;
-use crate::platform::{Platform, call, reach, time_source};
+use crate::platform::{Platform, call, privileged, reach, time_source};
 use axum::body::to_bytes;
 use axum::http::Request;
+use gateway_core::appliance::Appliance;
 use gateway_core::overview::{Overview, Urgency};
 use gateway_core::time::ClockQuality;
 use gateway_core::vitals::certificate_files;
@@ -27,7 +28,8 @@ pub async fn look(patient: &Patient) -> Vec<Finding> {
     findings.extend(api(patient));
     let (socket, overview) = socket(patient).await;
     findings.push(socket);
-    findings.extend(overview.iter().flat_map(troubles));
+    let said = privileged::said(&patient.root);
+    findings.extend(overview.iter().flat_map(|overview| troubles(overview, &said)));
     findings
 }
 
@@ -155,8 +157,8 @@ async fn socket(patient: &Patient) -> (Finding, Option<Overview>) {
     (finding, None)
 }
 
-/// What the gateway itself complains of.
-fn troubles(overview: &Overview) -> Vec<Finding> {
+/// What the gateway itself complains of, without what was found at the box.
+fn troubles(overview: &Overview, said: &Appliance) -> Vec<Finding> {
     let finding = |trouble: &gateway_core::overview::Trouble| {
         let (subject, next) = (trouble.subject.clone(), trouble.next_step.clone());
         match trouble.urgency {
@@ -164,5 +166,5 @@ fn troubles(overview: &Overview) -> Vec<Finding> {
             Urgency::Today | Urgency::Watch => Finding::warn("trouble", subject, trouble.reason.clone(), next),
         }
     };
-    overview.troubles.iter().map(finding).collect()
+    overview.troubles.iter().filter(|trouble| !appliance::is_told(trouble, said)).map(finding).collect()
 }

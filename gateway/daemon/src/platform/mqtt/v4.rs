@@ -17,7 +17,7 @@ pub fn open(settings: &MqttConnect, host: &str, port: u16) -> Result<Wire, Reaso
     options.set_inflight(wire::window(settings));
     let will = LastWill::new(settings.will_topic.clone(), settings.will_payload.clone(), QoS::AtLeastOnce, true);
     options.set_last_will(will);
-    if let Some((user, password)) = wire::credentials(settings) {
+    if let Some((user, password)) = wire::credentials(settings)? {
         options.set_credentials(user, password);
     }
     if let Some(config) = wire::tls(settings)? {

@@ -27,7 +27,7 @@ pub fn open(settings: &MqttConnect, host: &str, port: u16) -> Result<Wire, Reaso
     };
     let (topic, payload) = (settings.will_topic.clone(), settings.will_payload.clone());
     options.set_last_will(LastWill::new(topic, payload, QoS::AtLeastOnce, true, Some(properties)));
-    if let Some((user, password)) = wire::credentials(settings) {
+    if let Some((user, password)) = wire::credentials(settings)? {
         options.set_credentials(user, password);
     }
     if let Some(config) = wire::tls(settings)? {

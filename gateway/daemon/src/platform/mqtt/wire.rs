@@ -4,7 +4,8 @@
 
 use crate::platform::tls::{Identity, client_config};
 use crate::platform::{BoxFuture, Message, MqttConnect};
-use gateway_core::config::Broker;
+use gateway_core::appliance::layout;
+use gateway_core::config::{Broker, OWN_BROKER_USER};
 use gateway_core::delivery::{Reason, ReasonCode};
 use std::error::Error;
 use std::io;
@@ -105,10 +106,17 @@ pub fn tls(settings: &MqttConnect) -> Result<Option<Arc<rustls::ClientConfig>>, 
     Ok(Some(Arc::new(client_config(identity)?)))
 }
 
-/// User and password, if there are some.
-pub fn credentials(settings: &MqttConnect) -> Option<(String, String)> {
-    let user = settings.mqtt.user.clone()?;
-    Some((user, settings.mqtt.password.as_ref().map(|secret| secret.expose().to_owned()).unwrap_or_default()))
+/// User and password, if there are some. At the box's own broker they are those that its privileged half has made up.
+pub fn credentials(settings: &MqttConnect) -> Result<Option<(String, String)>, Reason> {
+    if settings.mqtt.broker == Broker::Mosquitto {
+        let password = std::fs::read_to_string(layout::OWN_BROKER_PASSWORD).map_err(|error| {
+            let told = format!("the box's own broker is not set up (analyzer-gateway-settings.service): {error}");
+            Reason::new(ReasonCode::ConnectionRefused, told)
+        })?;
+        return Ok(Some((OWN_BROKER_USER.to_owned(), password.trim().to_owned())));
+    }
+    let password = settings.mqtt.password.as_ref().map(|secret| secret.expose().to_owned()).unwrap_or_default();
+    Ok(settings.mqtt.user.clone().map(|user| (user, password)))
 }
 
 /// Publishes that may be on their way at once, as both versions count them.

@@ -1,0 +1,191 @@
+//! Where a bundle is, what RAUC says of it, and how it comes here.
+//!
+//! Invariant: nothing is fetched whole that may not be installed: a look at its end tells.
+
+use super::journal::Bench;
+use crate::platform::fetch::{Fetch, Offer};
+use crate::platform::privileged::{below, say, system};
+use crate::platform::stick::{Stick, partitions};
+use gateway_core::appliance::update::{Asked, BY_ITSELF, Bundle, SUFFIX, Source, why};
+use gateway_core::appliance::{UpdatePhase, layout};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Larger than any system for a card.
+const BUNDLE_BYTES_MAX: u64 = 2 << 30;
+/// More than a signature and its manifest have: they stand at a bundle's end.
+const END_BYTES: u64 = 128 << 10;
+/// What stays free on the disk of the events.
+const SPARE_BYTES: u64 = 64 << 20;
+/// Names of a folder that are looked at.
+const NAMES_MAX: usize = 10_000;
+const CONFIGURATION: &str = "/etc/rauc/system.conf";
+
+/// Why nothing was installed.
+pub(super) enum Not {
+    /// There is nothing to do.
+    Needed(String),
+    Done(String),
+}
+
+impl From<String> for Not {
+    fn from(reason: String) -> Not {
+        Not::Done(reason)
+    }
+}
+
+/// A bundle that was found.
+pub(super) enum Found {
+    Here(PathBuf),
+    /// The stick stays mounted for as long as this lives.
+    OnStick(Stick, PathBuf),
+    /// Only its end is here.
+    There(Box<Fetch>, Offer, PathBuf),
+}
+
+impl Found {
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Found::Here(path) | Found::OnStick(_, path) | Found::There(_, _, path) => path,
+        }
+    }
+}
+
+/// Looks it up where it is asked for. The error says what to do.
+pub(super) fn find(bench: &Bench, asked: &Asked) -> Result<Found, String> {
+    match Source::read(asked.source.as_deref().unwrap_or_default())? {
+        Source::Path(path) => Ok(Found::Here(below(&bench.root, &path))),
+        Source::Usb => on_stick(&bench.root),
+        Source::Url(url) => {
+            let fetch = Fetch::new(&url, asked.proxy.as_deref(), BUNDLE_BYTES_MAX)?;
+            let folder = below(&bench.root, layout::DOWNLOADS);
+            fs::create_dir_all(&folder).map_err(|error| why(&format!("{}: {error}", folder.display())))?;
+            let path = folder.join("end.raucb");
+            let offer = runtime()?.block_on(async {
+                let offer = fetch.offer().await?;
+                if offer.in_parts {
+                    fetch.end_of(&offer, END_BYTES, &path).await?;
+                }
+                Ok::<_, String>(offer)
+            })?;
+            let found = Found::There(Box::new(fetch), offer, path);
+            match &found {
+                // A server that gives no parts gives all.
+                Found::There(_, offer, _) if !offer.in_parts => fetched_silently(bench, found),
+                _ => Ok(found),
+            }
+        }
+    }
+}
+
+/// Which version it is, if it may be installed here.
+pub(super) fn judge(bench: &Bench, asked: &Asked, found: &Found) -> Result<String, Not> {
+    let path = found.path().display().to_string();
+    let configuration = format!("--conf={}", below(&bench.root, CONFIGURATION).display());
+    let told = system("rauc", &[&configuration, "info", "--output-format=json", &path]);
+    let bundle = Bundle::read(&told.map_err(|words| why(&words))?)?;
+    let version = bundle.version.clone().unwrap_or_default();
+    let refusal = bundle.refusal(&bench.image, asked.older);
+    let by_itself = asked.by == BY_ITSELF;
+    match refusal {
+        None if by_itself && bench.journal.bad.as_ref() == Some(&version) => {
+            Err(Not::Needed(format!("version {version} did not prove itself here before: install it by hand")))
+        }
+        None => Ok(version),
+        Some(reason) if bundle.compatible == bench.image.compatible && !version.is_empty() => Err(Not::Needed(reason)),
+        Some(reason) => Err(Not::Done(reason)),
+    }
+}
+
+/// All of it, here.
+pub(super) fn fetched(bench: &mut Bench, found: Found) -> Result<Found, Not> {
+    if let Found::There(..) = found {
+        bench.step(UpdatePhase::Fetching, "")?;
+    }
+    let found = fetched_silently(bench, found)?;
+    Ok(found)
+}
+
+fn fetched_silently(bench: &Bench, found: Found) -> Result<Found, String> {
+    let Found::There(fetch, offer, end) = found else { return Ok(found) };
+    let folder = below(&bench.root, layout::DOWNLOADS);
+    let path = folder.join("bundle.raucb");
+    let had = fs::metadata(&path).map_or(0, |data| data.len());
+    let disk = rustix::fs::statvfs(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let (free, wanted) = (disk.f_bavail * disk.f_frsize, offer.bytes.saturating_sub(had) + SPARE_BYTES);
+    if free < wanted {
+        let (free, wanted) = (free >> 20, wanted >> 20);
+        let reason = "bring the update on a stick, or free space (retention, limits.store_bytes_max)";
+        return Err(format!("/data has {free} MiB free and the update needs {wanted}: {reason}"));
+    }
+    let _ = fs::remove_file(end);
+    let mut telling = bench.journal.update.clone();
+    let mut progress = |percent: u8| {
+        if telling.phase == UpdatePhase::Fetching && telling.percent != Some(percent) {
+            telling.percent = Some(percent);
+            let _ = say(&bench.root, "update", &telling);
+        }
+    };
+    runtime()?.block_on(fetch.all(&offer, &path, &mut progress))?;
+    Ok(Found::Here(path))
+}
+
+/// The newest bundle in the first folder of any stick.
+fn on_stick(root: &Path) -> Result<Found, String> {
+    let sticks = partitions(root);
+    if sticks.is_empty() {
+        return Err("no stick is plugged in: plug one in that holds the bundle".to_owned());
+    }
+    let mut unread = None;
+    for device in &sticks {
+        match Stick::mount(device, false) {
+            Ok(stick) => {
+                if let Some(path) = newest(stick.folder()) {
+                    return Ok(Found::OnStick(stick, path));
+                }
+            }
+            Err(error) => unread = Some(error),
+        }
+    }
+    Err(unread.unwrap_or_else(|| {
+        format!("no file that ends in {SUFFIX} is on the stick, outside of its folders: copy it there")
+    }))
+}
+
+fn newest(folder: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(folder).ok()?.flatten().take(NAMES_MAX);
+    let ours = entries.filter(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // Macs leave files beside those that they copy, named alike with `._` before.
+        name.ends_with(SUFFIX) && !name.starts_with("._") && entry.file_type().is_ok_and(|kind| kind.is_file())
+    });
+    ours.max_by_key(|entry| entry.metadata().and_then(|data| data.modified()).ok()).map(|entry| entry.path())
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| format!("cannot start: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_stick_only_bundles_are_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("folder.raucb")).unwrap();
+        for name in ["._box.raucb", "notes.txt"] {
+            fs::write(folder.path().join(name), "x").unwrap();
+        }
+        assert_eq!(newest(folder.path()), None);
+        fs::write(folder.path().join("box.raucb"), "x").unwrap();
+        assert_eq!(newest(folder.path()), Some(folder.path().join("box.raucb")));
+    }
+
+    #[test]
+    fn without_a_stick_it_says_so() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(on_stick(root.path()).err().unwrap().starts_with("no stick is plugged in"));
+    }
+}

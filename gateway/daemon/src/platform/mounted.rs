@@ -1,0 +1,95 @@
+//! A partition that is read-only but for the moment in which something is written.
+//!
+//! Invariant: what was read-only is so again afterwards, also after an error, and also after a run that was killed in between: a
+//! note in memory outlives it.
+
+use super::privileged::system;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What is mounted at a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    pub kind: String,
+    pub read_only: bool,
+}
+
+/// What is mounted at this very folder; `None`: nothing is, it is a folder of what is mounted above.
+pub fn at(folder: &Path) -> Option<Mount> {
+    let folder = fs::canonicalize(folder).ok()?;
+    found(&fs::read_to_string("/proc/self/mountinfo").ok()?, &folder)
+}
+
+/// The last line of the place counts: it lies on top. (proc(5): the fifth word is the place, with blanks as octal numbers; the
+/// options of the mount are the sixth; after a lone dash the kind, the source and the options of the file system.)
+fn found(mountinfo: &str, folder: &Path) -> Option<Mount> {
+    let mounts = mountinfo.lines().filter_map(|line| {
+        let (mount, system) = line.split_once(" - ")?;
+        let mut words = mount.split(' ').skip(4);
+        let place = words.next()?.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\");
+        let mut of_system = system.split(' ');
+        let kind = of_system.next()?.to_owned();
+        let is_ro = |options: &str| options.split(',').any(|option| option == "ro");
+        let read_only = is_ro(words.next()?) || is_ro(of_system.nth(1)?);
+        (Path::new(&place) == folder).then_some(Mount { kind, read_only })
+    });
+    mounts.last()
+}
+
+/// Does this with the folder writable. `note` is a file in memory that says that the folder must be made read-only again. The
+/// error of the work comes before that of the mounting.
+pub fn while_writable<T>(folder: &Path, note: &Path, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let Some(mount) = at(folder) else { return work() };
+    if !mount.read_only && !note.exists() {
+        return work();
+    }
+    fs::write(note, "").map_err(|error| format!("{}: {error}", note.display()))?;
+    let opened = if mount.read_only { remount(folder, "remount,rw") } else { Ok(()) };
+    let done = opened.and_then(|()| work());
+    let closed = close(folder, note);
+    let value = done?;
+    closed.map(|()| value)
+}
+
+/// Makes it read-only again if a run that was killed has left it writable.
+pub fn close_what_was_left(folder: &Path, note: &Path) -> Result<(), String> {
+    if note.exists() { close(folder, note) } else { Ok(()) }
+}
+
+fn close(folder: &Path, note: &Path) -> Result<(), String> {
+    if at(folder).is_some_and(|mount| !mount.read_only) {
+        remount(folder, "remount,ro")?;
+    }
+    fs::remove_file(note).map_err(|error| format!("{}: {error}", note.display()))
+}
+
+fn remount(folder: &Path, how: &str) -> Result<(), String> {
+    let folder: PathBuf = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    system("mount", &["-o", how, &folder.to_string_lossy()]).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_list_says_what_lies_on_top() {
+        let list = "22 1 179:2 / / ro,noatime shared:1 - ext4 /dev/root ro\n\
+                    31 22 179:1 / /boot/firmware rw,noatime shared:2 - vfat /dev/mmcblk0p1 ro,fmask=0022\n\
+                    32 22 0:33 / /mnt/two\\040words rw - tmpfs tmpfs rw\n\
+                    33 22 0:34 / /mnt/two\\040words ro - ext4 /dev/sda rw\n";
+        let mount = |kind: &str, read_only| Some(Mount { kind: kind.to_owned(), read_only });
+        assert_eq!(found(list, "/boot/firmware".as_ref()), mount("vfat", true));
+        assert_eq!(found(list, "/mnt/two words".as_ref()), mount("ext4", true));
+        assert_eq!(found(list, "/boot".as_ref()), None);
+    }
+
+    #[test]
+    fn a_folder_where_nothing_is_mounted_is_written_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let note = folder.path().join("note");
+        assert_eq!(while_writable(folder.path(), &note, || Ok(7)), Ok(7));
+        assert_eq!(while_writable(folder.path(), &note, || Err::<(), _>("no".to_owned())), Err("no".to_owned()));
+        assert!(!note.exists());
+    }
+}

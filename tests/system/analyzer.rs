@@ -1,0 +1,109 @@
+//! An ASTM analyzer at the other end of an adapter's cable, worked by hand, and one that talks until the power goes.
+
+use super::machine::DEADLINE;
+use gateway_core::time::Timestamp;
+use gateway_daemon::simulated::Told;
+use gateway_daemon::simulated::astm::{Faults, Message, PeerInput, Sender, Style, Timers, frame, texts};
+use gateway_daemon::simulated::messages::{Kind, Worklist};
+use gateway_daemon::simulated::wire::{converse, stopwatch};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+
+const ENQ: u8 = 0x05;
+const ACK: u8 = 0x06;
+const EOT: u8 = 0x04;
+const ETX: u8 = 0x03;
+/// Between two calls to a gateway that may not listen yet.
+const CALL: Duration = Duration::from_secs(5);
+/// So long nothing has come: what was on its way has arrived.
+const QUIET: Duration = Duration::from_secs(2);
+/// When the analyzer measured.
+const MEASURED: Timestamp = Timestamp(1_795_291_207_000);
+
+pub struct Analyzer {
+    pub stream: UnixStream,
+    worklist: Worklist,
+}
+
+impl Analyzer {
+    /// Samples are numbered from `first`.
+    pub fn new(stream: UnixStream, first: u64) -> Analyzer {
+        Analyzer { stream, worklist: Worklist::new(Kind::Hematology, 20_261_121, first) }
+    }
+
+    pub fn draw(&mut self) -> Message {
+        self.worklist.draw(MEASURED)
+    }
+
+    /// Calls until somebody answers with ACK, then hangs up.
+    pub async fn call(&mut self) {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        loop {
+            self.say(&[ENQ]).await;
+            if tokio::time::timeout(CALL, self.until_acknowledged()).await.is_ok() {
+                break;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "nobody answers the analyzer's call");
+        }
+        self.say(&[EOT]).await;
+        self.drain().await;
+    }
+
+    async fn until_acknowledged(&mut self) {
+        while self.stream.read_u8().await.expect("QEMU lives") != ACK {}
+    }
+
+    /// Lets answers go that nobody waits for any more.
+    pub async fn drain(&mut self) {
+        let mut buffer = [0; 256];
+        while tokio::time::timeout(QUIET, self.stream.read(&mut buffer)).await.is_ok_and(|read| read.is_ok()) {}
+    }
+
+    pub async fn say(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("QEMU lives");
+    }
+
+    /// Says it and waits for its ACK.
+    async fn said(&mut self, bytes: &[u8]) {
+        self.say(bytes).await;
+        let answer = tokio::time::timeout(DEADLINE, self.stream.read_u8()).await;
+        assert_eq!(answer.expect("the gateway answers").expect("QEMU lives"), ACK);
+    }
+
+    /// A session with this message, to its end.
+    pub async fn tell(&mut self, message: &Message) {
+        self.said(&[ENQ]).await;
+        for (index, text) in texts(&message.records, Style::RecordPerFrame).iter().enumerate() {
+            self.said(&frame(index as u8 + 1, text, ETX)).await;
+        }
+        self.say(&[EOT]).await;
+        self.drain().await;
+    }
+
+    /// Begins it and stops in the middle of its second frame.
+    pub async fn begin(&mut self, message: &Message) {
+        self.said(&[ENQ]).await;
+        let texts = texts(&message.records, Style::RecordPerFrame);
+        self.said(&frame(1, &texts[0], ETX)).await;
+        let second = frame(2, &texts[1], ETX);
+        self.say(&second[..second.len() / 2]).await;
+    }
+
+    /// Tells message after message until the line is dead, and what was promised to it.
+    pub async fn talk(mut self, promised: watch::Sender<usize>) -> Told {
+        let timers = Timers { rest: Duration::from_millis(100), ..Timers::STANDARD };
+        let mut sender = Sender::new(Style::Cut(240), timers, Faults::default(), 1);
+        let now = stopwatch();
+        loop {
+            let submit = PeerInput::Submit(self.draw());
+            let told = |_: &_, told: &Told| {
+                promised.send_replace(told.acknowledged.len());
+            };
+            if converse(&mut self.stream, &mut sender, &now, submit, told).await.is_err() {
+                return sender.told().clone();
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! QEMU's own hand: pulls and plugs cables, presses the power button (QEMU Machine Protocol, one JSON object a line).
+
+use serde_json::{Value, json};
+use std::path::Path;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+
+pub struct Qmp {
+    stream: BufReader<UnixStream>,
+}
+
+impl Qmp {
+    pub async fn connect(path: &Path) -> std::io::Result<Qmp> {
+        let mut qmp = Qmp { stream: BufReader::new(UnixStream::connect(path).await?) };
+        qmp.ask("qmp_capabilities", json!({})).await;
+        Ok(qmp)
+    }
+
+    /// Does one thing; events in between are let go.
+    pub async fn ask(&mut self, execute: &str, arguments: Value) -> Value {
+        let line = format!("{}\n", json!({"execute": execute, "arguments": arguments}));
+        self.stream.write_all(line.as_bytes()).await.expect("QEMU lives");
+        self.until(|said| !said["return"].is_null() || !said["error"].is_null(), execute).await
+    }
+
+    /// Waits for an event.
+    pub async fn event(&mut self, name: &str) -> Value {
+        self.until(|said| said["event"] == name, name).await
+    }
+
+    async fn until(&mut self, wanted: impl Fn(&Value) -> bool, what: &str) -> Value {
+        loop {
+            let mut line = String::new();
+            let read = self.stream.read_line(&mut line);
+            let read = tokio::time::timeout(super::machine::DEADLINE, read).await.expect("QEMU answers");
+            assert!(read.expect("QEMU lives") > 0, "QEMU ended before {what}");
+            let said: Value = serde_json::from_str(&line).expect("JSON");
+            assert!(said["error"].is_null(), "{what}: {said}");
+            if wanted(&said) {
+                return said;
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! A root shell in the guest, for the judge alone. It is not in the image: the machine's owner hands systemd a unit more at the start
+//! (systemd-debug-generator(8), `systemd.extra-unit.*`; systemd.system-credentials(7), SMBIOS).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::path::Path;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+const UNIT: &str = "[Unit]
+DefaultDependencies=no
+After=systemd-journald.socket
+[Service]
+ExecStartPre=/bin/stty -F /dev/ttyS1 -echo -onlcr
+ExecStart=/bin/sh
+Restart=always
+RestartSec=0
+StandardInput=tty
+StandardOutput=tty
+StandardError=journal
+TTYPath=/dev/ttyS1
+IgnoreSIGPIPE=no
+";
+const WANTED: &str = "[Unit]\nWants=judge.service\n";
+
+/// QEMU's arguments that put it in.
+pub fn arguments() -> [String; 4] {
+    let given =
+        |name: &str, text: &str| format!("type=11,value=io.systemd.credential.binary:{name}={}", STANDARD.encode(text));
+    [
+        "-smbios".to_owned(),
+        given("systemd.extra-unit.judge.service", UNIT),
+        "-smbios".to_owned(),
+        given("systemd.unit-dropin.sysinit.target", WANTED),
+    ]
+}
+
+pub struct Shell {
+    stream: UnixStream,
+    asked: u32,
+}
+
+impl Shell {
+    pub async fn connect(path: &Path) -> std::io::Result<Shell> {
+        Ok(Shell { stream: UnixStream::connect(path).await?, asked: 0 })
+    }
+
+    /// Runs a line and returns its status and what it printed. It may wait long for a machine that is starting.
+    pub async fn run(&mut self, line: &str) -> (i32, String) {
+        self.asked += 1;
+        let mark = format!("=={}==", self.asked);
+        // Said again while nobody listens yet; the marks of the repeats are let go.
+        let line = format!("{{ {line}; }} </dev/null 2>&1; printf '\\n{mark}%d\\n' $?\n");
+        self.stream.write_all(line.as_bytes()).await.expect("QEMU lives");
+        let mut heard = String::new();
+        let hearing = async {
+            loop {
+                let mut buffer = [0; 4096];
+                let count = self.stream.read(&mut buffer).await.expect("QEMU lives");
+                assert!(count > 0, "QEMU ended: {heard}");
+                heard += &String::from_utf8_lossy(&buffer[..count]).replace('\r', "");
+                let end = heard.rsplit_once(&format!("\n{mark}"));
+                if let Some((said, status)) = end.and_then(|(said, rest)| Some((said, rest.strip_suffix('\n')?))) {
+                    return (status.parse().unwrap_or(-1), said.trim().to_owned());
+                }
+            }
+        };
+        let answered = tokio::time::timeout(super::machine::DEADLINE, hearing).await;
+        answered.unwrap_or_else(|_| panic!("the guest's shell does not answer `{line}`"))
+    }
+}

@@ -1,0 +1,1 @@
+FILESEXTRAPATHS:prepend:analyzer-gateway := "${THISDIR}/files:"

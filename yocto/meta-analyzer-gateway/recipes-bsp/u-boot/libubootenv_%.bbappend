@@ -1,0 +1,9 @@
+FILESEXTRAPATHS:prepend:analyzer-gateway := "${THISDIR}/files:"
+
+SRC_URI:append:boot-uboot = " file://fw_env.config"
+
+do_install:append:boot-uboot() {
+    install -D -m 0644 ${UNPACKDIR}/fw_env.config ${D}${sysconfdir}/fw_env.config
+}
+
+FILES:${PN}-bin:append:boot-uboot = " ${sysconfdir}/fw_env.config"

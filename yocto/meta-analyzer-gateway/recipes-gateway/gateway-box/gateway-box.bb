@@ -1,0 +1,37 @@
+SUMMARY = "What makes a system the box: mounts, limits, what it says of itself"
+DESCRIPTION = "The files of systemd/image, the same as in every other image of the box, and image.json with version and kind."
+HOMEPAGE = "https://analyzer-gateway.invalid"
+SECTION = "base"
+LICENSE = "Apache-2.0"
+LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/Apache-2.0;md5=89aea4e17d99a7cacdbeed46a0096b10"
+CVE_PRODUCT = ""
+
+PV = "${DISTRO_VERSION}"
+SRC_URI = ""
+PACKAGE_ARCH = "${MACHINE_ARCH}"
+
+INHIBIT_DEFAULT_DEPS = "1"
+do_configure[noexec] = "1"
+do_compile[noexec] = "1"
+
+do_install() {
+    cp -R --no-dereference --preserve=mode,links ${GATEWAY_SOURCE}/systemd/image/root/. ${D}/
+    install -d ${D}/data ${D}/boot/firmware
+    install -d ${D}${localstatedir}/lib/analyzer-gateway ${D}${localstatedir}/lib/systemd ${D}${localstatedir}/log
+    install -d ${D}${nonarch_libdir}/analyzer-gateway
+    # RAUC starts a program without arguments of its own.
+    if [ "${GATEWAY_BOOT}" = tryboot ]; then
+        printf '#!/bin/sh\nexec %s/analyzer-gateway appliance boot-slot "$@"\n' "${bindir}" \
+            >${D}${nonarch_libdir}/analyzer-gateway/boot-slot
+        chmod 0755 ${D}${nonarch_libdir}/analyzer-gateway/boot-slot
+    fi
+    printf '{"version":"%s","compatible":"%s"}\n' "${DISTRO_VERSION}" "${GATEWAY_COMPATIBLE}" \
+        >${D}${nonarch_libdir}/analyzer-gateway/image.json
+}
+do_install[file-checksums] += "${GATEWAY_SOURCE}/systemd/image/root:True"
+
+FILES:${PN} += "\
+    /boot/firmware \
+    /data \
+    ${nonarch_libdir} \
+"
