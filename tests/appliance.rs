@@ -1,10 +1,23 @@
 //! The box around the gateway: units, package, the card's report, network, updates, the Yocto layer; all that can be judged
 //! without starting a machine. `tests/system/run` starts one.
 
+#[path = "appliance/answers.rs"]
+mod answers;
+#[path = "appliance/broker.rs"]
+mod broker;
+#[path = "appliance/card.rs"]
+mod card;
 #[path = "appliance/first_boot.rs"]
 mod first_boot;
+#[path = "process/home.rs"]
+#[allow(dead_code, reason = "other tests use the rest of it")]
+mod home;
+#[path = "appliance/network.rs"]
+mod network;
 #[path = "appliance/package.rs"]
 mod package;
+#[path = "appliance/reports.rs"]
+mod reports;
 #[path = "appliance/show.rs"]
 mod show;
 #[path = "appliance/units.rs"]

@@ -16,10 +16,14 @@ mod home_assistant;
 #[allow(dead_code, reason = "the other file of truth uses the rest of it")]
 #[path = "process/mosquitto.rs"]
 mod mosquitto;
+#[path = "monitoring/namesakes.rs"]
+mod namesakes;
 #[path = "monitoring/outside.rs"]
 mod outside;
 #[path = "monitoring/page.rs"]
 mod page;
+#[path = "monitoring/plant.rs"]
+mod plant;
 #[path = "monitoring/silent.rs"]
 mod silent;
 #[path = "monitoring/subscribers.rs"]

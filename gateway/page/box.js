@@ -77,7 +77,7 @@ function update({ image, update }) {
     update?.reason ? el("p.reason", spoken(update.reason)) : null,
     facts([[t("box.percent"), working && percent !== null ? `${number(percent)} %` : null], [t("box.from"), update?.from],
       [t("box.to"), update?.to], [t("box.since"), update && phase !== "none" ? moment(update.at) : null]]),
-    image && may("administer") && !working && el("div.buttons", act("check", "wait"), act("install", "save"), act("rollback", "unplug")));
+    image && may("administer") && !working && el("div.buttons", act("check", "search"), act("install", "save"), act("rollback", "back")));
 }
 
 function network({ network }) {

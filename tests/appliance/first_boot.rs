@@ -60,7 +60,7 @@ fn end_mib(root: &Path, number: u32) -> u64 {
     let printed = Command::new("sfdisk").arg("--json").arg(root.join("dev/mmcblk0")).output().unwrap();
     let table: Value = serde_json::from_slice(&printed.stdout).unwrap();
     let partitions = table["partitiontable"]["partitions"].as_array().unwrap();
-    let own = partitions.iter().find(|part| part["node"].as_str().unwrap().ends_with(&format!("mmcblk0{number}")));
+    let own = partitions.iter().find(|part| part["node"].as_str().unwrap().ends_with(&format!("mmcblk0p{number}")));
     let own = own.unwrap_or_else(|| panic!("{partitions:?}"));
     (own["start"].as_u64().unwrap() + own["size"].as_u64().unwrap()) * 512 / MIB
 }

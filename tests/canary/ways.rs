@@ -13,6 +13,7 @@ const SAMPLE: &str = "QZXCANARY7";
 const NAME: &str = "Zyxomarthe";
 const KEY: &str = "Y2FuYXJ5IHNlY3JldCBvZiB0aGUgY2FuYXJ5IHRlc3Q=";
 const FLEET: &str = "canaryFleetPassword";
+const PLANT: &str = "canaryPlantPassword";
 const COLLECTOR: &str = "canaryCollectorToken";
 const HEADER: &str = "canaryHeaderKey";
 const BAD: &str = "canaryBadSecret";
@@ -21,6 +22,7 @@ fn sections(line: u16, asking: u16, fleet: u16, receiver: u16, broker: &str, sec
     format!(
         "mqtt: {{ url: '{broker}' }}\n\
          monitoring: {{ interval_seconds: 5, url: 'mqtt://127.0.0.1:{fleet}', user: fleet, password: {FLEET} }}\n\
+         sparkplug: {{ url: 'mqtt://127.0.0.1:{fleet}', group_id: Lab, user: plant, password: {PLANT} }}\n\
          telemetry: {{ otlp_url: 'http://127.0.0.1:{receiver}/traces', otlp_token: {COLLECTOR} }}\n\
          sources:\n  - {{ id: camera, dialect: session, secret: {KEY} }}\n\
          analyzers:\n  - {{ id: cells, driver: astm, port: {{ tcp: {{ listen: '127.0.0.1:{line}' }} }} }}\n  \
@@ -172,6 +174,10 @@ async fn they_are_found_only_where_they_belong() {
     said.extend(files);
     is_heard(&bench.home, &posted, "resourceSpans", "traces").await;
     is_heard(&bench.home, &at_fleet, "health", "").await;
+    for device in ["cells", "asker"] {
+        is_heard(&bench.home, &at_fleet, device, "spBv1.0/Lab/DBIRTH").await;
+    }
+    is_heard(&bench.home, &at_fleet, "", "spBv1.0/Lab/DDATA").await;
 
     // It is where it belongs, and what was read is written down.
     assert!(bench.get("/api/events?limit=100").await.text().contains(SAMPLE));
@@ -190,7 +196,7 @@ async fn they_are_found_only_where_they_belong() {
     said.push(("the log".to_owned(), bench.home.log()));
     said.push(("systemd".to_owned(), bench.home.notices().join("\n")));
     let persons: Vec<String> = private(SAMPLE).into_iter().chain([NAME.to_owned()]).collect();
-    let secrets = [KEY, FLEET, COLLECTOR, HEADER, BAD, &token].map(str::to_owned);
+    let secrets = [KEY, FLEET, PLANT, COLLECTOR, HEADER, BAD, &token].map(str::to_owned);
     for word in persons.iter().chain(&secrets) {
         for (what, text) in &said {
             let lines: Vec<&str> = text.lines().filter(|line| line.contains(word)).collect();

@@ -2,7 +2,7 @@
 
 use crate::bench::{Bench, SECRET, told};
 use gateway_core::config::{Config, Port};
-use gateway_daemon::configuration::{Source, keep_last_good, load, load_for_run};
+use gateway_daemon::configuration::{Source, keep_last_good, load, load_again, load_for_run};
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
@@ -165,6 +165,11 @@ fn a_file_that_has_gone_does_not_switch_the_analyzers_off() {
     let running = load_for_run(&source).expect("the last good settings");
     assert_eq!(running.loaded.config.analyzers.len(), 1);
     assert!(running.refused.expect("told").to_string().contains("there is no settings file any more"));
+    let failure = load_again(&source, &running.loaded).expect_err("read again it is as when it started");
+    assert!(failure.to_string().contains("there is no settings file any more"), "{failure}");
+    fs::write(bench.path("gateway.yml"), "version: 1").expect("a file");
+    let failure = load_again(&source, &running.loaded).expect_err("of another name");
+    assert!(failure.to_string().contains("rename `gateway.yml` to gateway.yaml"), "{failure}");
     fs::write(bench.path("state/last-good.yaml"), "broken: [").expect("a file");
     assert!(load_for_run(&source).is_err(), "to run on the defaults would look well and hear nothing");
     fs::remove_file(bench.path("state/last-good.yaml")).expect("removed");

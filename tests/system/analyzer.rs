@@ -22,6 +22,10 @@ const QUIET: Duration = Duration::from_secs(2);
 /// When the analyzer measured.
 const MEASURED: Timestamp = Timestamp(1_795_291_207_000);
 
+fn said_something(read: std::io::Result<usize>) -> bool {
+    read.is_ok_and(|count| count > 0)
+}
+
 pub struct Analyzer {
     pub stream: UnixStream,
     worklist: Worklist,
@@ -58,7 +62,7 @@ impl Analyzer {
     /// Lets answers go that nobody waits for any more.
     pub async fn drain(&mut self) {
         let mut buffer = [0; 256];
-        while tokio::time::timeout(QUIET, self.stream.read(&mut buffer)).await.is_ok_and(|read| read.is_ok()) {}
+        while tokio::time::timeout(QUIET, self.stream.read(&mut buffer)).await.is_ok_and(said_something) {}
     }
 
     pub async fn say(&mut self, bytes: &[u8]) {

@@ -18,7 +18,7 @@ pub struct Card {
 impl Card {
     /// The image written to a card. `None` after saying so if there is no image.
     pub fn write(folder: &Path) -> Option<Card> {
-        let Some(image) = super::machine::system_folder() else { return None };
+        let image = super::machine::system_folder()?;
         let path = folder.join("card.img");
         run(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(image.join("disk.img")).arg(&path));
         let file = std::fs::OpenOptions::new().write(true).open(&path).expect("a file of our own");
@@ -31,8 +31,8 @@ impl Card {
     pub fn start(&self, partition: &str) -> u64 {
         let printed = run(Command::new("/usr/sbin/sfdisk").arg("--json").arg(&self.path));
         let table: Value = serde_json::from_slice(&printed).expect("JSON");
-        let partitions = table["partitiontable"]["partitions"].as_array().expect("a table").iter();
-        let found = partitions.clone().find(|entry| entry["name"] == partition);
+        let mut partitions = table["partitiontable"]["partitions"].as_array().expect("a table").iter();
+        let found = partitions.find(|entry| entry["name"] == partition);
         found.and_then(|entry| entry["start"].as_u64()).expect("a partition of the image") * SECTOR_BYTES
     }
 

@@ -17,18 +17,13 @@ impl Qmp {
     }
 
     /// Does one thing; events in between are let go.
-    pub async fn ask(&mut self, execute: &str, arguments: Value) -> Value {
+    pub async fn ask(&mut self, execute: &str, arguments: Value) {
         let line = format!("{}\n", json!({"execute": execute, "arguments": arguments}));
         self.stream.write_all(line.as_bytes()).await.expect("QEMU lives");
-        self.until(|said| !said["return"].is_null() || !said["error"].is_null(), execute).await
+        self.answer(execute).await;
     }
 
-    /// Waits for an event.
-    pub async fn event(&mut self, name: &str) -> Value {
-        self.until(|said| said["event"] == name, name).await
-    }
-
-    async fn until(&mut self, wanted: impl Fn(&Value) -> bool, what: &str) -> Value {
+    async fn answer(&mut self, what: &str) {
         loop {
             let mut line = String::new();
             let read = self.stream.read_line(&mut line);
@@ -36,8 +31,8 @@ impl Qmp {
             assert!(read.expect("QEMU lives") > 0, "QEMU ended before {what}");
             let said: Value = serde_json::from_str(&line).expect("JSON");
             assert!(said["error"].is_null(), "{what}: {said}");
-            if wanted(&said) {
-                return said;
+            if !said["return"].is_null() {
+                return;
             }
         }
     }

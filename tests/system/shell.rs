@@ -11,8 +11,7 @@ const UNIT: &str = "[Unit]
 DefaultDependencies=no
 After=systemd-journald.socket
 [Service]
-ExecStartPre=/bin/stty -F /dev/ttyS1 -echo -onlcr
-ExecStart=/bin/sh
+ExecStart=/bin/sh -c 'stty -echo -onlcr && exec /bin/sh'
 Restart=always
 RestartSec=0
 StandardInput=tty
@@ -49,7 +48,6 @@ impl Shell {
     pub async fn run(&mut self, line: &str) -> (i32, String) {
         self.asked += 1;
         let mark = format!("=={}==", self.asked);
-        // Said again while nobody listens yet; the marks of the repeats are let go.
         let line = format!("{{ {line}; }} </dev/null 2>&1; printf '\\n{mark}%d\\n' $?\n");
         self.stream.write_all(line.as_bytes()).await.expect("QEMU lives");
         let mut heard = String::new();

@@ -129,3 +129,47 @@ async fn the_doctor_knows_what_tears_ports_away() {
     assert_found(&said, "udev", "", "ok");
     assert!(found(&said, "brltty", "").is_empty() && found(&said, "modem_manager", "").is_empty(), "{}", said.out);
 }
+
+/// Where the privileged half of a box has left something, `doctor` and `status` say it; elsewhere they are silent about it.
+#[tokio::test]
+async fn the_box_around_the_gateway_is_shown_where_there_is_one() {
+    let the_box = Box::new("");
+    let root = the_box.home.path("root");
+    let root = root.to_string_lossy();
+    let parts = [
+        ("usr/lib/analyzer-gateway/image.json", r#"{"version":"1.4.0","compatible":"test-board"}"#),
+        ("proc/cmdline", "ro analyzer-gateway.slot=B"),
+        (
+            "run/analyzer-gateway-appliance/network.json",
+            r#"{"in_force":"fallback","reason":"nobody answers at 192.0.2.1","addresses":["198.51.100.7"],"at":"2026-11-21T20:14:03.120Z"}"#,
+        ),
+        (
+            "run/analyzer-gateway-appliance/update.json",
+            r#"{"phase":"good","from":"1.3.0","to":"1.4.0","reason":"","at":"2026-11-21T20:14:03.120Z"}"#,
+        ),
+    ];
+    let gateway = the_box.home.start_with(&["--root", &root]);
+    the_box.home.ready(&gateway).await;
+    assert!(found(&examined(&the_box, &["--offline"]).await, "box", "").is_empty());
+    assert!(!the_box.say(&["status"]).await.out.contains("\nimage "));
+    parts.iter().for_each(|(file, text)| plant(&the_box, file, text));
+    let said = examined(&the_box, &["--offline"]).await.expect(1);
+    assert_found(&said, "box", "1.4.0 for test-board, slot B", "ok");
+    assert_found(&said, "box", "nobody answers at 192.0.2.1", "warn");
+    assert_found(&said, "box", "1.3.0 to 1.4.0", "ok");
+    // The gateway looks at its box now and then.
+    let deadline = tokio::time::Instant::now() + super::home::DEADLINE;
+    let lines = ["image     1.4.0 for test-board, slot B", "network   198.51.100.7, not as the settings ask"];
+    loop {
+        let shown = the_box.say(&["status"]).await;
+        if lines.iter().all(|line| shown.out.contains(line)) {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{}", shown.out);
+    }
+    let twice = found(&examined(&the_box, &["--offline"]).await, "trouble", "nobody answers at 192.0.2.1");
+    assert!(twice.is_empty(), "what was found at the box is not told a second time");
+    gateway.stop().await;
+    let shown = the_box.say(&["status", "--root", &root]).await.expect(1);
+    shown.holds(&lines);
+}

@@ -63,5 +63,5 @@ async fn shells_take_the_completions_and_every_command_has_a_page() {
     }
     let page = the_box.say_bare(&["man", "dead", "list"]).await.expect(0).out;
     assert!(page.contains("Only at this destination"), "{page}");
-    the_box.say_bare(&["man", "nothing"]).await.expect(1);
+    the_box.say_bare(&["man", "nothing"]).await.expect(2);
 }

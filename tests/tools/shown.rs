@@ -7,11 +7,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout};
 
 const SAMPLE: &str = "TUBE-4711";
+/// Between two things that are told to a command that may not listen yet.
+const LOOK: Duration = Duration::from_millis(300);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_is_shown_while_it_runs_and_while_it_is_down() {
@@ -140,11 +143,12 @@ async fn lists(the_box: &Box, test: &str) {
             .out
             .is_empty()
     );
-    the_box.say(&["results", "--since", "yesterday"]).await.expect(1);
+    the_box.say(&["results", "--since", "yesterday"]).await.expect(2);
     the_box.say(&["results", "--format", "xml"]).await.expect(2);
     assert!(the_box.say(&["events", "--analyzer", "other"]).await.expect(0).out.is_empty());
     assert!(the_box.say(&["events", "--since", "2200-01-01T00:00:00Z"]).await.expect(0).out.is_empty());
-    the_box.say(&["events", "--since", "yesterday"]).await.expect(1);
+    the_box.say(&["events", "--since", "yesterday"]).await.expect(2);
+    the_box.say(&["tests", "--limit", "0"]).await.expect(2);
 }
 
 /// A command that goes on, and the lines of JSON that it prints.
@@ -178,11 +182,23 @@ impl Following {
 async fn followed(the_box: &Box, cable: &mut Cable<TcpStream>) {
     let arguments = ["events", "--follow", "--name", "TEST_FINISHED", "--after", "1"];
     let mut events = Following::start(the_box, &arguments);
+    let mut new_ones = Following::start(the_box, &arguments[..4]);
     let mut watch = Following::start(the_box, &["watch", "--json"]);
     watch.until(|told| told["told"] == "overview" && told["data"]["gateway"] == "box").await;
     Box::tell(cable, "TUBE-4712").await;
     events.until(|event| event["data"]["test"]["sample_id"] == "TUBE-4712").await;
     watch.until(|told| told["told"] == "event" && told["data"]["event"] == "TEST_FINISHED").await;
+    // It does not say when it has reached the end: whatever it shows first has come since.
+    let mut number = 4720;
+    let first = loop {
+        number += 1;
+        Box::tell(cable, &format!("TUBE-{number}")).await;
+        if let Ok(line) = tokio::time::timeout(LOOK, new_ones.lines.next_line()).await {
+            break line.expect("text").expect("a line");
+        }
+    };
+    assert!(first.contains("\"TUBE-47") && !first.contains(SAMPLE), "{first}");
+    new_ones.child.kill().await.expect("a process of ours");
     events.child.kill().await.expect("a process of ours");
     let process = watch.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("it runs");
     kill_process(process, Signal::INT).expect("a process of ours");

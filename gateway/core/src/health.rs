@@ -5,12 +5,13 @@
 mod analyzer;
 mod destination;
 mod fact;
+mod names;
 mod notices;
 
 pub use fact::Fact;
 
 use crate::appliance::Appliance;
-use crate::delivery::Reason;
+use crate::delivery::{Reason, ReasonCode};
 use crate::event::{AnalyzerId, EventName, TestState};
 use crate::monitoring::{NoticeCode, Outbox};
 use crate::overview::{Cause, Configuration, Overview, SCHEMA, StoreOverview, Trouble, Urgency, Vitals};
@@ -93,6 +94,7 @@ pub struct Health {
     cause: Cause,
     /// Present if the settings name a second broker.
     monitoring: Option<notices::Monitoring>,
+    names: names::Names,
     outbox: Outbox,
 }
 
@@ -118,6 +120,7 @@ impl Health {
             door_trouble: None,
             cause: Cause::Started,
             monitoring: None,
+            names: names::Names::default(),
             outbox: Outbox::default(),
         }
     }
@@ -133,6 +136,7 @@ impl Health {
     ) {
         gateway.clone_into(&mut self.gateway);
         hash.clone_into(&mut self.config_hash);
+        self.names = names::Names::default();
         self.analyzers.retain(|id, _| analyzers.iter().any(|one| one.id == *id));
         self.destinations.retain(|id, _| destinations.contains(id));
         for one in analyzers {
@@ -193,6 +197,8 @@ impl Health {
             Fact::Buried { destination, event, reason } => self.note_dead(&destination, event, &reason, now),
             Fact::Noted { notice } => self.note(notice),
             Fact::MonitoringReached { trouble } => self.monitoring_reached(trouble, now),
+            Fact::PlantReached { trouble } => self.names.plant_reached(trouble, now),
+            Fact::NameTaken { broker, taken } => self.names.take(broker, taken, now),
             Fact::LabIds { trouble } => replace(&mut self.lab_ids, trouble),
             Fact::ConfigTried { confirm_by } => replace(&mut self.config_tried, confirm_by),
             Fact::ConfigAccepted => {
@@ -370,7 +376,9 @@ impl Health {
             let reason = format!("the API is not served: {reason}");
             troubles.push(gateway("api_not_served", Urgency::Today, reason, next));
         }
-        if let Some(notices::Monitoring { trouble: Some(reason), since }) = &self.monitoring {
+        if let Some(notices::Monitoring { trouble: Some(reason), since }) = &self.monitoring
+            && reason.code != ReasonCode::SameIdTwice
+        {
             let urgency = if reason.code.needs_a_person() { Urgency::Today } else { Urgency::Watch };
             let code = reason.code.as_str();
             let trouble = Trouble::new(code, urgency, "monitoring", &reason.to_string(), reason.code.next_step());
@@ -380,6 +388,7 @@ impl Health {
             let next = "Check registrations.lab_id_url and that it answers.";
             troubles.push(gateway("lab_ids", Urgency::Watch, format!("lab ids: {reason}"), next));
         }
+        troubles.extend(self.names.troubles(&self.gateway));
         troubles.extend(vitals::troubles(&self.vitals, self.clock));
         troubles
     }
@@ -404,7 +413,6 @@ fn replace<T: PartialEq>(place: &mut T, value: T) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::ReasonCode;
     use crate::monitoring::AnalyzerState;
 
     fn health() -> (Health, AnalyzerId) {

@@ -18,8 +18,8 @@
 //! 8. [`line_model`], [`detect`]: bytes of which nobody knows yet what they are.
 //! 9. [`config`]: all of it, chosen by one YAML file ([`error`]: what is wrong in there); [`health`] and
 //!    [`overview`]: all of it, at a glance; [`vitals`]: what the machine's own numbers foretell; [`monitoring`]: what of it
-//!    leaves the clinic; [`fleet`]: many gateways, as somebody sees them who hears that; [`home_assistant`]: the box in that
-//!    program's words.
+//!    leaves the clinic; [`fleet`]: many gateways, as somebody sees them who hears that; [`home_assistant`],
+//!    [`sparkplug`]: the box in others' words.
 //! 10. [`curve`], [`export`], [`report`]: a test as a picture, as a table and as a page for people. [`appliance`]: the box around
 //!    all of it; [`plain`]: what others have written, as it may be shown.
 //!
@@ -56,6 +56,7 @@ pub mod report;
 pub mod run;
 pub mod scrub;
 pub mod session;
+pub mod sparkplug;
 pub mod text_rules;
 pub mod time;
 pub mod versions;

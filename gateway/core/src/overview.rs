@@ -107,7 +107,8 @@ pub enum Urgency {
 pub struct Trouble {
     /// A word for programs: `store_failed`, `config_refused`, `api_not_served`, `dead_letters`, `held`, `analyzer_alert`,
     /// `analyzer_lost`, `clock_unset`, `disk_low`, `card_wear`, `under_voltage`, `temperature`, `certificate`, `older_key`, `lab_ids`,
-    /// `network_fallback`, `update_rolled_back`, `update_failed`, `card_read_only`, `backup_failed`, or a reason code of a delivery.
+    /// `same_id_twice`, `network_fallback`, `update_rolled_back`, `update_failed`, `card_read_only`, `backup_failed`, or a reason
+    /// code of a delivery.
     pub code: String,
     pub urgency: Urgency,
     /// What it is about: an analyzer's id, a destination's id, or `gateway`.
@@ -231,7 +232,7 @@ pub struct Vitals {
 /// How long a certificate holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CertificateLeft {
-    /// `mqtt`, `monitoring`, or `webhook:` and the endpoint's id.
+    /// `mqtt`, `monitoring`, `sparkplug`, or `webhook:` and the endpoint's id.
     pub of: String,
     /// The settings' key that names the file: `ca_file` or `certificate_file`.
     pub what: String,

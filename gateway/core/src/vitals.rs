@@ -76,7 +76,7 @@ fn slope(points: &[(f64, f64)]) -> Option<f64> {
 /// A certificate that the settings name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFile {
-    /// `mqtt`, `monitoring`, or `webhook:` and the endpoint's id.
+    /// `mqtt`, `monitoring`, `sparkplug`, or `webhook:` and the endpoint's id.
     pub of: String,
     /// `ca_file` or `certificate_file`.
     pub what: &'static str,
@@ -88,6 +88,7 @@ pub fn certificate_files(config: &Config) -> Vec<CertificateFile> {
     let broker = |of: &str, mqtt: &Mqtt| (of.to_owned(), mqtt.ca_file.clone(), mqtt.certificate_file.clone());
     let mut all = vec![broker("mqtt", &config.mqtt)];
     all.extend(config.monitoring.broker.iter().map(|mqtt| broker("monitoring", mqtt)));
+    all.extend(config.sparkplug.iter().map(|plant| broker("sparkplug", &plant.broker)));
     all.extend(
         config.webhooks.iter().map(|webhook| {
             (format!("webhook:{}", webhook.id), webhook.ca_file.clone(), webhook.certificate_file.clone())

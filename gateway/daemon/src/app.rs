@@ -12,6 +12,7 @@ use crate::configuration::Source;
 use crate::dispatcher::Shown;
 use crate::dispatcher::broker::{BrokerWorker, MQTT};
 use crate::dispatcher::monitor::{MONITORING, MonitorWorker};
+use crate::dispatcher::sparkplug::{SPARKPLUG, SparkplugWorker};
 use crate::dispatcher::webhook::WebhookWorker;
 use crate::housekeeping::Housekeeper;
 use crate::link::Link;
@@ -23,7 +24,7 @@ use crate::store::{DestinationId, Filter, PostedFilter, Store, StoreError};
 use crate::supervision::Supervisor;
 use crate::telemetry::Exporter;
 use crate::updates::{Updater, Wanted};
-use gateway_core::config::{Analyzer, Config, Mqtt, Registrations, Telemetry, Webhook};
+use gateway_core::config::{Analyzer, Config, Mqtt, Registrations, Sparkplug, Telemetry, Webhook};
 use gateway_core::dialects::{Dialect, dialect};
 use gateway_core::drivers::driver;
 use gateway_core::event::{AnalyzerId, EventName, Seq};
@@ -93,6 +94,7 @@ enum Settings {
     Link(Analyzer, DriverOptions),
     Broker(Mqtt, String, Vec<AnalyzerId>, Duration),
     Monitor(Box<Mqtt>, String, Duration),
+    Sparkplug(Box<Sparkplug>, String, Duration),
     /// The last: since when a person has paused it.
     Webhook(Box<Webhook>, String, usize, Option<Timestamp>),
     Housekeeper(gateway_core::config::Limits, gateway_core::config::Retention, Vec<Webhook>),
@@ -209,6 +211,11 @@ impl App {
             let monitor = Settings::Monitor(Box::new(mqtt.clone()), config.gateway.id.clone(), interval);
             wanted.insert(MONITORING.to_owned(), monitor);
         }
+        if let Some(plant) = &config.sparkplug {
+            let interval = config.monitoring.interval;
+            let plant = Settings::Sparkplug(Box::new(plant.clone()), config.gateway.id.clone(), interval);
+            wanted.insert(SPARKPLUG.to_owned(), plant);
+        }
         let housekeeper =
             Settings::Housekeeper(config.limits.clone(), config.retention.clone(), config.webhooks.clone());
         wanted.insert("housekeeping".to_owned(), housekeeper);
@@ -273,6 +280,14 @@ impl App {
                 let monitor = MonitorWorker { mqtt, gateway, interval, platform, store, board, calls, pulse: beat };
                 self.tasks.spawn(async move {
                     monitor.run(stop).await;
+                    task
+                });
+            }
+            Settings::Sparkplug(settings, gateway, interval) => {
+                let (settings, gateway, interval) = (*settings.clone(), gateway.clone(), *interval);
+                let worker = SparkplugWorker { settings, gateway, interval, platform, board, pulse: beat };
+                self.tasks.spawn(async move {
+                    worker.run(stop).await;
                     task
                 });
             }

@@ -113,14 +113,18 @@ fn bridge(config: &Config, outside: &Mqtt) -> String {
     }
     if tls {
         let folder = layout::OWN_BROKER;
-        match &outside.ca_file {
-            Some(_) => drop(writeln!(text, "bridge_cafile {folder}/bridge-ca.pem")),
-            // Whom the system trusts.
-            None => text.push_str("bridge_capath /etc/ssl/certs\n"),
-        }
+        // Without one: whom the system trusts.
+        let ca = if outside.ca_file.is_some() {
+            format!("bridge_cafile {folder}/bridge-ca.pem\n")
+        } else {
+            "bridge_capath /etc/ssl/certs\n".to_owned()
+        };
+        text.push_str(&ca);
         if outside.certificate_file.is_some() {
-            let names = [("certfile", "certificate"), ("keyfile", "key")];
-            names.iter().for_each(|(key, name)| drop(writeln!(text, "bridge_{key} {folder}/bridge-{name}.pem")));
+            let _ = writeln!(
+                text,
+                "bridge_certfile {folder}/bridge-certificate.pem\nbridge_keyfile {folder}/bridge-key.pem"
+            );
         }
     }
     let (inside, out) = (on_one_line(&config.mqtt.topic_prefix), on_one_line(&outside.topic_prefix));

@@ -54,7 +54,10 @@ pub enum Outcome {
     InForce,
     /// In the order of the file.
     Refused(Vec<Mistake>),
+    /// There is none, and there was none: the defaults hold.
     Missing,
+    /// There is none any more: the last good settings hold.
+    Gone,
     /// It is good, and was changed after it was last read.
     Unread,
 }

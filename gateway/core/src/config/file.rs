@@ -8,6 +8,7 @@ mod bounds;
 mod network;
 mod profile;
 mod schema;
+mod sparkplug;
 mod text;
 mod update;
 
@@ -16,6 +17,7 @@ pub use network::{BrokerUser, Ethernet, Network, OwnBroker, Wifi};
 pub use profile::{Line, Meaning, Profile};
 pub(in crate::config) use schema::{all_audiences, all_events};
 pub use schema::{schema, schema_of};
+pub use sparkplug::Sparkplug;
 pub use text::{Answers, Checksum, Column, Handshake, Patterns, Table, Text};
 pub use update::Updates;
 
@@ -50,6 +52,8 @@ pub struct File {
     pub registrations: Option<Registrations>,
     /// What others are told of the box itself.
     pub monitoring: Option<Monitoring>,
+    /// A plant's SCADA that is told how the box and its analyzers are, by Sparkplug B.
+    pub sparkplug: Option<Sparkplug>,
     /// Traces for a collector of your own.
     pub telemetry: Option<Telemetry>,
     /// Updates of the box's whole system, where it is an appliance.

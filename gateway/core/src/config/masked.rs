@@ -125,6 +125,7 @@ mod tests {
             ("gateway", group(vec![("id", text("clinic-7"))])),
             ("mqtt", group(vec![("user", text("box")), ("password", text("CANARY"))])),
             ("monitoring", group(vec![("password", text("CANARY"))])),
+            ("sparkplug", group(vec![("password", text("CANARY"))])),
             ("webhooks", list(vec![webhook])),
             ("sources", list(vec![source])),
             ("registrations", group(vec![("lab_id_token", text("CANARY")), ("lab_id_url", text("CANARY"))])),

@@ -9,6 +9,7 @@ mod masked;
 mod network;
 mod overlay;
 mod read;
+mod sparkplug;
 mod tree;
 mod update;
 
@@ -21,6 +22,7 @@ pub use network::{
 };
 pub use overlay::{Variable, overlay};
 pub use read::{profile, read};
+pub use sparkplug::Sparkplug;
 pub use tree::{Entry, Mistake, Node, Place, Value};
 pub use update::{Automatic, Hours, Updates};
 
@@ -48,6 +50,7 @@ pub struct Config {
     pub sources: Vec<Source>,
     pub registrations: Registrations,
     pub monitoring: Monitoring,
+    pub sparkplug: Option<Sparkplug>,
     pub telemetry: Telemetry,
     pub update: Updates,
     pub network: Option<Network>,

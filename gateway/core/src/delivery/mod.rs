@@ -119,6 +119,8 @@ reason_codes! {
     PoisonMessage = "poison_message", "The broker closes the connection whenever it gets this message. Look at its log, then redrive.";
     /// The broker refuses the client.
     BrokerRefused = "broker_refused", "The MQTT broker refuses the connection. Check user, password and certificate.";
+    /// Another client has connected under our client id.
+    SameIdTwice = "same_id_twice", "Another box uses the same gateway.id at this broker. Give each box an id of its own.";
     /// What the delivery needs was evicted to free space.
     DataEvicted = "data_evicted", "The disk was full and the raw samples of this test were given up. Results are kept.";
 }

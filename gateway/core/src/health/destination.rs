@@ -46,7 +46,8 @@ impl DestinationHealth {
 
     pub(super) fn troubles(&self, id: &str) -> Vec<Trouble> {
         let mut troubles = Vec::new();
-        if let Some(reason) = &self.trouble {
+        // That somebody else has our name is told of the broker, as long as it lasts.
+        if let Some(reason) = self.trouble.as_ref().filter(|reason| reason.code != ReasonCode::SameIdTwice) {
             let held = self.held > 0 || reason.code.needs_a_person();
             let urgency = if held { Urgency::Today } else { Urgency::Watch };
             let trouble = Trouble::new(reason.code.as_str(), urgency, id, &reason.to_string(), reason.code.next_step());

@@ -88,6 +88,15 @@ pub enum Fact {
     MonitoringReached {
         trouble: Option<Reason>,
     },
+    /// The plant's broker was reached, or why not.
+    PlantReached {
+        trouble: Option<Reason>,
+    },
+    /// Whether somebody else goes by our name at this broker (`mqtt`, `monitoring` or `sparkplug`).
+    NameTaken {
+        broker: String,
+        taken: bool,
+    },
     /// The machine and the log were looked at.
     Measured {
         vitals: Vitals,

@@ -219,7 +219,7 @@ async fn dead(State(api): State<Arc<Api>>, Query(query): Query<DeadQuery>) -> Re
         return Err(Problem::bad_request(format!("limit is 1 to {PAGE_LETTERS_MAX}")));
     }
     let destination = match &query.destination {
-        Some(named) => Some(api.destination(named).await?.ok_or_else(|| Problem::bad_request(NO_DESTINATION))?),
+        Some(named) => Some(api.destination(named).await?.ok_or_else(no_destination)?),
         None => None,
     };
     let asked = |problem: Problem| Problem::bad_request(problem.detail().to_owned());
@@ -242,7 +242,13 @@ fn place(text: &str) -> Option<(DestinationId, Seq)> {
     Some((DestinationId(destination.to_owned()), Seq(seq.parse().ok()?)))
 }
 
-const NO_DESTINATION: &str = "there is no such destination; /api/destinations lists them";
+const NO_DESTINATION: &str =
+    "there is no such destination; `analyzer-gateway destinations` and /api/destinations list them";
+
+/// For an argument; a path that names none is a 404.
+pub fn no_destination() -> Problem {
+    Problem::bad_request(NO_DESTINATION).coded("unknown_destination")
+}
 
 impl Api {
     /// The destination of this name: `mqtt`, `webhook:lims`, or the endpoint's id alone.

@@ -1,6 +1,6 @@
 //! What waits at each destination, lane by lane: why, and when it is tried next.
 
-use super::deliveries::Why;
+use super::deliveries::{Why, no_destination};
 use super::extract::Query;
 use super::problem::Problem;
 use super::table::Route;
@@ -108,8 +108,7 @@ async fn queue(State(api): State<Arc<Api>>, Query(wanted): Query<Wanted>) -> Res
     let only = match &wanted.destination {
         Some(named) => {
             let found = api.destination(named).await?;
-            let unknown = || Problem::bad_request("there is no such destination; /api/destinations lists them");
-            Some(found.ok_or_else(unknown)?)
+            Some(found.ok_or_else(no_destination)?)
         }
         None => None,
     };

@@ -2,7 +2,7 @@
 //!
 //! Invariant: whoever has the store's lock answers. A command never writes beside a gateway that runs.
 
-use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_UNREACHABLE, plain};
+use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, plain};
 use crate::api::Api;
 use crate::api::auth::Door;
 use crate::board::Board;
@@ -11,7 +11,7 @@ use crate::platform::{Platform, call};
 use crate::pulse::{Stopper, stop_channel};
 use crate::store::{Store, StoreError};
 use axum::body::{Body, to_bytes};
-use axum::http::{Method, Request, Response, header};
+use axum::http::{Method, Request, Response, StatusCode, header};
 use futures_util::StreamExt;
 use gateway_core::config::Config;
 use gateway_core::health::Fact;
@@ -280,7 +280,9 @@ async fn read(response: Response<Body>) -> Result<Value, Failed> {
         let part = |key: &str| fault[key].as_str().unwrap_or_default().to_owned();
         text.push_str(&format!("\n  {}: {}", part("path"), part("problem")));
     }
-    Err(Failed::new(text))
+    // An argument that has no meaning; one that names what is not there has a code.
+    let wrong = status == StatusCode::BAD_REQUEST && value["code"].is_null();
+    Err(Failed { status: if wrong { EXIT_USAGE } else { EXIT_FAILED }, text })
 }
 
 /// A part of a path, escaped.

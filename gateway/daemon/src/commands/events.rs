@@ -13,9 +13,9 @@ const PAGE_EVENTS_MAX: usize = 500;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// The place in the log behind which to begin
-    #[arg(long, default_value_t = 0)]
-    after: u32,
+    /// The place in the log behind which to begin. Without it: the beginning, with --follow the end
+    #[arg(long)]
+    after: Option<u32>,
     /// How many at most
     #[arg(long, default_value_t = 100)]
     limit: u16,
@@ -45,7 +45,9 @@ pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
 
 fn read(args: &Args, out: &mut dyn Write) -> Result<(), Failed> {
     let left_max = if args.follow { usize::MAX } else { args.limit.into() };
-    let (mut after, mut left, mut wait) = (i64::from(args.after), left_max, 0);
+    let (mut after, mut left, mut wait) = (begin(args)?, left_max, 0);
+    // Who wants what comes is not shown what was, unless he names a place or a moment.
+    let mut is_past = args.follow && args.after.is_none() && args.since.is_none();
     let mut all: Vec<Value> = Vec::new();
     loop {
         let parts = [
@@ -64,6 +66,7 @@ fn read(args: &Args, out: &mut dyn Write) -> Result<(), Failed> {
             _ => Vec::new(),
         };
         left = left.saturating_sub(events.len());
+        let events = if is_past { Vec::new() } else { events };
         if args.asker.json && !args.follow {
             all.extend(events);
         } else {
@@ -76,6 +79,7 @@ fn read(args: &Args, out: &mut dyn Write) -> Result<(), Failed> {
         }
         let next = page["next"].as_i64().unwrap_or(after);
         let at_end = next == after;
+        is_past = is_past && !at_end;
         after = next;
         match (at_end, args.follow, by) {
             (_, false, _) if at_end || left == 0 => break,
@@ -91,4 +95,16 @@ fn read(args: &Args, out: &mut dyn Write) -> Result<(), Failed> {
         let _ = super::ask::print_json(&whole, out);
     }
     Ok(())
+}
+
+/// Where the first request begins. The end of the log as it was last looked at is near the end as it is.
+fn begin(args: &Args) -> Result<i64, Failed> {
+    match (args.after, &args.since) {
+        (Some(after), _) => Ok(after.into()),
+        (None, None) if args.follow => {
+            let status = args.asker.ask(Method::GET, "/api/status", None)?;
+            Ok(status["store"]["head"].as_i64().unwrap_or(0))
+        }
+        (None, _) => Ok(0),
+    }
 }

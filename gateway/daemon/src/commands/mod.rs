@@ -98,7 +98,7 @@ enum Command {
     Explain(explain::Args),
     /// The tests of all analyzers, the newest first
     Tests(test_list::Args),
-    /// Results as a table, as CSV or as JSON
+    /// Results as a table, as CSV or as JSON: patient data, with the sample ids; who reads them stands in the audit log
     Results(results::Args),
     /// How far the clock can be trusted, who sets it, and what was corrected
     Clock(clock::Args),

@@ -47,7 +47,7 @@ pub fn completions(args: Completions, out: &mut dyn Write) -> u8 {
     0
 }
 
-/// Exit status 0; 1 if there is no such command, 3 if the folder cannot be written.
+/// Exit status 0; 2 if there is no such command, 3 if the folder cannot be written.
 pub fn man(args: Man, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let mut program = Cli::command();
     program.build();
@@ -70,7 +70,7 @@ pub fn man(args: Man, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
             Some(found) => named = (found, format!("{}-{word}", named.1)),
             None => {
                 let _ = writeln!(err, "there is no command `{}`", super::plain(word));
-                return super::EXIT_FAILED;
+                return super::EXIT_USAGE;
             }
         }
     }

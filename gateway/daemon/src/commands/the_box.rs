@@ -39,10 +39,10 @@ fn network(network: &Network) -> String {
 fn update(update: &Update) -> String {
     let phase = match update.phase {
         UpdatePhase::None => "none yet",
-        UpdatePhase::Fetching => "is fetched",
-        UpdatePhase::Checking => "is checked",
+        UpdatePhase::Fetching => "is being fetched",
+        UpdatePhase::Checking => "is being checked",
         UpdatePhase::WaitingForTest => "waits for the end of a test",
-        UpdatePhase::Installing => "is installed",
+        UpdatePhase::Installing => "is being installed",
         UpdatePhase::Restarting => "is installed; the box starts anew",
         UpdatePhase::Proving => "runs and must prove itself",
         UpdatePhase::Good => "the last one works",
@@ -102,7 +102,7 @@ mod tests {
                 "image: 1.4.0 for vm, slot B",
                 "network: 198.51.100.7, not as the settings ask: the address comes from the network (DHCP): nobody answers \
                  at 192.0.2.1",
-                "update: is installed, 40 % (1.4.0 to 1.5.0)",
+                "update: is being installed, 40 % (1.4.0 to 1.5.0)",
                 "card: the report stands on it",
                 "light: updating",
             ]

@@ -23,6 +23,15 @@ pub fn beside(source: &Source) -> Vec<String> {
     found
 }
 
+/// The first of them in the folder of a settings file that is not there.
+pub fn nearly(missing: &Path) -> Option<String> {
+    let name = missing.file_name()?.to_str()?;
+    let folder = missing.parent().filter(|_| name == OURS[0])?;
+    let mut found = lookalikes(folder, None);
+    found.sort();
+    found.into_iter().next()
+}
+
 fn lookalikes(folder: &Path, read: Option<&Path>) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let plain = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));

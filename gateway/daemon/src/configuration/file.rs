@@ -26,7 +26,13 @@ pub fn text(path: &Path) -> Result<String, Mistake> {
     let wrong = |problem: &str, suggestion: &str| Mistake::new(Place::Whole, "", problem, suggestion);
     let cannot = |error: &std::io::Error| match error.kind() {
         ErrorKind::NotFound => {
-            wrong("there is no such file", "check its name, or leave out `--config` and its variable")
+            let suggestion = match super::beside::nearly(path) {
+                Some(name) => {
+                    format!("rename `{name}` to `{}`", path.file_name().unwrap_or_default().to_string_lossy())
+                }
+                None => "check its name, or leave out `--config` and its variable".to_owned(),
+            };
+            wrong("there is no such file", &suggestion)
         }
         ErrorKind::PermissionDenied => wrong(
             "the gateway may not read this file",

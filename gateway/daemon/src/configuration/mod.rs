@@ -133,6 +133,12 @@ pub fn load(source: &Source) -> Result<Loaded, Failure> {
     read(source).map_err(|(failure, _)| failure)
 }
 
+/// Reads the settings again. A file that has gone is refused: the defaults would look well and hear nothing.
+pub fn load_again(source: &Source, current: &Loaded) -> Result<Loaded, Failure> {
+    let loaded = load(source)?;
+    if loaded.path.is_none() && current.path.is_some() { Err(no_file(source)) } else { Ok(loaded) }
+}
+
 /// Reads the settings, or the last good ones if the present ones cannot be used or their file has gone. Fails only if there
 /// are no last good ones either.
 pub fn load_for_run(source: &Source) -> Result<Running, Failure> {
@@ -194,6 +200,7 @@ fn name_files(node: &Node, place: &str, found: &mut Vec<(String, PathBuf)>) {
 /// The file as the report shows it; `hash` is that of the settings in force.
 pub fn judged(source: &Source, hash: &str) -> Settings {
     let (path, outcome) = match load(source) {
+        Ok(loaded) if loaded.path.is_none() && loaded.hash != hash => (None, Outcome::Gone),
         Ok(Loaded { path: None, .. }) => (None, Outcome::Missing),
         Ok(loaded) if loaded.hash == hash => (loaded.path, Outcome::InForce),
         Ok(loaded) => (loaded.path, Outcome::Unread),

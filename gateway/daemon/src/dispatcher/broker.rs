@@ -6,6 +6,7 @@
 
 mod session;
 
+use super::namesake::Namesake;
 use super::outlet::root;
 use super::telling::PACKET_OVERHEAD_BYTES;
 use super::{Recorder, Shown, attempt_note, properties};
@@ -114,6 +115,7 @@ impl BrokerWorker {
         recorder: &mut Recorder,
     ) -> Result<(), StoreError> {
         let mut suspect = Suspect::default();
+        let mut namesake = Namesake::at(MQTT, &self.board, self.platform.clock.now());
         let mut backoff = BACKOFF_MS_MIN;
         let mut said = None;
         loop {
@@ -130,16 +132,18 @@ impl BrokerWorker {
                     said = None;
                     self.tell(None);
                     tracing::info!(destination = MQTT, "connected to the broker");
-                    let session = Session::begin(self, connection, position, suspect.is_isolated(), recorder).await;
+                    let alone = suspect.is_isolated();
+                    let session = Session::begin(self, connection, position, alone, recorder, &mut namesake).await;
                     let Some(lost) = session.run(stop).await? else { return Ok(()) };
                     let Lost { reason, reached, first_unacked: first } = lost;
                     if reached.cursor > position.cursor {
                         suspect = Suspect::default();
                     }
                     position = reached;
+                    namesake.lost(self.platform.clock.now(), &reason);
                     if self.now().since(since).as_secs() >= CULPRIT_SECONDS_MAX {
                         backoff = BACKOFF_MS_MIN;
-                    } else if let Some(seq) = first {
+                    } else if let Some(seq) = first.filter(|_| !namesake.is_seen()) {
                         suspect.accuse(seq);
                         backoff = backoff.min(DROPPED_BACKOFF_MS_MAX);
                     }
@@ -246,6 +250,7 @@ impl BrokerWorker {
             will_payload: Publication::state("status", &Status::from(&self.board.overview_lost(now)))
                 .payload()
                 .to_vec(),
+            will_retain: true,
             will_properties: properties::of(&root(&self.mqtt, &self.gateway)),
         }
     }

@@ -5,9 +5,11 @@
 
 pub mod broker;
 pub mod monitor;
+mod namesake;
 mod outlet;
 mod properties;
 mod requests;
+pub mod sparkplug;
 mod telling;
 pub mod webhook;
 

@@ -3,6 +3,7 @@
 //! Invariant: its connection is a [`Remote`], which takes nothing but what is free of patient data by its type. It is no
 //! destination of the store: nothing waits for it, and nothing is lost when it is away but old notices, which are counted.
 
+use super::namesake::Namesake;
 use super::outlet::{Remote, root};
 use super::requests::Turn;
 use super::telling::{Audience, Telling};
@@ -46,6 +47,7 @@ impl MonitorWorker {
     pub async fn run(self, mut stop: Stop) {
         let mut backoff = BACKOFF_MS_MIN;
         let mut said = None;
+        let mut namesake = Namesake::at(MONITORING, &self.board, self.now());
         loop {
             self.pulse.beat(self.now().mono);
             let will = Publication::state("status", &Status::from(&self.board.overview_lost(self.now())));
@@ -60,13 +62,14 @@ impl MonitorWorker {
                 Ok(remote) => {
                     tracing::info!(destination = MONITORING, "connected to the second broker");
                     self.tell(None);
-                    match self.keep_telling(remote, &mut stop).await {
+                    match self.keep_telling(remote, &mut stop, &mut namesake).await {
                         Some(reason) => reason,
                         None => return,
                     }
                 }
                 Err(reason) => reason,
             };
+            namesake.lost(self.now(), &reason);
             if self.now().mono.since(began).as_secs() >= GOOD_SECONDS_MIN {
                 (backoff, said) = (BACKOFF_MS_MIN, None);
             }
@@ -85,17 +88,19 @@ impl MonitorWorker {
     }
 
     /// Tells until the connection breaks (the reason), or until it is asked to stop (`None`).
-    async fn keep_telling(&self, mut remote: Remote, stop: &mut Stop) -> Option<Reason> {
+    async fn keep_telling(&self, mut remote: Remote, stop: &mut Stop, namesake: &mut Namesake) -> Option<Reason> {
         let root = root(&self.mqtt, &self.gateway);
         let (board, store) = (&self.board, &self.store);
         let packet_bytes_max = self.mqtt.packet_bytes_max;
         let audience = Audience { root: &root, packet_bytes_max, home_assistant: false };
         let mut telling = Telling::begin(MONITORING, store, board, self.interval, self.now(), audience).await;
+        let mut named = remote.named();
         let mut requests = remote.requests(&self.calls);
         let mut changes = board.changes();
         loop {
             let now = self.now();
             self.pulse.beat(now.mono);
+            namesake.look(now);
             if let Some(overdue) = telling.overdue(now.mono) {
                 return Some(overdue);
             }
@@ -126,6 +131,7 @@ impl MonitorWorker {
                     Turn::Answer(reply) => remote.answer(&mut requests, reply),
                     Turn::Broken(reason) => return Some(reason),
                 },
+                Some(said) = named.recv() => namesake.hear(self.now(), &said),
                 _ = changes.changed() => telling.ask(),
                 () = self.platform.clock.sleep_until(wake) => {}
             }

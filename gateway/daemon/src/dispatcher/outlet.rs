@@ -3,6 +3,7 @@
 //! Invariant: through an [`Outlet`] goes nothing but [`Publication`]s and [`Discovery`]s, which are free of patient data by their
 //! type, and the taking away of retained topics. [`Remote`] gives its connection to nobody in another form.
 
+use super::namesake::Namesake;
 use super::properties;
 use super::requests::{Reply, Requests};
 use crate::calls::Calls;
@@ -14,6 +15,7 @@ use gateway_core::monitoring::Publication;
 use gateway_core::time::Mono;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// A way to a broker for monitoring topics.
 pub(super) struct Outlet<'a> {
@@ -83,6 +85,7 @@ impl Remote {
             client_id: format!("{}-{gateway}-monitoring", mqtt.topic_prefix),
             will_topic: format!("{root}{}", will.topic()),
             will_payload: will.payload().to_vec(),
+            will_retain: true,
             will_properties: properties::of(&root),
         };
         let connection = publisher.connect(&settings).await?;
@@ -91,6 +94,11 @@ impl Remote {
 
     pub(super) fn outlet(&mut self) -> Outlet<'_> {
         Outlet::over(&mut *self.connection, &self.root)
+    }
+
+    /// Asks for what is said there in the gateway's name.
+    pub(super) fn named(&mut self) -> mpsc::Receiver<Message> {
+        Namesake::listen(&mut *self.connection, &self.root)
     }
 
     /// Asks for the commands that come from there.

@@ -275,12 +275,14 @@ impl<'a> Forwarding<'a> {
     /// One line when a reason is new, not one for each attempt; and always one for a dead letter.
     fn say(&mut self, ended: &Ended, changes: &Changes) {
         let endpoint = &self.worker.webhook.id;
+        let mut is_buried = false;
         for (event, start) in ended.events.iter().zip(&ended.starts) {
             let state = changes.rows.iter().rev().find(|(row, _)| *row == start.seq).map(|(_, entry)| &entry.state);
             if let Some(DeliveryState::Dead { reason, .. }) = state {
                 let attempt = start.attempt;
                 tracing::error!(destination = %endpoint, %event, attempt, %reason, "dead letter: it is kept and not sent again");
                 self.worker.bury(*event, reason);
+                is_buried = true;
             }
         }
         let (Some(event), Some(start)) = (ended.events.first(), ended.starts.first()) else { return };
@@ -296,7 +298,8 @@ impl<'a> Forwarding<'a> {
             | Outcome::Held { reason }
             | Outcome::NoNetwork { reason }
             | Outcome::Rejected { reason } => {
-                if self.said.replace(reason.code) == Some(reason.code) {
+                // A dead letter has said it already.
+                if self.said.replace(reason.code) == Some(reason.code) || is_buried {
                     tracing::debug!(destination = %endpoint, %event, events, attempt, %reason, "not delivered, kept");
                 } else {
                     let next_step = reason.code.next_step();

@@ -163,6 +163,7 @@ pub struct MqttConnect {
     pub client_id: String,
     pub will_topic: String,
     pub will_payload: Vec<u8>,
+    pub will_retain: bool,
     pub will_properties: Properties,
 }
 
@@ -195,9 +196,19 @@ pub trait MqttConnection: Send {
     /// Sends a message with QoS 1 and returns when the broker has acknowledged it (PUBACK). Several may be on their way at
     /// once; the future does not borrow the connection. It fails when the connection breaks first.
     fn publish(&mut self, message: Message) -> BoxFuture<'static, Result<(), Reason>>;
+    /// Sends a message with QoS 0, behind all that were given before: nobody says whether it arrived. An error says that it
+    /// was not even sent.
+    fn send(&mut self, message: Message) -> Result<(), Reason> {
+        drop(self.publish(message));
+        Ok(())
+    }
     /// Asks for what others publish on this topic, with QoS 1; asked for again with each connection. Retained messages are
     /// left out, and what arrives faster than it is taken is dropped.
     fn subscribe(&mut self, topic: String) -> mpsc::Receiver<Message>;
+    /// The same with what the broker has kept there, marked as retained.
+    fn subscribe_kept(&mut self, topic: String) -> mpsc::Receiver<Message> {
+        self.subscribe(topic)
+    }
     /// Returns when the connection has broken, with the reason.
     fn broken(&mut self) -> BoxFuture<'_, Reason>;
     /// Says good-bye, so that the last will stays unsaid.

@@ -125,6 +125,8 @@ type Subscriptions = Arc<Mutex<Vec<Subscription>>>;
 
 struct Subscription {
     topic: String,
+    /// What the broker has kept there is wanted too.
+    kept: bool,
     sender: mpsc::Sender<Message>,
     /// It was said that messages come faster than they are taken: once for a connection.
     has_overflowed: bool,
@@ -156,11 +158,22 @@ impl Connection {
         });
         Connection { client, subscriptions, end, polling }
     }
+
+    fn hear(&mut self, topic: String, kept: bool) -> mpsc::Receiver<Message> {
+        let (sender, receiver) = mpsc::channel(INCOMING_MAX);
+        let mut subscriptions = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
+        // A broker that does not allow it leaves the receiver silent; everything else goes on.
+        if self.client.subscribe(&topic) {
+            subscriptions.push(Subscription { topic, kept, sender, has_overflowed: false });
+        }
+        receiver
+    }
 }
 
 fn hand_over(wanted: &Subscriptions, message: Message) {
     let mut wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(one) = wanted.iter_mut().find(|one| one.topic == message.topic) else { return };
+    let asked = |one: &&mut Subscription| one.topic == message.topic && (one.kept || !message.retain);
+    let Some(one) = wanted.iter_mut().find(asked) else { return };
     if let Err(TrySendError::Full(message)) = one.sender.try_send(message)
         && !one.has_overflowed
     {
@@ -181,14 +194,16 @@ impl MqttConnection for Connection {
         self.client.publish(message)
     }
 
+    fn send(&mut self, message: Message) -> Result<(), Reason> {
+        self.client.send(message)
+    }
+
     fn subscribe(&mut self, topic: String) -> mpsc::Receiver<Message> {
-        let (sender, receiver) = mpsc::channel(INCOMING_MAX);
-        let subscription = Subscription { topic, sender, has_overflowed: false };
-        // A broker that does not allow it leaves the receiver silent; everything else goes on.
-        if self.client.subscribe(&subscription.topic) {
-            self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).push(subscription);
-        }
-        receiver
+        self.hear(topic, false)
+    }
+
+    fn subscribe_kept(&mut self, topic: String) -> mpsc::Receiver<Message> {
+        self.hear(topic, true)
     }
 
     fn broken(&mut self) -> BoxFuture<'_, Reason> {

@@ -58,6 +58,13 @@ pub fn say(root: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
     replace(&folder.join(format!("{name}.json")), &serde_json::to_vec(value)?, 0o644)
 }
 
+/// The same for what must outlast a start of the box: `name` is `backup`.
+pub fn keep(root: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
+    let folder = below(root, layout::SYSTEM);
+    fs::create_dir_all(&folder)?;
+    replace(&folder.join(format!("{name}.json")), &serde_json::to_vec(value)?, 0o644)
+}
+
 /// What the gateway has left in [`layout::TOLD`] under this name, if it is text. It writes there as a user that root must not
 /// trust: a link, a pipe or anything too long is as if it were not there.
 pub fn told(root: &Path, name: &str) -> Option<String> {
@@ -71,13 +78,6 @@ pub fn told(root: &Path, name: &str) -> Option<String> {
     let mut text = String::new();
     file.take(FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
     Some(text)
-}
-
-/// The same for what must outlast a start of the box: `name` is `backup`.
-pub fn keep(root: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
-    let folder = below(root, layout::SYSTEM);
-    fs::create_dir_all(&folder)?;
-    replace(&folder.join(format!("{name}.json")), &serde_json::to_vec(value)?, 0o644)
 }
 
 /// A path of the box below this root, which is `/` but in tests.

@@ -25,7 +25,7 @@ impl MqttJudge {
     /// The same for a broker that wants a name and a password.
     pub fn start_as(host: &str, port: u16, prefix: &str, user: &str, password: &str) -> MqttJudge {
         let mut options = MqttOptions::new(user, (host, port));
-        options.set_credentials(user, password);
+        options.set_credentials(user, password.to_owned());
         MqttJudge::start_with(options, prefix)
     }
 

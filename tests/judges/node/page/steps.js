@@ -38,10 +38,13 @@ async function watch(tour) {
   tour.watched = new URL(page.url()).hash.split("/").at(-1);
   const rounds = (n) => bench.until(`${n} rounds`, (n) => document.querySelectorAll(".figures tbody tr").length === n, n);
   for (const upto of [3, 4, 14, 24]) {
+    if (upto === 24) await reconnect(tour);
     play(tour.played ?? 2, upto);
     tour.played = upto;
     await rounds(upto - 2);
   }
+  await page.locator("rect.gap").waitFor({ state: "attached" });
+  assert.equal(await page.locator("rect.gap").count(), 1, "what the lost line may have cost is marked while the run goes on");
   await bench.look("live");
   play(24, lines.length - 1);
   await rounds(lines.length - 3);
@@ -51,6 +54,19 @@ async function watch(tour) {
   await bench.says("Did it go out?");
   await compare(tour);
   await bench.look("test");
+}
+
+// The line breaks in the middle of a run.
+async function reconnect(tour) {
+  const { bench, pcr_port } = tour;
+  tour.pcr.destroy();
+  const state = (wanted) => bench.until(`an analyzer that is${wanted ? "" : " not"} ready`, async (wanted) => {
+    const { analyzers } = await (await fetch("/api/status")).json();
+    return (analyzers.find((one) => one.id === "pcr").state === "ready") === wanted;
+  }, wanted);
+  await state(false);
+  tour.pcr = await call(pcr_port);
+  await state(true);
 }
 
 // What is drawn and listed is what is stored, and that is what the analyzer said.

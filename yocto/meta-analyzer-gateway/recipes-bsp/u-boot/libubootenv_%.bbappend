@@ -1,4 +1,4 @@
-FILESEXTRAPATHS:prepend:analyzer-gateway := "${THISDIR}/files:"
+FILESEXTRAPATHS:prepend:analyzer-gateway-box := "${GATEWAY_SOURCE}/systemd/image/rauc:"
 
 SRC_URI:append:boot-uboot = " file://fw_env.config"
 

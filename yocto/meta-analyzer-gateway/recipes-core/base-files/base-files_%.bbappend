@@ -1,4 +1,4 @@
 # The table of mounts is the box's (gateway-box), the same file in every image.
-do_install:append:analyzer-gateway() {
+do_install:append:analyzer-gateway-box() {
     rm -f ${D}${sysconfdir}/fstab
 }

@@ -1,8 +1,8 @@
-FILESEXTRAPATHS:prepend:analyzer-gateway := "${THISDIR}/rauc-conf:${GATEWAY_KEYS}:"
+FILESEXTRAPATHS:prepend:analyzer-gateway-box := "${GATEWAY_SOURCE}/systemd/image/rauc:${THISDIR}/rauc-conf:${GATEWAY_KEYS}:"
 
-SRC_URI:append:analyzer-gateway = " file://system-${GATEWAY_BOOT}.conf"
-PACKAGE_ARCH:analyzer-gateway = "${MACHINE_ARCH}"
+SRC_URI:append:analyzer-gateway-box = " file://system-${GATEWAY_BOOT}.conf"
+PACKAGE_ARCH:analyzer-gateway-box = "${MACHINE_ARCH}"
 
-do_install:prepend:analyzer-gateway() {
-    sed 's|@COMPATIBLE@|${GATEWAY_COMPATIBLE}|' ${UNPACKDIR}/system-${GATEWAY_BOOT}.conf >${UNPACKDIR}/system.conf
+do_install:prepend:analyzer-gateway-box() {
+    install -m 0644 ${UNPACKDIR}/system-${GATEWAY_BOOT}.conf ${UNPACKDIR}/system.conf
 }

@@ -1,2 +1,2 @@
 # A slot is marked good by the gateway's own health, not because Linux came up.
-RRECOMMENDS:${PN}:remove:analyzer-gateway = "${PN}-mark-good"
+RRECOMMENDS:${PN}:remove:analyzer-gateway-box = "${PN}-mark-good"

@@ -29,16 +29,15 @@ USERADD_PARAM:${PN} = "--system --uid 970 --gid analyzer-gateway --groups dialou
 
 # Whatever systemd/ can switch on is switched on, as the preset says; each unit knows itself on which machines it does anything.
 def units_to_enable(source):
-    import glob
-    import os
-    units = sorted(glob.glob(os.path.join(source, "systemd", "analyzer-gateway*.service"))
-                   + glob.glob(os.path.join(source, "systemd", "analyzer-gateway*.path")))
-    return " ".join(os.path.basename(unit) for unit in units if "[Install]" in open(unit).read())
+    from pathlib import Path
+    kinds = (".path", ".service", ".timer")
+    units = [unit for unit in sorted(Path(source, "systemd").iterdir()) if unit.suffix in kinds and "@" not in unit.name]
+    return " ".join(unit.name for unit in units if "[Install]" in unit.read_text())
 
 SYSTEMD_SERVICE:${PN} = "${@units_to_enable(d.getVar('GATEWAY_SOURCE'))}"
 
 do_install:append() {
-    for unit in ${S}/systemd/*.service ${S}/systemd/*.path; do
+    for unit in ${S}/systemd/*.path ${S}/systemd/*.service ${S}/systemd/*.timer; do
         [ ! -e "$unit" ] || install -D -m 0644 "$unit" ${D}${systemd_system_unitdir}/"$(basename "$unit")"
     done
     install -D -m 0644 ${S}/systemd/newer-systemd.conf \

@@ -15,20 +15,19 @@ do_configure[noexec] = "1"
 do_compile[noexec] = "1"
 
 do_install() {
-    cp -R --no-dereference --preserve=mode,links ${GATEWAY_SOURCE}/systemd/image/root/. ${D}/
+    cp -R --no-dereference --preserve=mode,links ${GATEWAY_SOURCE}/systemd/image/rootfs/. ${D}/
     install -d ${D}/data ${D}/boot/firmware
     install -d ${D}${localstatedir}/lib/analyzer-gateway ${D}${localstatedir}/lib/systemd ${D}${localstatedir}/log
     install -d ${D}${nonarch_libdir}/analyzer-gateway
-    # RAUC starts a program without arguments of its own.
     if [ "${GATEWAY_BOOT}" = tryboot ]; then
-        printf '#!/bin/sh\nexec %s/analyzer-gateway appliance boot-slot "$@"\n' "${bindir}" \
-            >${D}${nonarch_libdir}/analyzer-gateway/boot-slot
-        chmod 0755 ${D}${nonarch_libdir}/analyzer-gateway/boot-slot
+        install -m 0755 ${GATEWAY_SOURCE}/systemd/image/rauc/boot-slot ${D}${nonarch_libdir}/analyzer-gateway/boot-slot
     fi
+    install -D -m 0644 ${GATEWAY_SOURCE}/systemd/avahi/analyzer-gateway.service \
+        ${D}${sysconfdir}/avahi/services/analyzer-gateway.service
     printf '{"version":"%s","compatible":"%s"}\n' "${DISTRO_VERSION}" "${GATEWAY_COMPATIBLE}" \
         >${D}${nonarch_libdir}/analyzer-gateway/image.json
 }
-do_install[file-checksums] += "${GATEWAY_SOURCE}/systemd/image/root:True"
+do_install[file-checksums] += "${GATEWAY_SOURCE}/systemd/image/rootfs:True ${GATEWAY_SOURCE}/systemd/image/rauc/boot-slot:True ${GATEWAY_SOURCE}/systemd/avahi/analyzer-gateway.service:True"
 
 FILES:${PN} += "\
     /boot/firmware \

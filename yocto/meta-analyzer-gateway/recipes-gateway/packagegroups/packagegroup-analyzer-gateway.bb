@@ -21,6 +21,9 @@ RDEPENDS:${PN} = "\
     mosquitto \
     packagegroup-core-boot \
     rauc \
+    util-linux-fsck \
+    util-linux-mount \
+    util-linux-partx \
     util-linux-sfdisk \
     wireless-regdb-static \
     wpa-supplicant \

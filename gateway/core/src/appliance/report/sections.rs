@@ -81,7 +81,10 @@ fn steps(report: &Report) -> Vec<String> {
         (Outcome::Refused(_), _) => steps.push(
             "Correct the settings file as described below, save it, put the card back and switch the box on.".to_owned(),
         ),
-        (Outcome::Missing, Some(beside)) => steps.push(rename(beside)),
+        (Outcome::Missing | Outcome::Gone, Some(beside)) => steps.push(rename(beside)),
+        (Outcome::Gone, None) => {
+            steps.push("Put gateway.yaml back onto the card, from a copy or from the example below.".to_owned());
+        }
         (Outcome::Missing, None) => steps.push(
             "Write your settings: copy the example below into a new file, change it, and save it on this card as \
              gateway.yaml (in Notepad: `Save as`, type `All files`)."
@@ -151,12 +154,12 @@ pub fn settings(report: &Report, lines: &mut Lines) {
             lines.heading("SETTINGS: CHANGED, NOT IN FORCE YET");
             lines.words("  ", 2, &format!("{file} has no mistakes, but has changed since the box read it."));
         }
-        Outcome::Missing => {
+        missing @ (Outcome::Missing | Outcome::Gone) => {
             lines.heading("SETTINGS: MISSING");
-            let goes_on = match report.overview.as_ref().is_some_and(|overview| !overview.configuration.hash.is_empty())
-            {
-                true => "There is no gateway.yaml any more. The box goes on with the last good settings.",
-                false => "There is no gateway.yaml on the card. The box runs without analyzers.",
+            let goes_on = match missing {
+                Outcome::Gone => "There is no gateway.yaml any more. The box goes on with the last good settings.",
+                _ if runs => "There is no gateway.yaml on the card. The box runs without analyzers.",
+                _ => "There is no gateway.yaml on the card.",
             };
             lines.words("  ", 2, goes_on);
             if report.settings.beside.is_empty() {
@@ -277,7 +280,8 @@ fn is_away(analyzer: &AnalyzerOverview) -> bool {
 }
 
 pub fn spare(report: &Report, lines: &mut Lines) {
-    let in_example = report.settings.outcome == Outcome::Missing && report.settings.beside.is_empty();
+    let is_missing = matches!(report.settings.outcome, Outcome::Missing | Outcome::Gone);
+    let in_example = is_missing && report.settings.beside.is_empty();
     if report.spare.is_empty() || in_example {
         return;
     }

@@ -11,6 +11,7 @@ mod own_broker;
 mod ports;
 mod profile;
 mod secrets;
+mod sparkplug;
 mod text;
 mod update;
 mod webhooks;
@@ -52,6 +53,7 @@ fn root<'a>(context: &'a Context<'a>, tree: &'a Node) -> Config {
         sources,
         registrations: http::registrations(&root),
         monitoring: monitoring::read(&root),
+        sparkplug: sparkplug::read(&root),
         telemetry: monitoring::telemetry(&root),
         update: update::read(&root),
         network: network::read(&root),

@@ -81,8 +81,8 @@ fn grow(root: &Path, device: &str) -> Result<Option<String>, String> {
     let numbers = growth(&printed.table, number, sectors.saturating_mul(512))?;
     for number in &numbers {
         // The kernel is told by partx: it would not read the table of a disk anew from which it runs.
-        let arguments = ["--quiet", "--no-reread", "--no-tell-kernel", "-N", &number.to_string(), &path];
-        fed("sfdisk", &arguments, ", +\n")?;
+        let number = number.to_string();
+        fed("sfdisk", &["--quiet", "--no-reread", "--no-tell-kernel", "-N", &number, &path], ", +\n")?;
     }
     let is_device = fs::metadata(&node).is_ok_and(|node| node.file_type().is_block_device());
     if is_device {

@@ -59,7 +59,8 @@ impl Listing {
     /// The numbers, and what casts doubt on them.
     fn head(&self) -> Vec<String> {
         let Census { gateways, now, today, watch, well, .. } = &self.census;
-        let mut head = vec![format!("{gateways} gateways: {now} now, {today} today, {watch} to watch, {well} well")];
+        let boxes = if *gateways == 1 { "gateway" } else { "gateways" };
+        let mut head = vec![format!("{gateways} {boxes}: {now} now, {today} today, {watch} to watch, {well} well")];
         if self.census.own_clock_doubtful {
             head.push("Most clocks disagree with this machine's: check this one first.".to_owned());
         }

@@ -148,7 +148,7 @@ impl Desk {
     async fn reload(
         &mut self,
     ) -> anyhow::Result<(Result<Granted, Refused>, impl Future<Output = anyhow::Result<()>> + use<>)> {
-        let (outcome, order) = match configuration::load(&self.source) {
+        let (outcome, order) = match configuration::load_again(&self.source, &self.current) {
             Ok(loaded) => {
                 keep(&loaded);
                 self.file_refused = None;

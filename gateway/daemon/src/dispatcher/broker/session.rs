@@ -2,6 +2,7 @@
 
 use super::{BrokerWorker, MQTT, Position};
 use crate::dispatcher::Recorder;
+use crate::dispatcher::namesake::Namesake;
 use crate::dispatcher::outlet::{Outlet, root};
 use crate::dispatcher::requests::{Requests, Turn};
 use crate::dispatcher::telling::{ACK_SECONDS_MAX, Audience, Telling};
@@ -17,7 +18,7 @@ use gateway_core::mutants::{Mutant, planted};
 use gateway_core::time::{Mono, Now, Timestamp};
 use std::collections::VecDeque;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// How long a stop waits for PUBACKs that are on their way.
 const DRAIN_SECONDS_MAX: u64 = 3;
@@ -73,6 +74,9 @@ pub(super) struct Session<'a> {
     root: String,
     /// What others ask, and the answers that are on their way to them.
     requests: Requests,
+    /// Somebody else of our name, and what is said in it.
+    namesake: &'a mut Namesake,
+    named: mpsc::Receiver<Message>,
     head: HeadWatch,
     changes: watch::Receiver<u64>,
 }
@@ -84,8 +88,10 @@ impl<'a> Session<'a> {
         position: Position,
         alone: bool,
         recorder: &'a mut Recorder,
+        namesake: &'a mut Namesake,
     ) -> Session<'a> {
         let root = root(&worker.mqtt, &worker.gateway);
+        let named = Namesake::listen(connection.as_mut(), &root);
         let requests = Requests::local(connection.as_mut(), &worker.calls, &root);
         let now = worker.platform.clock.now();
         let mqtt = &worker.mqtt;
@@ -110,6 +116,8 @@ impl<'a> Session<'a> {
             telling,
             root,
             requests,
+            namesake,
+            named,
             head: worker.store.head(),
             changes: worker.board.changes(),
         }
@@ -129,6 +137,7 @@ impl<'a> Session<'a> {
                 break overdue;
             }
             self.worker.pulse.beat(now.mono);
+            self.namesake.look(now);
             if self.telling.is_due(now.mono) {
                 self.telling.say(now, Outlet::over(&mut *self.connection, &self.root)).await;
             }
@@ -157,6 +166,7 @@ impl<'a> Session<'a> {
                     Turn::Answer(reply) => self.requests.publish(self.connection.as_mut(), reply),
                     Turn::Broken(reason) => break reason,
                 },
+                Some(said) = self.named.recv() => self.namesake.hear(self.worker.platform.clock.now(), &said),
                 () = self.redrives.asked() => {}
                 () = self.head.changed(), if caught_up && self.acks.len() < self.window => {}
                 _ = self.changes.changed() => self.telling.ask(),

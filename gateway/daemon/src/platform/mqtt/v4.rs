@@ -15,7 +15,12 @@ pub fn open(settings: &MqttConnect, host: &str, port: u16) -> Result<Wire, Reaso
     options.set_clean_session(true);
     options.set_max_packet_size(packet_bytes_max, packet_bytes_max);
     options.set_inflight(wire::window(settings));
-    let will = LastWill::new(settings.will_topic.clone(), settings.will_payload.clone(), QoS::AtLeastOnce, true);
+    let will = LastWill::new(
+        settings.will_topic.clone(),
+        settings.will_payload.clone(),
+        QoS::AtLeastOnce,
+        settings.will_retain,
+    );
     options.set_last_will(will);
     if let Some((user, password)) = wire::credentials(settings)? {
         options.set_credentials(user, password);
@@ -42,6 +47,11 @@ impl Client for Half {
         })
     }
 
+    fn send(&self, message: Message) -> Result<(), Reason> {
+        let options = PublishOptions::new(QoS::AtMostOnce).retain(message.retain);
+        self.0.try_publish(message.topic, message.payload, options).map_err(wire::unacknowledged)
+    }
+
     fn subscribe(&self, topic: &str) -> bool {
         self.0.try_subscribe(topic, QoS::AtLeastOnce).is_ok()
     }
@@ -56,9 +66,10 @@ impl Events for EventLoop {
         Box::pin(async {
             match self.poll().await {
                 Ok(Event::Incoming(Incoming::ConnAck(_))) => Ok(Seen::Connected),
-                Ok(Event::Incoming(Incoming::Publish(publish))) if !publish.retain => {
+                Ok(Event::Incoming(Incoming::Publish(publish))) => {
                     let topic = String::from_utf8_lossy(&publish.topic).into_owned();
-                    Ok(Seen::Published(Message { topic, payload: publish.payload.to_vec(), ..Message::default() }))
+                    let (payload, retain) = (publish.payload.to_vec(), publish.retain);
+                    Ok(Seen::Published(Message { topic, payload, retain, ..Message::default() }))
                 }
                 Ok(_) => Ok(Seen::Other),
                 Err(error) => Err(broken(&error)),

@@ -2,10 +2,10 @@
 
 use super::wire::{self, Broken, Client, Events, KEEP_ALIVE_SECONDS, Kind, STATES_MAX, Seen, Wire};
 use crate::platform::{BoxFuture, Message, MqttConnect, Properties};
-use gateway_core::delivery::Reason;
+use gateway_core::delivery::{Reason, ReasonCode};
 use rumqttc_v5::{
-    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming, LastWill, LastWillProperties,
-    MqttOptions, PublishOptions, PublishProperties, QoS, Transport,
+    AsyncClient, ConnectReturnCode, ConnectionError, DisconnectReasonCode, Event, EventLoop, Incoming, LastWill,
+    LastWillProperties, MqttOptions, PublishOptions, PublishProperties, QoS, StateError, Transport,
 };
 use std::io::ErrorKind;
 
@@ -26,7 +26,8 @@ pub fn open(settings: &MqttConnect, host: &str, port: u16) -> Result<Wire, Reaso
         correlation_data: None,
     };
     let (topic, payload) = (settings.will_topic.clone(), settings.will_payload.clone());
-    options.set_last_will(LastWill::new(topic, payload, QoS::AtLeastOnce, true, Some(properties)));
+    let will = LastWill::new(topic, payload, QoS::AtLeastOnce, settings.will_retain, Some(properties));
+    options.set_last_will(will);
     if let Some((user, password)) = wire::credentials(settings)? {
         options.set_credentials(user, password);
     }
@@ -65,6 +66,11 @@ impl Client for Half {
         })
     }
 
+    fn send(&self, message: Message) -> Result<(), Reason> {
+        let options = PublishOptions::new(QoS::AtMostOnce).retain(message.retain);
+        self.0.try_publish(message.topic, message.payload, options).map_err(wire::unacknowledged)
+    }
+
     fn subscribe(&self, topic: &str) -> bool {
         self.0.try_subscribe(topic, QoS::AtLeastOnce).is_ok()
     }
@@ -79,7 +85,7 @@ impl Events for EventLoop {
         Box::pin(async {
             match self.poll().await {
                 Ok(Event::Incoming(Incoming::ConnAck(_))) => Ok(Seen::Connected),
-                Ok(Event::Incoming(Incoming::Publish(publish))) if !publish.retain => {
+                Ok(Event::Incoming(Incoming::Publish(publish))) => {
                     let given = publish.properties.unwrap_or_default();
                     let properties = Properties {
                         response_topic: given.response_topic,
@@ -87,7 +93,8 @@ impl Events for EventLoop {
                         ..Properties::default()
                     };
                     let topic = String::from_utf8_lossy(&publish.topic).into_owned();
-                    Ok(Seen::Published(Message { topic, payload: publish.payload.to_vec(), retain: false, properties }))
+                    let (payload, retain) = (publish.payload.to_vec(), publish.retain);
+                    Ok(Seen::Published(Message { topic, payload, retain, properties }))
                 }
                 Ok(_) => Ok(Seen::Other),
                 Err(error) => Err(broken(&error)),
@@ -116,5 +123,15 @@ fn broken(error: &ConnectionError) -> Broken {
         ConnectionError::MqttState(_) | ConnectionError::NotConnAck(_) => true,
         _ => false,
     };
-    Broken { reason: wire::explain(error, &kind), other_version }
+    let reason = match error {
+        // Section 4.8: somebody has connected with the same client id.
+        ConnectionError::MqttState(StateError::ServerDisconnect {
+            reason_code: DisconnectReasonCode::SessionTakenOver,
+            ..
+        }) => {
+            Reason::new(ReasonCode::SameIdTwice, "another connection with the gateway's client id has taken its place")
+        }
+        _ => wire::explain(error, &kind),
+    };
+    Broken { reason, other_version }
 }

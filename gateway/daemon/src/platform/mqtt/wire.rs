@@ -19,6 +19,8 @@ pub const STATES_MAX: usize = 1024;
 pub trait Client: Send + Sync {
     /// Queued before this returns, so that the order of the calls is the order on the wire. Done with the PUBACK.
     fn publish(&self, message: Message) -> BoxFuture<'static, Result<(), Reason>>;
+    /// The same with QoS 0: done when it is queued.
+    fn send(&self, message: Message) -> Result<(), Reason>;
     /// With QoS 1; `false`: it could not be asked for.
     fn subscribe(&self, topic: &str) -> bool;
     fn disconnect(&self) -> BoxFuture<'_, bool>;
@@ -33,7 +35,7 @@ pub trait Events: Send {
 pub enum Seen {
     /// The connection is taken.
     Connected,
-    /// What somebody has published now; a retained message is none.
+    /// What somebody has published now, or, marked as retained, earlier.
     Published(Message),
     Other,
 }

@@ -1,3 +1,3 @@
-FILESEXTRAPATHS:prepend:analyzer-gateway := "${THISDIR}/files:"
+FILESEXTRAPATHS:prepend:analyzer-gateway-box := "${THISDIR}/files:"
 
 SRC_URI:append:boot-uboot = " file://gateway.cfg"

@@ -1,3 +1,3 @@
-FILESEXTRAPATHS:prepend:analyzer-gateway := "${THISDIR}/../../../../recipes-kernel/linux/files:"
+FILESEXTRAPATHS:prepend:analyzer-gateway-box := "${THISDIR}/../../../../recipes-kernel/linux/files:"
 
-SRC_URI:append:analyzer-gateway = " file://gateway.cfg"
+SRC_URI:append:analyzer-gateway-box = " file://gateway.cfg"
