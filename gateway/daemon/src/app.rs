@@ -1,6 +1,7 @@
 //! The composition root: the one file that knows all of the gateway. The binary, the demo and the simulation run this very
 //! function, each with its own [`Platform`].
 
+mod destinations;
 mod orders;
 
 pub use orders::Order;
@@ -20,14 +21,15 @@ use crate::observer::Observer;
 use crate::platform::{Clock, Notice, Platform};
 use crate::pulse::{Pulse, Stop, Stopper, stop_channel};
 use crate::registrar::Registrar;
-use crate::store::{DestinationId, Filter, PostedFilter, Store, StoreError};
+use crate::store::{DestinationId, Store, StoreError};
 use crate::supervision::Supervisor;
 use crate::telemetry::Exporter;
 use crate::updates::{Updater, Wanted};
+use destinations::destinations;
 use gateway_core::config::{Analyzer, Config, Mqtt, Registrations, Sparkplug, Telemetry, Webhook};
-use gateway_core::dialects::{Dialect, dialect};
+use gateway_core::dialects::dialect;
 use gateway_core::drivers::driver;
-use gateway_core::event::{AnalyzerId, EventName, Seq};
+use gateway_core::event::{AnalyzerId, Seq};
 use gateway_core::identity::Identities;
 use gateway_core::session::DriverOptions;
 use gateway_core::time::Timestamp;
@@ -481,34 +483,5 @@ where
     while let Err(error) = run().await {
         tracing::error!(destination = name, %error, "the store does not answer as it should, starting again from it");
         clock.sleep_until(clock.now().mono.after(Duration::from_secs(1))).await;
-    }
-}
-
-/// Every destination of these settings and what it gets: what it asked for, of what its dialect can say.
-fn destinations(config: &Config) -> Vec<(DestinationId, Filter)> {
-    let mut list = vec![(DestinationId(MQTT.to_owned()), Filter::default())];
-    for webhook in &config.webhooks {
-        let Some(dialect) = dialect(&webhook.dialect) else { continue };
-        list.push((DestinationId::webhook(&webhook.id), filter(webhook, dialect)));
-    }
-    list
-}
-
-fn filter(webhook: &Webhook, dialect: &dyn Dialect) -> Filter {
-    let asked = &webhook.filter;
-    let own = EventName::ALL.iter().map(|name| name.as_str());
-    let words = own.chain(dialect.catalogue().iter().map(|entry| entry.event));
-    let wanted = words.filter(|word| dialect.speaks(word));
-    let wanted =
-        wanted.filter(|word| asked.events.as_ref().is_none_or(|events| events.iter().any(|event| event == word)));
-    let everything = webhook.endpoint.posted && asked.events.is_none();
-    Filter {
-        names: (!everything).then(|| wanted.map(str::to_owned).collect()),
-        analyzers: asked.analyzers.clone(),
-        qc: asked.qc,
-        posted: match webhook.endpoint.posted {
-            true => PostedFilter::All,
-            false => PostedFilter::Of(vec![webhook.dialect.clone()]),
-        },
     }
 }

@@ -8,6 +8,7 @@ use crate::platform::privileged::{below, say, system};
 use crate::platform::stick::{Stick, partitions};
 use gateway_core::appliance::update::{Asked, BY_ITSELF, Bundle, SUFFIX, Source, why};
 use gateway_core::appliance::{UpdatePhase, layout};
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -38,15 +39,16 @@ impl From<String> for Not {
 pub(super) enum Found {
     Here(PathBuf),
     /// The stick stays mounted for as long as this lives.
-    OnStick(Stick, PathBuf),
+    OnStick(Stick, OsString),
     /// Only its end is here.
     There(Box<Fetch>, Offer, PathBuf),
 }
 
 impl Found {
-    pub(super) fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> PathBuf {
         match self {
-            Found::Here(path) | Found::OnStick(_, path) | Found::There(_, _, path) => path,
+            Found::Here(path) | Found::There(_, _, path) => path.clone(),
+            Found::OnStick(stick, name) => stick.folder().join(name),
         }
     }
 }
@@ -140,8 +142,8 @@ fn on_stick(root: &Path) -> Result<Found, String> {
     for device in &sticks {
         match Stick::mount(device, false) {
             Ok(stick) => {
-                if let Some(path) = newest(stick.folder()) {
-                    return Ok(Found::OnStick(stick, path));
+                if let Some(name) = newest(stick.folder()) {
+                    return Ok(Found::OnStick(stick, name));
                 }
             }
             Err(error) => unread = Some(error),
@@ -152,14 +154,14 @@ fn on_stick(root: &Path) -> Result<Found, String> {
     }))
 }
 
-fn newest(folder: &Path) -> Option<PathBuf> {
+fn newest(folder: &Path) -> Option<OsString> {
     let entries = fs::read_dir(folder).ok()?.flatten().take(NAMES_MAX);
     let ours = entries.filter(|entry| {
         let name = entry.file_name().to_string_lossy().into_owned();
         // Macs leave files beside those that they copy, named alike with `._` before.
         name.ends_with(SUFFIX) && !name.starts_with("._") && entry.file_type().is_ok_and(|kind| kind.is_file())
     });
-    ours.max_by_key(|entry| entry.metadata().and_then(|data| data.modified()).ok()).map(|entry| entry.path())
+    ours.max_by_key(|entry| entry.metadata().and_then(|data| data.modified()).ok()).map(|entry| entry.file_name())
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, String> {
@@ -180,7 +182,7 @@ mod tests {
         }
         assert_eq!(newest(folder.path()), None);
         fs::write(folder.path().join("box.raucb"), "x").unwrap();
-        assert_eq!(newest(folder.path()), Some(folder.path().join("box.raucb")));
+        assert_eq!(newest(folder.path()), Some("box.raucb".into()));
     }
 
     #[test]
