@@ -1,6 +1,8 @@
 //! The box around the gateway: units, package, the card's report, network, updates, the Yocto layer; all that can be judged
 //! without starting a machine. `tests/system/run` starts one.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "appliance/answers.rs"]
 mod answers;
 #[path = "appliance/broker.rs"]

@@ -21,7 +21,7 @@ export async function box(root, { signal }) {
   let readAt = 0;
   const paint = (now) => {
     const { appliance } = now;
-    const parts = [image, update, network, card, light].map((part) => part(appliance)).filter(Boolean);
+    const parts = [image, update, network, card, backup, light].map((part) => part(appliance)).filter(Boolean);
     morphChildren(cards, parts.length ? parts : [empty(t("box.none"))]);
     cards.classList.toggle("cardset", parts.length > 0);
     return parts.length > 0;
@@ -88,6 +88,13 @@ function network({ network }) {
 function card({ card }) {
   return card && part("card", el("p.big", state("card", card.written ? "written" : "refused")), card.reason ? el("p.reason", spoken(card.reason)) : null,
     facts([[t("box.since"), moment(card.at)]]));
+}
+
+function backup({ backup }) {
+  if (!backup) return null;
+  const how = backup.reason ? "refused" : backup.file ? "written" : "none";
+  return part("backup", el("p.big", state("backup", how)), backup.reason ? el("p.reason", spoken(backup.reason)) : null,
+    facts([[t("box.backup_file"), backup.file], [t("box.backup_made"), backup.made_at && moment(backup.made_at)]]));
 }
 
 function light({ light }) {

@@ -50,7 +50,7 @@ async fn a_start_a_bad_change_and_a_stop_are_told() {
     gateway.signal(Signal::HUP);
     let report = told.report_with(&["SETTINGS: REFUSED. THE LAST GOOD ONES STAY IN FORCE", "astmm"]).await;
     assert!(
-        report.contains("Line 4, column 40, at analyzers[0].driver:") && report.contains("What to do:"),
+        report.contains("Line 4, column 39, at analyzers[0].driver:") && report.contains("What to do:"),
         "{report}"
     );
     told.light("config_error").await;
@@ -60,7 +60,7 @@ async fn a_start_a_bad_change_and_a_stop_are_told() {
     // A start that finds everything as it was leaves the report as it was, date and all.
     let before = told.read("report.txt");
     gateway.signal(Signal::TERM);
-    assert!(gateway.wait().await.success());
+    assert!(gateway.ended().await.success());
     assert_eq!(
         (told.read("light").as_str(), told.read("report.txt")),
         ("", before.clone()),
@@ -72,7 +72,7 @@ async fn a_start_a_bad_change_and_a_stop_are_told() {
         .await;
     assert!(same(&before, &told.read("report.txt")), "{}", told.read("report.txt"));
     gateway.signal(Signal::TERM);
-    assert!(gateway.wait().await.success());
+    assert!(gateway.ended().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,14 +100,14 @@ async fn without_usable_settings_the_report_holds_the_mistakes() {
     ] {
         fs::write(&settings, bytes).expect("a folder of our own");
         let mut gateway = told.0.start();
-        assert_eq!(gateway.wait().await.code(), Some(78), "{words}");
+        assert_eq!(gateway.ended().await.code(), Some(78), "{words}");
         let report = told.report_with(&["SETTINGS: REFUSED. THE BOX READS NO ANALYZER", words]).await;
         assert!(report.contains("Correct the settings file"), "{report}");
         told.light("config_error").await;
     }
     fs::remove_file(&settings).expect("it is there");
     fs::create_dir(&settings).expect("a folder of our own");
-    assert_eq!(told.0.start().wait().await.code(), Some(78));
+    assert_eq!(told.0.start().ended().await.code(), Some(78));
     told.report_with(&["is a folder, not a file"]).await;
 }
 
@@ -138,5 +138,5 @@ async fn a_file_of_nearly_the_right_name_is_named() {
     gateway.signal(Signal::HUP);
     told.report_with(&["REFUSED", "there is no such file", "rename `gateway (1).yaml` to `gateway.yaml`"]).await;
     gateway.signal(Signal::TERM);
-    assert!(gateway.wait().await.success());
+    assert!(gateway.ended().await.success());
 }

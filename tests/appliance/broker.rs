@@ -190,3 +190,29 @@ fn the_gateways_own_password_stays_for_this_boot_and_no_password_is_readable() {
     assert_eq!(String::from_utf8_lossy(&again.stdout).lines().count(), 1, "{again:?}");
     assert_eq!(house.read("run/analyzer-gateway-appliance/broker-password"), own);
 }
+
+/// In mounts, a network and processes of their own: the gateway finds broker and password where the box has them.
+const BESIDE: &str = "set -e; mount -t tmpfs tmpfs /run; cp -r \"$1/run/.\" /run/; ip link set lo up; \
+                      \"$2\" -c \"$1/mosquitto.conf\" & \"$3\" run --config \"$1/etc/analyzer-gateway/gateway.yaml\" 2>\"$1/gateway.log\" & \
+                      until mosquitto_sub -u analyzer-gateway -P \"$(cat /run/analyzer-gateway-appliance/broker-password)\" \
+                      -t analyzer-gateway/clinic-7/status -C 1 -W 5; do sleep 0.1; done";
+
+#[test]
+fn the_gateway_publishes_to_the_box_s_own_broker() {
+    let Some(program) = system("mosquitto") else { return };
+    if !rustix::process::geteuid().is_root() {
+        return super::skipped("root is needed for a /run of the test's own");
+    }
+    let state = tempfile::tempdir().unwrap();
+    let house = House::with(&format!(
+        "gateway: {{ id: clinic-7, state_dir: {} }}\nmqtt: {{ url: mosquitto }}\nbroker: {{ listen: off }}\n",
+        state.path().display()
+    ));
+    let conf = house.read("run/analyzer-gateway-appliance/mosquitto/mosquitto.conf");
+    house.write("mosquitto.conf", &format!("user root\n{conf}"));
+    let mut command = Command::new("timeout");
+    command.args(["60", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", BESIDE, "sh"]);
+    let output = command.arg(house.root.path()).arg(program).arg(binary()).stderr(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("\"gateway\":\"clinic-7\""), "{said}{}", house.read("gateway.log"));
+}

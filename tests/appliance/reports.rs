@@ -127,7 +127,13 @@ fn situations() -> Vec<(&'static str, Report)> {
         at: AT,
     };
     let card = Card { written: false, reason: "the card cannot be written".to_owned(), at: AT };
-    let appliance = Appliance { image: image(), network: Some(network), update: Some(update), card: Some(card) };
+    let appliance = Appliance {
+        image: image(),
+        network: Some(network),
+        update: Some(update),
+        card: Some(card),
+        ..Appliance::default()
+    };
     troubled.learn(now(synchronized), Fact::BoxSeen { appliance });
     let vitals = Vitals { disk_free_bytes: Some(200_000_000), cpu_celsius: Some(86.4), ..Vitals::default() };
     troubled.learn(now(synchronized), Fact::Measured { vitals, store: StoreOverview::default() });

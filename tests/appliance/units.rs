@@ -183,3 +183,35 @@ fn the_user_and_the_folders_are_made() {
     assert_eq!(mode_of("etc/analyzer-gateway/gateway.yaml"), (0o640, gid));
     assert_eq!(mode_of("run/analyzer-gateway-appliance"), (0o755, 0));
 }
+
+#[test]
+fn scripts_are_written_with_care() {
+    let Some(shellcheck) = system("shellcheck") else { return };
+    let project = systemd().join("..");
+    let mut scripts = vec![project.join("tests/run")];
+    let mut folders = ["systemd", "tests/system", "yocto"].map(|folder| project.join(folder)).to_vec();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()) {
+            if entry.is_symlink() {
+                continue;
+            } else if entry.is_dir() {
+                folders.push(entry);
+            } else if fs::read(&entry).unwrap().split(|byte| *byte == b'\n').next().is_some_and(is_shell) {
+                scripts.push(entry);
+            }
+        }
+    }
+    assert!(scripts.len() >= 5, "{scripts:?}");
+    let output = Command::new(shellcheck).arg("--severity=warning").args(&scripts).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    for script in scripts {
+        let text = fs::read_to_string(&script).unwrap();
+        // The small shell of the box knows no pipefail, and its scripts have no pipes.
+        let careful = ["\nset -euo pipefail\n", "\nset -eu\n", "\nexec "].iter().any(|words| text.contains(words));
+        assert!(careful, "{} goes on after an error", script.display());
+    }
+}
+
+fn is_shell(first_line: &[u8]) -> bool {
+    first_line.starts_with(b"#!") && first_line.ends_with(b"sh")
+}

@@ -91,7 +91,7 @@ fn version_and_licence_are_the_projects() {
 
 /// The part of a path before what bitbake or the shell puts in.
 fn fixed(path: &str) -> &str {
-    let path = path.split(['"', '\'', ' ', ';', ')']).next().unwrap();
+    let path = path.split(['"', '\'', ' ', ';', ')', ':']).next().unwrap();
     let upto = path.find(['*', '$']).unwrap_or(path.len());
     path[..upto].trim_end_matches('/')
 }

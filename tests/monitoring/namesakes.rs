@@ -52,11 +52,11 @@ async fn both_say_so(version: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_boxes_of_one_id_say_so_where_the_broker_does() {
+async fn two_boxes_of_one_id_say_so_in_mqtt_5() {
     both_say_so("5").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_boxes_of_one_id_say_so_where_the_broker_does_not() {
+async fn two_boxes_of_one_id_say_so_in_the_older_mqtt() {
     both_say_so("3.1.1").await;
 }

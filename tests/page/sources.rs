@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// Of all that one visit fetches, as it is written.
-const BYTES_MAX: usize = 128 << 10;
+const BYTES_MAX: usize = 144 << 10;
 const LANGUAGES: [&str; 2] = ["en", "de"];
 /// What the gateway says itself, in English; other languages have it by its sentence.
 const SAID: &str = "said.";
@@ -68,9 +68,28 @@ fn every_message_is_in_both_languages_with_the_same_holes() {
     }
     for code in ReasonCode::ALL {
         assert!(german.contains_key(&format!("{SAID}{}", code.next_step())), "no next step for {}", code.as_str());
+        assert!(german.contains_key(&format!("{SAID}why.{}", code.as_str())), "no reason for {}", code.as_str());
     }
     for name in EventName::ALL {
         assert!(english.contains_key(&format!("event.{}", name.as_str())), "no word for {}", name.as_str());
+    }
+}
+
+/// What to do is said in the page's own words: by its buttons and views, not by commands that somebody would have to type.
+#[test]
+fn the_next_steps_of_the_page_name_no_command() {
+    for messages in LANGUAGES.map(messages) {
+        let steps: Vec<_> = messages.iter().filter(|(key, _)| key.starts_with("next.")).collect();
+        assert!(steps.len() > 8, "{steps:?}");
+        let typed = ["`analyzer-gateway", "redrive", "sudo"];
+        for (key, step) in
+            steps.into_iter().flat_map(|(key, step)| forms(step).into_iter().map(move |step| (key, step)))
+        {
+            assert!(!typed.iter().any(|word| step.contains(word)), "{key}: {step}");
+        }
+        for code in ReasonCode::ALL.iter().filter(|code| code.next_step().contains("redrive")) {
+            assert!(messages.contains_key(&format!("next.{}", code.as_str())), "{} has a button", code.as_str());
+        }
     }
 }
 

@@ -111,7 +111,7 @@ pub struct Trouble {
     /// code of a delivery.
     pub code: String,
     pub urgency: Urgency,
-    /// What it is about: an analyzer's id, a destination's id, or `gateway`.
+    /// What it is about: an analyzer's id, a destination's id, `monitoring`, `sparkplug` or `gateway`.
     pub subject: String,
     /// A sentence for people.
     pub reason: String,

@@ -1,7 +1,7 @@
 //! The composition root: the one file that knows all of the gateway. The binary, the demo and the simulation run this very
 //! function, each with its own [`Platform`].
 
-mod destinations;
+mod membership;
 mod orders;
 
 pub use orders::Order;
@@ -25,7 +25,6 @@ use crate::store::{DestinationId, Store, StoreError};
 use crate::supervision::Supervisor;
 use crate::telemetry::Exporter;
 use crate::updates::{Updater, Wanted};
-use destinations::destinations;
 use gateway_core::config::{Analyzer, Config, Mqtt, Registrations, Sparkplug, Telemetry, Webhook};
 use gateway_core::dialects::dialect;
 use gateway_core::drivers::driver;
@@ -34,6 +33,7 @@ use gateway_core::identity::Identities;
 use gateway_core::session::DriverOptions;
 use gateway_core::time::Timestamp;
 use gateway_core::vitals::{CertificateFile, certificate_files};
+use membership::destinations;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;

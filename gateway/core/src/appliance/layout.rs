@@ -30,6 +30,8 @@ pub const OWN_BROKER: &str = "/run/analyzer-gateway-appliance/mosquitto";
 
 /// What stays of the box when its system is replaced; the events and the settings that were good are below.
 pub const DATA: &str = "/data";
+/// What the box knows of itself whatever system runs: its identity, the last update, the last backup (`backup.json`). Written only by the privileged half.
+pub const SYSTEM: &str = "/data/system";
 /// In [`SYSTEM`]: the last update, step by step.
 pub const JOURNAL: &str = "update.json";
 /// In [`SYSTEM`]: which system the next start tries, and which were found bad, where the firmware keeps no counters.
@@ -38,9 +40,6 @@ pub const BOOT_SLOTS: &str = "boot-slots.json";
 pub const DOWNLOADS: &str = "/data/update";
 /// In [`BOOT`]: which half of the card a Raspberry Pi 4 or 5 starts.
 pub const AUTOBOOT: &str = "autoboot.txt";
-
-/// What the privileged half keeps of the box itself: its identity, `backup.json`, the last update. Written by root.
-pub const SYSTEM: &str = "/data/system";
 
 /// What the system image says of itself; absent where the gateway is a package of an ordinary system.
 pub const IMAGE: &str = "/usr/lib/analyzer-gateway/image.json";

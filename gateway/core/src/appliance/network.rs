@@ -97,7 +97,7 @@ fn networkd_text(addressing: &Addressing, plan: Plan) -> String {
 
 fn wpa_supplicant(wifi: &Wifi) -> String {
     let ssid: String = wifi.ssid.bytes().map(|byte| format!("{byte:02x}")).collect();
-    // A passphrase ends at the last quote of its line, so it may have some inside.
+    // A passphrase ends at the last quote of its line, so it may have some inside, but then no #: the settings refuse both together.
     format!(
         "{HEAD}ctrl_interface=/run/wpa_supplicant\ncountry={}\nnetwork={{\n\tssid={ssid}\n\tscan_ssid=1\n\
          \tkey_mgmt=WPA-PSK WPA-PSK-SHA256 SAE\n\tieee80211w=1\n\tpsk=\"{}\"\n}}\n",

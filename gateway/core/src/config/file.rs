@@ -56,12 +56,12 @@ pub struct File {
     pub sparkplug: Option<Sparkplug>,
     /// Traces for a collector of your own.
     pub telemetry: Option<Telemetry>,
-    /// Updates of the box's whole system, where it is an appliance.
-    pub update: Option<Updates>,
     /// The box's network.
     pub network: Option<Network>,
     /// The box's own MQTT broker.
     pub broker: Option<OwnBroker>,
+    /// Updates of the box's whole system, where it is an appliance.
+    pub update: Option<Updates>,
     /// Bounds on memory and disk.
     pub limits: Option<Limits>,
     /// How long data is kept.

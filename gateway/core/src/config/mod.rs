@@ -52,9 +52,9 @@ pub struct Config {
     pub monitoring: Monitoring,
     pub sparkplug: Option<Sparkplug>,
     pub telemetry: Telemetry,
-    pub update: Updates,
     pub network: Option<Network>,
     pub broker: Option<OwnBroker>,
+    pub update: Updates,
     pub limits: Limits,
     pub retention: Retention,
     /// SHA-256 of the settings as they were loaded, in hexadecimal; empty for settings that were made otherwise.

@@ -221,8 +221,8 @@ fn routes() -> Vec<Route> {
         diagnostics::routes(),
         life::routes(),
         queue::routes(),
-        update::routes(),
         report::routes(),
+        update::routes(),
     ];
     rooms.into_iter().flatten().collect()
 }

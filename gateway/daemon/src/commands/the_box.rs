@@ -2,7 +2,7 @@
 //!
 //! Invariant: where a machine is no box there is nothing to tell.
 
-use gateway_core::appliance::{Appliance, Card, Image, Network, NetworkSource, Update, UpdatePhase};
+use gateway_core::appliance::{Appliance, Backup, Card, Image, Network, NetworkSource, Update, UpdatePhase};
 
 /// Name and value of each part that there is.
 pub fn told(appliance: &Appliance) -> Vec<(&'static str, String)> {
@@ -11,6 +11,7 @@ pub fn told(appliance: &Appliance) -> Vec<(&'static str, String)> {
         ("network", appliance.network.as_ref().map(network)),
         ("update", appliance.update.as_ref().map(update)),
         ("card", appliance.card.as_ref().map(card)),
+        ("backup", appliance.backup.as_ref().map(backup)),
         ("light", appliance.light.clone()),
     ];
     parts.into_iter().filter_map(|(name, told)| Some((name, told?))).collect()
@@ -63,6 +64,15 @@ fn card(card: &Card) -> String {
     with_reason(written.to_owned(), &card.reason)
 }
 
+fn backup(backup: &Backup) -> String {
+    let file = match (&backup.file, backup.made_at) {
+        (Some(file), Some(at)) => format!("the last whole one is {file}, made {at}"),
+        (Some(file), None) => format!("the last whole one is {file}"),
+        (None, _) => "none yet".to_owned(),
+    };
+    with_reason(file, &backup.reason)
+}
+
 fn with_reason(told: String, reason: &str) -> String {
     if reason.is_empty() { told } else { format!("{told}: {reason}") }
 }
@@ -94,6 +104,7 @@ mod tests {
             }),
             card: Some(Card { written: true, reason: String::new(), at }),
             light: Some("updating".to_owned()),
+            backup: None,
         };
         let shown: Vec<String> = told(&appliance).into_iter().map(|(name, told)| format!("{name}: {told}")).collect();
         assert_eq!(

@@ -21,6 +21,16 @@ pub fn find(source: &Source) -> Option<PathBuf> {
     named.or_else(|| source.usual.iter().find(|path| path.symlink_metadata().is_ok()).cloned())
 }
 
+/// Where a file lies that systemd hands to the service (`LoadCredential=secrets:` of its unit): while no gateway runs, root reads
+/// it in the folder that it comes from. Any other path stays what it is.
+pub fn behind(path: &Path) -> PathBuf {
+    let handed = path.to_str().and_then(|path| path.strip_prefix("/run/credentials/analyzer-gateway.service/secrets_"));
+    match handed.filter(|name| !name.contains('/') && !path.exists()) {
+        Some(name) => Path::new("/etc/analyzer-gateway/secrets").join(name),
+        None => path.to_owned(),
+    }
+}
+
 /// The text of the file, or what is wrong with it as a file.
 pub fn text(path: &Path) -> Result<String, Mistake> {
     let wrong = |problem: &str, suggestion: &str| Mistake::new(Place::Whole, "", problem, suggestion);

@@ -14,6 +14,7 @@ mod pushed;
 mod yaml;
 
 pub use beside::beside;
+pub use file::behind;
 pub use last_good::{keep_last_good, shown};
 pub use profiles::{PROFILES, folder_beside};
 pub use pushed::{Pushed, check_pushed, keep_pushed, try_to_keep};
@@ -336,11 +337,11 @@ struct Machine {
 
 impl Outside for Machine {
     fn read(&self, path: &Path) -> Result<String, String> {
-        file::text(path).map_err(|mistake| mistake.error.problem)
+        file::text(&file::behind(path)).map_err(|mistake| mistake.error.problem)
     }
 
     fn is_file(&self, path: &Path) -> bool {
-        std::fs::File::open(path).and_then(|file| file.metadata()).is_ok_and(|kind| kind.is_file())
+        std::fs::File::open(file::behind(path)).and_then(|file| file.metadata()).is_ok_and(|kind| kind.is_file())
     }
 
     fn time_zones(&self) -> Vec<String> {

@@ -156,13 +156,10 @@ impl Builder {
 /// What the parser could not follow, in plain words. Its own words may quote nothing of the file, and do not.
 fn broken(text: &str, error: &ScanError) -> Mistake {
     let line = error.marker().line();
-    if let Some((line, column)) = tab_in_indentation(text, line) {
-        let problem = "this line is indented with a tab, which YAML does not allow";
-        return Mistake::new(Place::At { line, column }, "", problem, "write spaces in place of the tab");
-    }
-    if let Some(column) = hard_blank(text, line) {
-        let problem = "this line is indented with a hard blank, as web pages and word processors have them";
-        return Mistake::new(Place::At { line, column }, "", problem, "write ordinary blanks in its place");
+    for (letter, problem, suggestion) in WRONG_BLANKS {
+        if let Some((line, column)) = in_indentation(letter, text, line) {
+            return Mistake::new(Place::At { line, column }, "", problem, suggestion);
+        }
     }
     let column = error.marker().col() + 1;
     let (problem, suggestion) = in_words(error.kind());
@@ -214,18 +211,22 @@ fn in_words(kind: &ErrorKind) -> (String, &'static str) {
     (problem.to_owned(), suggestion)
 }
 
-/// The first line up to `last` that is indented with a tab, if there is one.
-fn tab_in_indentation(text: &str, last: usize) -> Option<(usize, usize)> {
-    text.lines().take(last + 1).enumerate().find_map(|(index, line)| {
-        let indentation = &line[..line.len() - line.trim_start_matches([' ', '\t']).len()];
-        let content = !line.trim().is_empty() && !line.trim_start().starts_with('#');
-        indentation.find('\t').filter(|_| content).map(|column| (index + 1, column + 1))
-    })
-}
+/// What looks like a blank in front of a line and is none.
+const WRONG_BLANKS: [(char, &str, &str); 2] = [
+    ('\t', "this line is indented with a tab, which YAML does not allow", "write spaces in place of the tab"),
+    (
+        '\u{a0}',
+        "this line is indented with a hard blank, as web pages and word processors have them",
+        "write ordinary spaces in its place",
+    ),
+];
 
-/// Where a no-break space stands in the indentation of this line.
-fn hard_blank(text: &str, line: usize) -> Option<usize> {
-    let line = text.lines().nth(line.checked_sub(1)?)?;
-    let indentation = line.chars().take_while(|c| c.is_whitespace()).collect::<Vec<_>>();
-    indentation.iter().position(|c| *c == '\u{a0}').map(|column| column + 1)
+/// The first line up to `last` that has this letter in its indentation, and where.
+fn in_indentation(letter: char, text: &str, last: usize) -> Option<(usize, usize)> {
+    text.lines().take(last + 1).enumerate().find_map(|(index, line)| {
+        let indentation = &line[..line.len() - line.trim_start_matches([' ', '\t', '\u{a0}']).len()];
+        let content = !line.trim().is_empty() && !line.trim_start().starts_with('#');
+        let column = indentation.chars().position(|c| c == letter).filter(|_| content)?;
+        Some((index + 1, column + 1))
+    })
 }

@@ -1,8 +1,9 @@
 //! Whether somebody else goes by our name at a broker: two boxes with one `gateway.id` push each other out, and each sees only
 //! that its connection breaks.
 //!
-//! Two things prove it. MQTT 5 says so when it ends a connection (reason 0x8E). In any version another box has its status where
-//! ours was: `status` names boot and start of the process, and nobody but us says it once we have.
+//! Two things prove it. With MQTT 5 a broker may say so when it ends a connection (reason 0x8E; mosquitto 2.0 often does not). In any
+//! version another box has its status where ours was: `status` names boot and start of the process, and nobody but us says it
+//! once we have.
 
 use crate::board::Board;
 use crate::platform::{Message, MqttConnection};

@@ -68,6 +68,16 @@ impl Machine for ThisMachine {
         Box::pin(async move { tokio::task::spawn_blocking(move || privileged::said(&root)).await.unwrap_or_default() })
     }
 
+    fn addresses(&self) -> Option<Vec<String>> {
+        Some(reach::own_address().map(|address| address.to_string()).into_iter().collect())
+    }
+
+    fn spare_ports(&self, used: Vec<Port>, known: usize) -> BoxFuture<'static, Vec<String>> {
+        let root = self.root.clone();
+        let looking = move || devices::spare(&root, &used, known);
+        Box::pin(async move { tokio::task::spawn_blocking(looking).await.unwrap_or_default() })
+    }
+
     fn is_appliance(&self) -> bool {
         privileged::below(&self.root, layout::IMAGE).is_file()
     }
@@ -78,16 +88,6 @@ impl Machine for ThisMachine {
         Box::pin(async move {
             tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err("cut off while writing".to_owned()))
         })
-    }
-
-    fn addresses(&self) -> Option<Vec<String>> {
-        Some(reach::own_address().map(|address| address.to_string()).into_iter().collect())
-    }
-
-    fn spare_ports(&self, used: Vec<Port>, known: usize) -> BoxFuture<'static, Vec<String>> {
-        let root = self.root.clone();
-        let looking = move || devices::spare(&root, &used, known);
-        Box::pin(async move { tokio::task::spawn_blocking(looking).await.unwrap_or_default() })
     }
 
     fn host_name(&self) -> Option<String> {

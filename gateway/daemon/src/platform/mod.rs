@@ -289,15 +289,6 @@ pub trait Machine: Send + Sync {
     fn appliance(&self) -> BoxFuture<'static, Appliance> {
         Box::pin(std::future::ready(Appliance::default()))
     }
-    /// Whether it is one: a system image with a privileged half.
-    fn is_appliance(&self) -> bool {
-        false
-    }
-    /// Leaves a file for the privileged half. The error is a sentence.
-    fn leave(&self, name: &'static str, bytes: Vec<u8>) -> BoxFuture<'static, Result<(), String>> {
-        let _ = (name, bytes);
-        Box::pin(std::future::ready(Err("this is no appliance".to_owned())))
-    }
     /// Its own addresses in the network, as far as it has any; `None`: nobody knows.
     fn addresses(&self) -> Option<Vec<String>> {
         None
@@ -307,6 +298,15 @@ pub trait Machine: Send + Sync {
     fn spare_ports(&self, used: Vec<PortName>, known: usize) -> BoxFuture<'static, Vec<String>> {
         let _ = (used, known);
         Box::pin(std::future::ready(Vec::new()))
+    }
+    /// Whether it is one: a system image with a privileged half.
+    fn is_appliance(&self) -> bool {
+        false
+    }
+    /// Leaves a file for the privileged half. The error is a sentence.
+    fn leave(&self, name: &'static str, bytes: Vec<u8>) -> BoxFuture<'static, Result<(), String>> {
+        let _ = (name, bytes);
+        Box::pin(std::future::ready(Err("this is no appliance".to_owned())))
     }
     /// What it is called on the network, without a domain.
     fn host_name(&self) -> Option<String> {

@@ -17,10 +17,10 @@ use std::time::Duration;
 
 /// More than any of the files has.
 const FILE_BYTES_MAX: u64 = 64 << 10;
-/// For each step of asking the page.
-const PAGE_SECONDS_MAX: u64 = 5;
 /// More than any word of the lights has.
 const WORD_BYTES_MAX: usize = 32;
+/// For each step of asking the page.
+const PAGE_SECONDS_MAX: u64 = 5;
 /// Of a program's words as many as an error text shows.
 const WORDS_BYTES_MAX: usize = 600;
 

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// Where one is mounted, in the privileged half's folder.
 const PLACE: &str = "/run/analyzer-gateway-appliance/stick";
+/// Names of a folder that are looked at.
+const NAMES_MAX: usize = 10_000;
 
 /// A stick that is mounted.
 pub struct Stick {
@@ -48,25 +50,69 @@ impl Drop for Stick {
     }
 }
 
-/// The partitions of all USB drives, and drives without partitions; of `/sys/class/block` below this root (sysfs(5)).
+/// A file on a stick. The stick stays mounted until this is dropped.
+pub struct OnStick {
+    pub path: PathBuf,
+    _stick: Option<Stick>,
+}
+
+/// The partitions of all sticks, and sticks without partitions: `/sys/class/block` below this root links each to its place in the
+/// tree of devices, in which a stick is below `usb`.
 pub fn partitions(root: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(below(root, "/sys/class/block")) else { return Vec::new() };
-    let mut found = Vec::new();
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let over_usb = fs::read_link(&path).is_ok_and(|target| {
-            target.components().any(|part| part.as_os_str().to_str().is_some_and(|part| part.starts_with("usb")))
+    let entries = fs::read_dir(below(root, "/sys/class/block")).into_iter().flatten().flatten();
+    let on_usb = entries.filter(|entry| {
+        fs::read_link(entry.path()).is_ok_and(|link| link.iter().any(|part| part.to_string_lossy().starts_with("usb")))
+    });
+    let mut names: Vec<String> = on_usb.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    // A disk that has partitions holds no file system itself.
+    let divided = |name: &String| names.iter().any(|other| other != name && other.starts_with(name.as_str()));
+    names.iter().filter(|name| !divided(name)).map(|name| Path::new("/dev").join(name)).collect()
+}
+
+/// The newest file with this ending in the first folder of any stick. The error says what to do.
+pub fn find(root: &Path, ending: &str) -> Result<OnStick, String> {
+    let sticks = partitions(root);
+    if sticks.is_empty() {
+        return Err("no stick is plugged in: plug one in that holds the bundle".to_owned());
+    }
+    let mounts = fs::read_to_string(below(root, "/proc/mounts")).unwrap_or_default();
+    let mut unread = None;
+    for device in &sticks {
+        let there = mounts.lines().find_map(|line| {
+            let mut words = line.split(' ');
+            (words.next() == device.to_str())
+                .then(|| words.next())?
+                .map(|place| below(root, &place.replace("\\040", " ")))
         });
-        let has_partitions = || {
-            let inside = fs::read_dir(&path).into_iter().flatten().flatten();
-            inside.into_iter().any(|inside| inside.path().join("partition").exists())
+        let (place, stick) = match there {
+            Some(place) => (place, None),
+            None => match Stick::mount(device, false) {
+                Ok(stick) => (stick.folder.clone(), Some(stick)),
+                Err(error) => {
+                    unread = Some(error);
+                    continue;
+                }
+            },
         };
-        if over_usb && (path.join("partition").exists() || !has_partitions()) {
-            found.push(Path::new("/dev").join(entry.file_name()));
+        if let Some(path) = newest(&place, ending) {
+            return Ok(OnStick { path, _stick: stick });
         }
     }
-    found.sort();
-    found
+    Err(match unread {
+        Some(error) => error,
+        None => format!("no file that ends in {ending} is on the stick, outside of its folders: copy it there"),
+    })
+}
+
+fn newest(folder: &Path, ending: &str) -> Option<PathBuf> {
+    let entries = fs::read_dir(folder).ok()?.flatten().take(NAMES_MAX);
+    let ours = entries.filter(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // Macs leave files beside those that they copy, named alike with `._` before.
+        name.ends_with(ending) && !name.starts_with("._") && entry.file_type().is_ok_and(|kind| kind.is_file())
+    });
+    ours.max_by_key(|entry| entry.metadata().and_then(|data| data.modified()).ok()).map(|entry| entry.path())
 }
 
 #[cfg(test)]
@@ -74,22 +120,37 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    #[test]
-    fn partitions_of_usb_drives_are_found_and_the_card_is_not() {
+    fn with_stick(mounts: &str) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
-        let class = below(root.path(), "/sys/class/block");
-        fs::create_dir_all(&class).unwrap();
-        let usb = "sys/devices/platform/soc/usb1/1-1/host0/block";
-        for (device, name) in
-            [(format!("{usb}/sda"), "sda"), (format!("{usb}/sda/sda1"), "sda1"), (format!("{usb}/sdb"), "sdb")]
-        {
-            fs::create_dir_all(root.path().join(&device)).unwrap();
-            symlink(root.path().join(&device), class.join(name)).unwrap();
+        let block = root.path().join("sys/class/block");
+        fs::create_dir_all(&block).unwrap();
+        let usb = "../../devices/pci0000:00/0000:00:14.0/usb1/1-2/1-2:1.0/host2/block";
+        symlink(format!("{usb}/sdb"), block.join("sdb")).unwrap();
+        symlink(format!("{usb}/sdb/sdb1"), block.join("sdb1")).unwrap();
+        symlink("../../devices/platform/mmc/block/mmcblk0/mmcblk0p1", block.join("mmcblk0p1")).unwrap();
+        fs::create_dir_all(root.path().join("proc")).unwrap();
+        fs::write(root.path().join("proc/mounts"), mounts).unwrap();
+        root
+    }
+
+    #[test]
+    fn a_bundle_is_found_on_a_stick_that_is_mounted() {
+        let root = with_stick("/dev/sdb1 /media/my\\040stick vfat ro 0 0\n");
+        assert_eq!(partitions(root.path()), [PathBuf::from("/dev/sdb1")]);
+        let folder = root.path().join("media/my stick");
+        fs::create_dir_all(folder.join("folder.raucb")).unwrap();
+        for name in ["._box.raucb", "notes.txt"] {
+            fs::write(folder.join(name), "x").unwrap();
         }
-        fs::write(root.path().join(usb).join("sda/sda1/partition"), "1\n").unwrap();
-        let card = root.path().join("sys/devices/platform/mmc/block/mmcblk0");
-        fs::create_dir_all(&card).unwrap();
-        symlink(&card, class.join("mmcblk0")).unwrap();
-        assert_eq!(partitions(root.path()), [PathBuf::from("/dev/sda1"), PathBuf::from("/dev/sdb")]);
+        let none = find(root.path(), ".raucb").err().unwrap();
+        assert!(none.contains("no file that ends in .raucb"), "{none}");
+        fs::write(folder.join("box.raucb"), "x").unwrap();
+        assert_eq!(find(root.path(), ".raucb").ok().unwrap().path, folder.join("box.raucb"));
+    }
+
+    #[test]
+    fn without_a_stick_it_says_so() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(find(root.path(), ".raucb").err().unwrap().starts_with("no stick is plugged in"));
     }
 }

@@ -18,8 +18,15 @@ const SPARE_MAX: usize = 8;
 /// Enough of a hash to see that it is another.
 const HASH_CHARACTERS: usize = 8;
 /// Troubles that have a part of the report to themselves.
-const TOLD_ELSEWHERE: [&str; 5] =
-    ["config_refused", "analyzer_lost", "analyzer_alert", "network_fallback", "card_read_only"];
+const TOLD_ELSEWHERE: [&str; 7] = [
+    "config_refused",
+    "analyzer_lost",
+    "analyzer_alert",
+    "network_fallback",
+    "card_read_only",
+    "update_rolled_back",
+    "update_failed",
+];
 
 pub fn top(report: &Report, lines: &mut Lines) {
     lines.line("ANALYZER GATEWAY: REPORT");
@@ -112,7 +119,7 @@ fn steps(report: &Report) -> Vec<String> {
     if !away.is_empty() {
         steps.push(format!("Plug in, or switch on: {}.", away.join(", ")));
     }
-    if overview.analyzers.is_empty() && !report.spare.is_empty() {
+    if overview.analyzers.is_empty() && !report.spare.is_empty() && !is_missing(report) {
         steps.push("Copy the lines for what is plugged in (below) into the settings file.".to_owned());
     }
     let urgent = overview.troubles.iter().filter(|trouble| trouble.urgency != Urgency::Watch && is_told_here(trouble));
@@ -139,6 +146,10 @@ pub fn settings(report: &Report, lines: &mut Lines) {
     let file = report.settings.file.as_deref().map_or_else(|| "gateway.yaml".to_owned(), shown);
     let runs = report.overview.is_some();
     match &report.settings.outcome {
+        Outcome::InForce if !runs => {
+            lines.heading("SETTINGS: GOOD");
+            lines.words("  ", 2, &format!("{file} has no mistakes."));
+        }
         Outcome::InForce => match report.overview.as_ref().and_then(|overview| overview.configuration.refused.as_ref())
         {
             None => {
@@ -280,8 +291,7 @@ fn is_away(analyzer: &AnalyzerOverview) -> bool {
 }
 
 pub fn spare(report: &Report, lines: &mut Lines) {
-    let is_missing = matches!(report.settings.outcome, Outcome::Missing | Outcome::Gone);
-    let in_example = is_missing && report.settings.beside.is_empty();
+    let in_example = is_missing(report) && report.settings.beside.is_empty();
     if report.spare.is_empty() || in_example {
         return;
     }
@@ -354,6 +364,10 @@ pub fn troubles(report: &Report, lines: &mut Lines) {
     if troubles.len() > TROUBLES_MAX {
         lines.words("  ", 2, &format!("and {} more; the page shows all.", troubles.len() - TROUBLES_MAX));
     }
+}
+
+fn is_missing(report: &Report) -> bool {
+    matches!(report.settings.outcome, Outcome::Missing | Outcome::Gone)
 }
 
 fn is_told_here(trouble: &Trouble) -> bool {

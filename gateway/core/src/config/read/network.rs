@@ -99,6 +99,9 @@ fn is_passphrase(group: &Group<'_>, password: &Secret) -> bool {
         "must have 8 to 63 characters: no wireless network has another password"
     } else if !text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         "has a character that no wireless password can have"
+    } else if text.contains('"') && text.contains('#') {
+        // wpa_supplicant.conf(5): what follows a # behind a second quote is a comment.
+        "has both \" and #, which cannot be written down for the program that joins the network"
     } else {
         return true;
     };

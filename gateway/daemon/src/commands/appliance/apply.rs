@@ -152,8 +152,8 @@ fn broker_files(root: &Path, config: &Config, own: &OwnBroker) -> Result<Vec<Gen
     let mut files = broker::files(config, own, &password);
     for copied in broker::copied(config, own) {
         let mut text = String::new();
-        let opened =
-            fs::File::open(&copied.from).and_then(|file| file.take(COPIED_BYTES_MAX).read_to_string(&mut text));
+        let opened = fs::File::open(configuration::behind(&copied.from))
+            .and_then(|file| file.take(COPIED_BYTES_MAX).read_to_string(&mut text));
         opened.map_err(|error| format!("{} cannot be read: {error}", copied.from.display()))?;
         files.push(Generated {
             path: format!("{}/{}", layout::OWN_BROKER, copied.name),

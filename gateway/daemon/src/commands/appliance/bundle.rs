@@ -5,12 +5,11 @@
 use super::journal::Bench;
 use crate::platform::fetch::{Fetch, Offer};
 use crate::platform::privileged::{below, say, system};
-use crate::platform::stick::{Stick, partitions};
+use crate::platform::stick;
 use gateway_core::appliance::update::{Asked, BY_ITSELF, Bundle, SUFFIX, Source, why};
 use gateway_core::appliance::{UpdatePhase, layout};
-use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Larger than any system for a card.
 const BUNDLE_BYTES_MAX: u64 = 2 << 30;
@@ -18,8 +17,6 @@ const BUNDLE_BYTES_MAX: u64 = 2 << 30;
 const END_BYTES: u64 = 128 << 10;
 /// What stays free on the disk of the events.
 const SPARE_BYTES: u64 = 64 << 20;
-/// Names of a folder that are looked at.
-const NAMES_MAX: usize = 10_000;
 const CONFIGURATION: &str = "/etc/rauc/system.conf";
 
 /// Why nothing was installed.
@@ -39,7 +36,7 @@ impl From<String> for Not {
 pub(super) enum Found {
     Here(PathBuf),
     /// The stick stays mounted for as long as this lives.
-    OnStick(Stick, OsString),
+    OnStick(stick::OnStick),
     /// Only its end is here.
     There(Box<Fetch>, Offer, PathBuf),
 }
@@ -48,7 +45,7 @@ impl Found {
     pub(super) fn path(&self) -> PathBuf {
         match self {
             Found::Here(path) | Found::There(_, _, path) => path.clone(),
-            Found::OnStick(stick, name) => stick.folder().join(name),
+            Found::OnStick(found) => found.path.clone(),
         }
     }
 }
@@ -57,7 +54,7 @@ impl Found {
 pub(super) fn find(bench: &Bench, asked: &Asked) -> Result<Found, String> {
     match Source::read(asked.source.as_deref().unwrap_or_default())? {
         Source::Path(path) => Ok(Found::Here(below(&bench.root, &path))),
-        Source::Usb => on_stick(&bench.root),
+        Source::Usb => stick::find(&bench.root, SUFFIX).map(Found::OnStick),
         Source::Url(url) => {
             let fetch = Fetch::new(&url, asked.proxy.as_deref(), BUNDLE_BYTES_MAX)?;
             let folder = below(&bench.root, layout::DOWNLOADS);
@@ -132,62 +129,7 @@ fn fetched_silently(bench: &Bench, found: Found) -> Result<Found, String> {
     Ok(Found::Here(path))
 }
 
-/// The newest bundle in the first folder of any stick.
-fn on_stick(root: &Path) -> Result<Found, String> {
-    let sticks = partitions(root);
-    if sticks.is_empty() {
-        return Err("no stick is plugged in: plug one in that holds the bundle".to_owned());
-    }
-    let mut unread = None;
-    for device in &sticks {
-        match Stick::mount(device, false) {
-            Ok(stick) => {
-                if let Some(name) = newest(stick.folder()) {
-                    return Ok(Found::OnStick(stick, name));
-                }
-            }
-            Err(error) => unread = Some(error),
-        }
-    }
-    Err(unread.unwrap_or_else(|| {
-        format!("no file that ends in {SUFFIX} is on the stick, outside of its folders: copy it there")
-    }))
-}
-
-fn newest(folder: &Path) -> Option<OsString> {
-    let entries = fs::read_dir(folder).ok()?.flatten().take(NAMES_MAX);
-    let ours = entries.filter(|entry| {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        // Macs leave files beside those that they copy, named alike with `._` before.
-        name.ends_with(SUFFIX) && !name.starts_with("._") && entry.file_type().is_ok_and(|kind| kind.is_file())
-    });
-    ours.max_by_key(|entry| entry.metadata().and_then(|data| data.modified()).ok()).map(|entry| entry.file_name())
-}
-
 fn runtime() -> Result<tokio::runtime::Runtime, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| format!("cannot start: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_a_stick_only_bundles_are_taken() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("folder.raucb")).unwrap();
-        for name in ["._box.raucb", "notes.txt"] {
-            fs::write(folder.path().join(name), "x").unwrap();
-        }
-        assert_eq!(newest(folder.path()), None);
-        fs::write(folder.path().join("box.raucb"), "x").unwrap();
-        assert_eq!(newest(folder.path()), Some("box.raucb".into()));
-    }
-
-    #[test]
-    fn without_a_stick_it_says_so() {
-        let root = tempfile::tempdir().unwrap();
-        assert!(on_stick(root.path()).err().unwrap().starts_with("no stick is plugged in"));
-    }
 }

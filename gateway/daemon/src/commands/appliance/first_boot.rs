@@ -153,10 +153,10 @@ fn host_key(root: &Path) -> Result<Option<String>, String> {
 /// laid over one (an encrypted device) counts as that one.
 fn partition_of(root: &Path, device: &str) -> Option<(PathBuf, u32)> {
     let mut folder = fs::canonicalize(root.join("sys/dev/block").join(device)).ok()?;
-    if let Ok(mut under) = fs::read_dir(folder.join("slaves")) {
-        if let Some(first) = under.next() {
-            folder = fs::canonicalize(first.ok()?.path()).ok()?;
-        }
+    if let Ok(mut under) = fs::read_dir(folder.join("slaves"))
+        && let Some(first) = under.next()
+    {
+        folder = fs::canonicalize(first.ok()?.path()).ok()?;
     }
     let number = fs::read_to_string(folder.join("partition")).ok()?.trim().parse().ok()?;
     Some((folder.parent()?.to_owned(), number))

@@ -24,16 +24,16 @@ use std::path::{Path, PathBuf};
 pub enum Appliance {
     /// Print what the privileged half says of the box, as JSON; exits 1 where there is none
     Show(Place),
+    /// Put network, time and the box's own broker in force as the settings ask
+    Apply(Place),
+    /// See whether the network works as the settings ask; ask for an address by DHCP if it does not
+    NetworkWatch(Place),
     /// Carry out the update that was asked for
     Update(Place),
     /// Mark the system that runs good, once it has shown that it works; else start the one before
     Gate(gate::Args),
     /// Answer RAUC which half of the card is started (Raspberry Pi 4 and 5)
     BootSlot(boot_slot::Args),
-    /// Put network, time and the box's own broker in force as the settings ask
-    Apply(Place),
-    /// See whether the network works as the settings ask; ask for an address by DHCP if it does not
-    NetworkWatch(Place),
     /// Make /data as large as the card, with its folders, and give the box its identity (at each boot)
     FirstBoot(Place),
     /// Put the gateway's report onto the card beside the settings, and show its light
@@ -57,11 +57,11 @@ pub fn run(command: Appliance, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Appliance::Reset(args) => reset::run(&args, out, err),
         Appliance::Stick(args) => stick::run(&args, out, err),
         Appliance::Show(place) => show(&place.root, out, err),
+        Appliance::Apply(place) => apply::run(&place.root, out, err),
+        Appliance::NetworkWatch(place) => network_watch::run(&place.root, out, err),
         Appliance::Update(place) => update::run(&place, err),
         Appliance::Gate(args) => gate::run(&args, err),
         Appliance::BootSlot(args) => boot_slot::run(args, out, err),
-        Appliance::Apply(place) => apply::run(&place.root, out, err),
-        Appliance::NetworkWatch(place) => network_watch::run(&place.root, out, err),
         Appliance::FirstBoot(place) => first_boot::run(&place, out, err),
         Appliance::Card(place) => card::run(&place.root, err),
     }

@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 
 /// Nobody writes more into such a file.
 const ORDER_BYTES_MAX: u64 = 4096;
-/// What the state folder keeps when everything is forgotten: what mkfs makes, and the lock that is held meanwhile.
-const NOT_OURS: [&str; 1] = ["lost+found"];
+/// What stays when everything is forgotten: what mkfs makes, and which half of the card is started.
+const NOT_OURS: [&str; 2] = ["lost+found", layout::BOOT_SLOTS];
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -135,3 +135,16 @@ fn broken(error: &ConnectionError) -> Broken {
     };
     Broken { reason, other_version }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_is_taken_over_is_told_apart_from_a_broken_line() {
+        let ended =
+            |reason_code| ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string: None });
+        assert_eq!(broken(&ended(DisconnectReasonCode::SessionTakenOver)).reason.code, ReasonCode::SameIdTwice);
+        assert_eq!(broken(&ended(DisconnectReasonCode::ServerBusy)).reason.code, ReasonCode::ConnectionLost);
+    }
+}

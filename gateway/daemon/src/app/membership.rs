@@ -1,6 +1,6 @@
-//! Which destinations there are by the settings, and what each of them gets.
+//! Which destinations there are, and which events belong to each.
 //!
-//! Invariant: no more than a destination's dialect can say.
+//! Invariant: an endpoint gets nothing that it has not asked for, and nothing that its dialect cannot say.
 
 use crate::dispatcher::broker::MQTT;
 use crate::store::{DestinationId, Filter, PostedFilter};
