@@ -18,3 +18,5 @@ mod qmp;
 mod scenario;
 #[path = "system/shell.rs"]
 mod shell;
+#[path = "system/update.rs"]
+mod update;

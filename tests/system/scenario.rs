@@ -5,7 +5,7 @@ use super::card::Card;
 use super::machine::{self, HOST, HTTP_PORT, MQTT_PORT, Machine};
 use gateway_core::time::Timestamp;
 use gateway_daemon::simulated::astm::sample_key;
-use gateway_daemon::simulated::ledger::{Ledger, SharedLedger};
+use gateway_daemon::simulated::ledger::Ledger;
 use gateway_daemon::simulated::mqtt_judge::MqttJudge;
 use gateway_daemon::simulated::receiver::{Answer, Options, Receiver, standard_webhooks};
 use gateway_daemon::simulated::test_v0::Run;
@@ -118,7 +118,6 @@ async fn the_box_as_it_is_flashed_loses_nothing_and_answers_on_its_card() {
     keys.push(sample_key(&message.id));
     arrived(&machine, "broker", judge.ledger(), &keys).await;
     arrived(&machine, "webhook", receiver.ledger(), &keys).await;
-    drop(judge);
 
     // The plug is pulled while it talks, and meanwhile somebody edits the card.
     let (promised, progress) = watch::channel(0);

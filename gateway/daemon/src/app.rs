@@ -24,8 +24,8 @@ use crate::registrar::Registrar;
 use crate::store::{DestinationId, Store, StoreError};
 use crate::supervision::Supervisor;
 use crate::telemetry::Exporter;
-use crate::updates::Updater;
-use gateway_core::config::{Analyzer, Config, Mqtt, Registrations, Sparkplug, Telemetry, Updates, Webhook};
+use crate::updates::{Updater, Wanted};
+use gateway_core::config::{Analyzer, Config, Mqtt, Registrations, Sparkplug, Telemetry, Webhook};
 use gateway_core::dialects::dialect;
 use gateway_core::drivers::driver;
 use gateway_core::event::{AnalyzerId, Seq};
@@ -103,8 +103,7 @@ enum Settings {
     Registrar(Registrations),
     Observer(PathBuf, Vec<CertificateFile>),
     Telemetry(Telemetry, String),
-    /// With the time zone and `http.listen`.
-    Updater(Updates, String, Option<String>),
+    Updater(Wanted),
     /// It looks at all of them.
     Door(Box<Config>),
 }
@@ -232,9 +231,7 @@ impl App {
             wanted.insert("telemetry".to_owned(), telemetry);
         }
         if self.platform.machine.is_appliance() {
-            let listen = config.http.listen.clone().filter(|_| config.http.page);
-            let updater = Settings::Updater(config.update.clone(), config.gateway.time_zone.clone(), listen);
-            wanted.insert("updates".to_owned(), updater);
+            wanted.insert("updates".to_owned(), Settings::Updater(Wanted::of(config)));
         }
         wanted.insert("api".to_owned(), Settings::Door(Box::new(config.clone())));
         wanted
@@ -350,9 +347,8 @@ impl App {
                     task
                 });
             }
-            Settings::Updater(updates, time_zone, listen) => {
-                let (updates, time_zone, listen) = (updates.clone(), time_zone.clone(), listen.clone());
-                let updater = Updater { updates, time_zone, listen, platform, store, board, pulse: beat };
+            Settings::Updater(wanted) => {
+                let updater = Updater { wanted: wanted.clone(), platform, store, board, pulse: beat };
                 self.tasks.spawn(async move {
                     updater.run(stop).await;
                     task

@@ -9,8 +9,8 @@ use crate::store::Store;
 use gateway_core::appliance::gate::BoxHealth;
 use gateway_core::appliance::layout;
 use gateway_core::appliance::schedule::due;
-use gateway_core::appliance::update::{Action, Asked};
-use gateway_core::config::{Automatic, Updates};
+use gateway_core::appliance::update::{Action, Asked, BY_ITSELF};
+use gateway_core::config::{Automatic, Config, Secret, Updates};
 use gateway_core::event::Seq;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,17 +19,33 @@ use std::time::Duration;
 const TELL_SECONDS: u64 = 5;
 /// The database answers within this, or does not.
 const STORE_SECONDS_MAX: u64 = 5;
-/// Who asks where nobody does.
-const BY_ITSELF: &str = "by itself";
 /// Below [`layout::TOLD`].
 const REQUEST: &str = "requests/update.json";
 
+/// What of the settings it looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    updates: Updates,
+    time_zone: String,
+    /// `http.listen`, where the page is served there.
+    listen: Option<String>,
+    proxy: Option<Secret>,
+}
+
+impl Wanted {
+    pub fn of(config: &Config) -> Wanted {
+        Wanted {
+            updates: config.update.clone(),
+            time_zone: config.gateway.time_zone.clone(),
+            listen: config.http.listen.clone().filter(|_| config.http.page),
+            proxy: config.proxy().cloned(),
+        }
+    }
+}
+
 /// Runs on an appliance only.
 pub struct Updater {
-    pub updates: Updates,
-    pub time_zone: String,
-    /// `http.listen`, where the page is served there.
-    pub listen: Option<String>,
+    pub wanted: Wanted,
     pub platform: Platform,
     pub store: Store,
     pub board: Arc<Board>,
@@ -40,6 +56,7 @@ impl Updater {
     /// Runs until it is asked to stop.
     pub async fn run(self, mut stop: Stop) {
         let clock = self.platform.clock.clone();
+        let Wanted { updates, time_zone, proxy, .. } = &self.wanted;
         let (mut done, mut untold) = (None, false);
         loop {
             let now = clock.now();
@@ -51,14 +68,14 @@ impl Updater {
                 tracing::warn!(error, "the box's other half is not told how the gateway is; updates will not be kept");
             }
             untold = told.is_err();
-            if let Some(day) = due(now, self.updates.automatic, self.updates.between, &self.time_zone, done) {
+            if let Some(day) = due(now, updates.automatic, updates.between, time_zone, done) {
                 done = Some(day);
-                let action = if self.updates.automatic == Automatic::Install { Action::Install } else { Action::Check };
+                let action = if updates.automatic == Automatic::Install { Action::Install } else { Action::Check };
                 let asked = Asked {
                     action,
-                    source: self.updates.url.clone(),
+                    source: updates.url.clone(),
                     older: false,
-                    proxy: None,
+                    proxy: proxy.as_ref().map(|proxy| proxy.expose().to_owned()),
                     by: BY_ITSELF.to_owned(),
                 };
                 if let Err(error) = ask(&self.platform, &asked).await {
@@ -81,7 +98,7 @@ impl Updater {
             answered = self.store.event(Seq(0)) => answered.is_ok(),
             () = clock.sleep_until(patience) => false,
         };
-        let health = BoxHealth::of(&self.board.overview(clock.now()), self.listen.as_deref(), store);
+        let health = BoxHealth::of(&self.board.overview(clock.now()), self.wanted.listen.as_deref(), store);
         let bytes = serde_json::to_vec(&health).map_err(|error| error.to_string())?;
         self.platform.machine.leave(layout::TOLD_GATE, bytes).await
     }

@@ -16,11 +16,13 @@ use std::cmp::Ordering;
 
 /// The source that stands for whatever stick is plugged in.
 pub const USB: &str = "usb";
+/// Who asks where nobody does: the settings.
+pub const BY_ITSELF: &str = "by itself";
 /// Bundles are called so.
 pub const SUFFIX: &str = ".raucb";
 
 /// What somebody let in asks of the privileged half: `requests/update.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
     pub action: Action,
     /// A URL, a whole path, or `usb`.

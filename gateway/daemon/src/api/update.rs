@@ -92,7 +92,8 @@ async fn handed(api: &Api, client: &Client, wanted: Wanted) -> Result<Response, 
     if let Some(Err(problem)) = source.as_deref().map(Source::read) {
         return Err(Problem::fault("/source", problem));
     }
-    let asked = Asked { action: wanted.action, source, older: wanted.older, proxy: None, by: client.id.clone() };
+    let proxy = api.config.proxy().map(|proxy| proxy.expose().to_owned());
+    let asked = Asked { action: wanted.action, source, older: wanted.older, proxy, by: client.id.clone() };
     let handed = updates::ask(&api.platform, &asked).await;
     handed.map_err(|told| Problem::come_again(StatusCode::SERVICE_UNAVAILABLE, told, 5))?;
     Ok(with_json(StatusCode::ACCEPTED, &now))

@@ -41,6 +41,8 @@ pub fn run(args: &Args, err: &mut dyn Write) -> u8 {
         let _ = writeln!(err, "{} is not there: this system is not marked good; look at the card", layout::SYSTEM);
         return 0;
     }
+    // RAUC does not make it.
+    let _ = fs::create_dir_all(below(&bench.root, layout::SYSTEM).join("rauc"));
     let found = at_boot(&bench.journal, bench.image.slot.as_deref());
     let is_new = matches!(found, AtBoot::Prove | AtBoot::GiveUp(_));
     let done = match found {

@@ -4,6 +4,7 @@
 
 mod apply;
 mod boot_slot;
+mod bundle;
 mod card;
 mod first_boot;
 mod gate;

@@ -4,45 +4,21 @@
 //! Invariants: nothing is installed, and the box is not started anew, while a test runs. What fails leaves the system as it is.
 //! What is asked for comes from the gateway's user, so it is looked at as if a stranger had written it.
 
+use super::bundle::{Not, fetched, find, judge};
 use super::journal::Bench;
 use super::{EXIT_FAILED, Place};
-use crate::platform::fetch::Fetch;
-use crate::platform::privileged::{below, read, system, watched};
-use crate::platform::stick;
+use crate::platform::privileged::{below, read, watched};
 use gateway_core::appliance::autoboot::Slot;
-use gateway_core::appliance::update::{Action, Asked, Bundle, SUFFIX, Source, percent, why};
+use gateway_core::appliance::update::{Action, Asked, BY_ITSELF, percent, why};
 use gateway_core::appliance::{UpdatePhase, layout};
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Larger than any system for a card.
-const BUNDLE_BYTES_MAX: u64 = 2 << 30;
-/// More than a signature and its manifest have: they stand at a bundle's end.
-const END_BYTES: u64 = 128 << 10;
-/// What stays free on the disk of the events.
-const SPARE_BYTES: u64 = 64 << 20;
 /// Between two looks at running tests.
 const LOOK_SECONDS: u64 = 5;
 /// A test that runs for longer is none.
 const TEST_HOURS_MAX: u64 = 12;
-/// Who asks where nobody does.
-const BY_ITSELF: &str = "by itself";
-const CONFIGURATION: &str = "/etc/rauc/system.conf";
-
-/// Why nothing was installed.
-enum Not {
-    /// There is nothing to do.
-    Needed(String),
-    Done(String),
-}
-
-impl From<String> for Not {
-    fn from(reason: String) -> Not {
-        Not::Done(reason)
-    }
-}
 
 /// Exit status 0 if it was done or there was nothing to do, 1 if not; the reason stands in `update.json`.
 pub fn run(place: &Place, err: &mut dyn Write) -> u8 {
@@ -164,101 +140,6 @@ fn go_back(bench: &mut Bench) -> Result<(), Not> {
     Ok(bench.restart()?)
 }
 
-/// A bundle that was found.
-enum Found {
-    Here(PathBuf),
-    OnStick(stick::OnStick),
-    /// Only its end is here.
-    There(Box<Fetch>, crate::platform::fetch::Offer, PathBuf),
-}
-
-impl Found {
-    fn path(&self) -> &Path {
-        match self {
-            Found::Here(path) | Found::There(_, _, path) => path,
-            Found::OnStick(found) => &found.path,
-        }
-    }
-}
-
-fn find(bench: &Bench, asked: &Asked) -> Result<Found, String> {
-    match Source::read(asked.source.as_deref().unwrap_or_default())? {
-        Source::Path(path) => Ok(Found::Here(below(&bench.root, &path))),
-        Source::Usb => stick::find(&bench.root, SUFFIX).map(Found::OnStick),
-        Source::Url(url) => {
-            let fetch = Fetch::new(&url, asked.proxy.as_deref(), BUNDLE_BYTES_MAX)?;
-            let folder = below(&bench.root, layout::DOWNLOADS);
-            fs::create_dir_all(&folder).map_err(|error| why(&format!("{}: {error}", folder.display())))?;
-            let path = folder.join("end.raucb");
-            let offer = runtime()?.block_on(async {
-                let offer = fetch.offer().await?;
-                if offer.in_parts {
-                    fetch.end_of(&offer, END_BYTES, &path).await?;
-                }
-                Ok::<_, String>(offer)
-            })?;
-            let found = Found::There(Box::new(fetch), offer, path);
-            match &found {
-                // A server that gives no parts gives all.
-                Found::There(_, offer, _) if !offer.in_parts => fetched_silently(bench, found),
-                _ => Ok(found),
-            }
-        }
-    }
-}
-
-/// Which version it is, if it may be installed here.
-fn judge(bench: &Bench, asked: &Asked, found: &Found) -> Result<String, Not> {
-    let path = found.path().display().to_string();
-    let configuration = format!("--conf={}", below(&bench.root, CONFIGURATION).display());
-    let told = system("rauc", &[&configuration, "info", "--output-format=json", &path]);
-    let bundle = Bundle::read(&told.map_err(|words| why(&words))?)?;
-    let version = bundle.version.clone().unwrap_or_default();
-    let refusal = bundle.refusal(&bench.image, asked.older);
-    let by_itself = asked.by == BY_ITSELF;
-    match refusal {
-        None if by_itself && bench.journal.bad.as_ref() == Some(&version) => {
-            Err(Not::Needed(format!("version {version} did not prove itself here before: install it by hand")))
-        }
-        None => Ok(version),
-        Some(reason) if bundle.compatible == bench.image.compatible && !version.is_empty() => Err(Not::Needed(reason)),
-        Some(reason) => Err(Not::Done(reason)),
-    }
-}
-
-/// All of it, here.
-fn fetched(bench: &mut Bench, found: Found) -> Result<Found, Not> {
-    if let Found::There(..) = found {
-        bench.step(UpdatePhase::Fetching, "")?;
-    }
-    let found = fetched_silently(bench, found)?;
-    Ok(found)
-}
-
-fn fetched_silently(bench: &Bench, found: Found) -> Result<Found, String> {
-    let Found::There(fetch, offer, end) = found else { return Ok(found) };
-    let folder = below(&bench.root, layout::DOWNLOADS);
-    let path = folder.join("bundle.raucb");
-    let had = fs::metadata(&path).map_or(0, |data| data.len());
-    let disk = rustix::fs::statvfs(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let (free, wanted) = (disk.f_bavail * disk.f_frsize, offer.bytes.saturating_sub(had) + SPARE_BYTES);
-    if free < wanted {
-        let (free, wanted) = (free >> 20, wanted >> 20);
-        let reason = "bring the update on a stick, or free space (retention, limits.store_bytes_max)";
-        return Err(format!("/data has {free} MiB free and the update needs {wanted}: {reason}"));
-    }
-    let _ = fs::remove_file(end);
-    let mut telling = bench.journal.update.clone();
-    let mut progress = |percent: u8| {
-        if telling.phase == UpdatePhase::Fetching && telling.percent != Some(percent) {
-            telling.percent = Some(percent);
-            let _ = crate::platform::privileged::say(&bench.root, "update", &telling);
-        }
-    };
-    runtime()?.block_on(fetch.all(&offer, &path, &mut progress))?;
-    Ok(Found::Here(path))
-}
-
 fn wait_for_tests(bench: &mut Bench) -> Result<(), Not> {
     let until = bench.mono().after(Duration::from_secs(TEST_HOURS_MAX * 3600));
     loop {
@@ -277,9 +158,4 @@ fn wait_for_tests(bench: &mut Bench) -> Result<(), Not> {
         }
         std::thread::sleep(Duration::from_secs(LOOK_SECONDS));
     }
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| format!("cannot start: {error}"))
 }
