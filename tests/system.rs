@@ -10,6 +10,8 @@ mod analyzer;
 mod boot;
 #[path = "system/card.rs"]
 mod card;
+#[path = "system/cuts.rs"]
+mod cuts;
 #[path = "system/machine.rs"]
 mod machine;
 #[path = "system/qmp.rs"]
@@ -20,3 +22,5 @@ mod scenario;
 mod shell;
 #[path = "system/update.rs"]
 mod update;
+#[path = "system/writes.rs"]
+mod writes;
