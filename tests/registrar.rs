@@ -97,6 +97,7 @@ impl Bench {
 
     fn start(&self) -> (Stopper, JoinHandle<()>) {
         let settings = Registrations {
+            proxy: None,
             lab_id_url: Some("https://lab.example.org/ids".into()),
             lab_id_token: Some(Secret::new("let-me-in")),
         };

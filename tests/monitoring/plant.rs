@@ -8,7 +8,7 @@ use super::outside::{configure, line};
 use gateway_tests::judge::judge;
 use rumqttc::{AsyncClient, Event, Incoming, MqttOptions, PublishOptions, QoS};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -139,7 +139,8 @@ struct Known {
     bd_seq: Option<u64>,
     seq: u64,
     /// Those of the births since the node's.
-    aliases: BTreeSet<u64>,
+    /// Whose metric each alias is: a device that comes back keeps its own.
+    aliases: BTreeMap<u64, (Option<String>, String)>,
     devices: BTreeSet<String>,
     kinds: Vec<String>,
 }
@@ -176,6 +177,7 @@ impl Known {
             assert_eq!(seq, (self.seq + 1) % 256, "{kind}: a hole in the numbers");
         }
         self.seq = seq;
+        let whose = device.clone();
         match (kind, device) {
             ("DBIRTH", Some(device)) => assert!(self.devices.insert(device), "born twice"),
             ("DDEATH", Some(device)) => assert!(self.devices.remove(&device), "not born"),
@@ -189,9 +191,13 @@ impl Known {
             match kind {
                 "NBIRTH" | "DBIRTH" if matches!(name, Some("bdSeq" | "Node Control/Rebirth")) => {}
                 "NBIRTH" | "DBIRTH" => {
-                    assert!(name.is_some() && self.aliases.insert(alias.expect("an alias")), "{kind}: {metric}");
+                    let of = (whose.clone(), name.expect("a birth names its metrics").to_owned());
+                    let known = self.aliases.entry(alias.expect("an alias")).or_insert_with(|| of.clone());
+                    assert_eq!(*known, of, "{kind}: an alias of two metrics");
                 }
-                _ => assert!(name.is_none() && self.aliases.contains(&alias.expect("an alias")), "{kind}: {metric}"),
+                _ => {
+                    assert!(name.is_none() && self.aliases.contains_key(&alias.expect("an alias")), "{kind}: {metric}")
+                }
             }
         }
     }

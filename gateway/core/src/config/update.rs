@@ -1,6 +1,6 @@
-//! `update:`
+//! `update:`, checked: where newer systems of the box come from, and when it looks.
 
-/// `update:`
+/// Where newer systems of the box come from, and what it does by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Updates {
     /// Where newer bundles are.
