@@ -119,7 +119,12 @@ impl Bench {
 
     /// Over the control socket, without a token.
     pub async fn socket(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
-        let stream = UnixStream::connect(self.home.state_dir().join("control.sock")).await.expect("a control socket");
+        let path_of_socket = self.home.state_dir().join("control.sock");
+        // New settings close it for a moment.
+        let there = || std::os::unix::net::UnixStream::connect(&path_of_socket).ok();
+        let stream = self.home.eventually("the control socket", there).await;
+        stream.set_nonblocking(true).expect("a socket");
+        let stream = UnixStream::from_std(stream).expect("a socket");
         let headers: &[(&str, &str)] = if body.is_some() { &[("content-type", "application/json")] } else { &[] };
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         exchange(stream, method, path, headers, body.as_bytes()).await.expect("the socket listens")

@@ -101,7 +101,14 @@ fn bundle(folder: &Path, key: &str, compatible: &str, version: &str) -> PathBuf 
     let content = folder.join(format!("{key}-{compatible}-{version}"));
     fs::create_dir_all(&content).unwrap();
     // What no packer makes small.
-    let bytes: Vec<u8> = (0..1_500_000_u32).map(|place| (place.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let mut state = 0x9e37_79b9_u32;
+    let mut noise = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 11) as u8
+    };
+    let bytes: Vec<u8> = (0..1_500_000).map(|_| noise()).collect();
     fs::write(content.join("rootfs.ext4"), bytes).unwrap();
     let manifest = format!(
         "[update]\ncompatible={compatible}\nversion={version}\n\n[bundle]\nformat=verity\n\n[image.rootfs]\nfilename=rootfs.ext4\n"

@@ -177,7 +177,7 @@ async fn they_are_found_only_where_they_belong() {
     for device in ["cells", "asker"] {
         is_heard(&bench.home, &at_fleet, device, "spBv1.0/Lab/DBIRTH").await;
     }
-    is_heard(&bench.home, &at_fleet, "", "spBv1.0/Lab/DDATA").await;
+    is_heard(&bench.home, &at_fleet, "", "spBv1.0/Lab/NBIRTH").await;
 
     // It is where it belongs, and what was read is written down.
     assert!(bench.get("/api/events?limit=100").await.text().contains(SAMPLE));

@@ -48,7 +48,7 @@ pub enum Appliance {
 #[derive(Debug, clap::Args)]
 pub struct Place {
     /// The folder that stands for `/`
-    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true, global = true)]
     pub root: PathBuf,
 }
 
