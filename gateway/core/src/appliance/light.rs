@@ -104,7 +104,7 @@ mod tests {
             assert_eq!(Light::from_word(&format!("{}\n", light.word())), Some(light));
             let pattern = light.pattern(255);
             let pairs: Vec<u32> = pattern.split(' ').map(|word| word.parse().expect("numbers only")).collect();
-            assert!(pairs.len() % 4 == 0 && pairs.chunks(2).any(|pair| pair == [0, 0]), "{pattern}");
+            assert!(pairs.len().is_multiple_of(4) && pairs.chunks(2).any(|pair| pair == [0, 0]), "{pattern}");
         }
         assert_eq!(Light::from_word("purple"), None);
         let patterns: BTreeSet<String> = Light::ALL.iter().map(|light| light.pattern(1)).collect();

@@ -23,7 +23,7 @@ pub fn at(folder: &Path) -> Option<Mount> {
 /// The last line of the place counts: it lies on top. (proc(5): the fifth word is the place, with blanks as octal numbers; the
 /// options of the mount are the sixth; after a lone dash the kind, the source and the options of the file system.)
 fn found(mountinfo: &str, folder: &Path) -> Option<Mount> {
-    let mounts = mountinfo.lines().filter_map(|line| {
+    let mut mounts = mountinfo.lines().filter_map(|line| {
         let (mount, system) = line.split_once(" - ")?;
         let mut words = mount.split(' ').skip(4);
         let place = words.next()?.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\");
@@ -33,7 +33,7 @@ fn found(mountinfo: &str, folder: &Path) -> Option<Mount> {
         let read_only = is_ro(words.next()?) || is_ro(of_system.nth(1)?);
         (Path::new(&place) == folder).then_some(Mount { kind, read_only })
     });
-    mounts.last()
+    mounts.next_back()
 }
 
 /// Does this with the folder writable. `note` is a file in memory that says that the folder must be made read-only again. The
