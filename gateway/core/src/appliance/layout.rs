@@ -28,6 +28,9 @@ pub const OWN_BROKER_PASSWORD: &str = "/run/analyzer-gateway-appliance/broker-pa
 /// Everything that the box's broker reads; for its group alone.
 pub const OWN_BROKER: &str = "/run/analyzer-gateway-appliance/mosquitto";
 
+/// In [`SAYS`]: the card can be written for a moment.
+pub const CARD_OPEN: &str = "card-open";
+
 /// What stays of the box when its system is replaced; the events and the settings that were good are below.
 pub const DATA: &str = "/data";
 /// What the box knows of itself whatever system runs: its identity, the last update, the last backup (`backup.json`). Written only by the privileged half.

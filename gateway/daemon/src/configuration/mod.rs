@@ -31,6 +31,8 @@ use std::path::{Path, PathBuf};
 
 /// The annotated default: the manual.
 pub const MANUAL: &str = include_str!("../../../../config/gateway.yaml");
+/// The settings with which a new card comes.
+pub const OF_NEW_CARD: &str = include_str!("../../../../config/card.yaml");
 /// What errors call `--state-dir`.
 const STATE_DIR_ARGUMENT: &str = "--state-dir";
 
@@ -158,6 +160,11 @@ pub fn load_for_run(source: &Source) -> Result<Running, Failure> {
         Some(Ok(loaded)) => Ok(Running { loaded, refused: Some(failure) }),
         _ => Err(failure),
     }
+}
+
+/// A text file as editors leave it (UTF-8 or UTF-16); `None` if it cannot be read as text.
+pub fn text_of(path: &Path) -> Option<String> {
+    file::text(path).ok()
 }
 
 /// The same settings as [`Loaded::text`] with every secret masked.
