@@ -5,7 +5,7 @@ use super::card::Card;
 use super::machine::{self, HOST, HTTP_PORT, MQTT_PORT, Machine};
 use gateway_core::time::Timestamp;
 use gateway_daemon::simulated::astm::sample_key;
-use gateway_daemon::simulated::ledger::Ledger;
+use gateway_daemon::simulated::ledger::{Ledger, SharedLedger};
 use gateway_daemon::simulated::mqtt_judge::MqttJudge;
 use gateway_daemon::simulated::receiver::{Answer, Options, Receiver, standard_webhooks};
 use gateway_daemon::simulated::test_v0::Run;
