@@ -73,7 +73,9 @@ impl Shell {
         }
         self.asked += 1;
         let mark = format!("=={}==", self.asked);
-        let line = format!("{{ {line}; }} </dev/null 2>&1; printf '\\n{mark}%d\\n' $?\n");
+        // What is still said to a knock comes before the first mark.
+        let begin = format!("begin {mark}");
+        let line = format!("echo '{begin}'; {{ {line}; }} </dev/null 2>&1; printf '\\n{mark}%d\\n' $?\n");
         self.stream.write_all(line.as_bytes()).await.expect("QEMU lives");
         let mut heard = String::new();
         let hearing = async {
@@ -84,6 +86,7 @@ impl Shell {
                 heard += &String::from_utf8_lossy(&buffer[..count]).replace('\r', "");
                 let end = heard.rsplit_once(&format!("\n{mark}"));
                 if let Some((said, status)) = end.and_then(|(said, rest)| Some((said, rest.strip_suffix('\n')?))) {
+                    let said = said.rsplit_once(&begin).map_or(said, |(_, said)| said);
                     return (status.parse().unwrap_or(-1), said.trim().to_owned());
                 }
             }
