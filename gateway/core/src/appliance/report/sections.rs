@@ -119,8 +119,11 @@ fn steps(report: &Report) -> Vec<String> {
     if !away.is_empty() {
         steps.push(format!("Plug in, or switch on: {}.", away.join(", ")));
     }
-    if overview.analyzers.is_empty() && !report.spare.is_empty() && !is_missing(report) {
-        steps.push("Copy the lines for what is plugged in (below) into the settings file.".to_owned());
+    if overview.analyzers.is_empty() && !is_missing(report) {
+        steps.push(match report.spare.is_empty() {
+            false => "Copy the lines for what is plugged in (below) into the settings file.".to_owned(),
+            true => "Write your analyzers, and who is to be told, into gateway.yaml: nothing is read so far.".to_owned(),
+        });
     }
     let urgent = overview.troubles.iter().filter(|trouble| trouble.urgency != Urgency::Watch && is_told_here(trouble));
     steps.extend(urgent.filter(|trouble| !trouble.next_step.is_empty()).map(
