@@ -148,7 +148,7 @@ async fn the_box_as_it_is_flashed_loses_nothing_and_answers_on_its_card() {
     machine.shut_down().await;
 
     let report = card.read("gateway.report.txt").expect("the report beside the settings");
-    assert!(report.contains("astn") && report.contains("line"), "{report}");
+    assert!(report.contains("no driver `astn`") && report.contains("Line "), "{report}");
 }
 
 /// No unit has failed, and what runs is what the image promises.
