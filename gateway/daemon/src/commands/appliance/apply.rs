@@ -50,15 +50,20 @@ pub fn run(root: &Path, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     if failed.is_empty() { 0 } else { EXIT_FAILED }
 }
 
-/// The settings that a gateway on this box runs with.
-pub fn settings(root: &Path) -> Result<Running, configuration::Failure> {
+/// Where the settings of this box are.
+pub fn source(root: &Path) -> Source {
     let mut source = Source::of_process(None, None);
     if root != Path::new("/") {
         source.usual = source.usual.iter().map(|path| below(root, &path.to_string_lossy())).collect();
         source.state_dir = Some(below(root, "/var/lib/analyzer-gateway"));
         source.environment.clear();
     }
-    configuration::load_for_run(&source)
+    source
+}
+
+/// The settings that a gateway on this box runs with.
+pub fn settings(root: &Path) -> Result<Running, configuration::Failure> {
+    configuration::load_for_run(&source(root))
 }
 
 /// Puts all of it in force; what could not be done is told, and the rest is done.
