@@ -4,7 +4,7 @@
 //! A box without /data is told on its card, where a person looks.
 
 use super::Place;
-use super::apply::source;
+use super::settings::source;
 use crate::commands::EXIT_FAILED;
 use crate::configuration;
 use crate::platform::Clock;

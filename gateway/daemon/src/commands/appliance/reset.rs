@@ -113,7 +113,7 @@ fn answered(order: &Path, done: &Result<String, String>) -> io::Result<()> {
 
 fn forget(args: &Args, text: &str) -> Result<String, String> {
     let source = args.place.source();
-    let running = configuration::load_for_run(&source).ok();
+    let running = configuration::load_for_root(&source, &super::settings::kept(&args.place.root)).ok();
     let config = running.as_ref().map(|running| &running.loaded.config);
     let folder = state_dir(args);
     let database = folder.join(DATABASE);
