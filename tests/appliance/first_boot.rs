@@ -169,7 +169,10 @@ fn a_box_without_its_data_says_so_and_makes_nothing() {
     }
     let card = fs::read_to_string(root.path().join("boot/firmware/gateway.report.txt")).unwrap();
     let words = card.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.contains("Put in the stick with the key (GATEWAYKEY)") && words.contains("has no mistakes"), "{words}");
+    assert!(
+        words.contains("Put in the stick with the key (GATEWAYKEY)") && words.contains("has no mistakes"),
+        "{words}"
+    );
     assert!(!words.contains("All is well"), "{words}");
 }
 

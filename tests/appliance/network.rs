@@ -115,8 +115,10 @@ fn a_file_that_cannot_be_used_leaves_everything_as_it_is() {
 fn root_obeys_its_own_copy_and_reads_no_file_of_somebody_elses() {
     let own = Card::with(FIXED, false);
     own.apply();
-    let (kept, file) =
-        ("var/lib/analyzer-gateway-appliance/last-good.yaml", "run/systemd/network/10-analyzer-gateway-ethernet.network");
+    let (kept, file) = (
+        "var/lib/analyzer-gateway-appliance/last-good.yaml",
+        "run/systemd/network/10-analyzer-gateway-ethernet.network",
+    );
     assert_eq!((own.mode(kept), own.read(file).contains("192.0.2.50")), (0o600, true));
     // What a gateway that was broken into would have root obey.
     let strange = "network: { ethernet: { interface: eth0, address: 203.0.113.9/24 } }\n";

@@ -144,7 +144,9 @@ fn an_encrypted_image_takes_only_the_encrypted_partition_and_formats_only_zeros(
         let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
         Command::new("sh").args(["-c", &line]).env("PATH", path).status().unwrap().success()
     };
-    for (unit, at) in [("analyzer-gateway-encrypt.service", 4096), ("analyzer-gateway-encrypted-data.service", 16 << 20)] {
+    for (unit, at) in
+        [("analyzer-gateway-encrypt.service", 4096), ("analyzer-gateway-encrypted-data.service", 16 << 20)]
+    {
         zeros(32 << 20);
         assert!(holds(unit), "{unit}: an empty partition");
         let file = fs::File::options().write(true).open(&device).unwrap();

@@ -39,7 +39,8 @@ pub struct Down {
 
 impl Down {
     pub fn because(reason: String) -> Down {
-        let next_step = "Switch the box off and on. If this report stays, replace the card (see the manual).".to_owned();
+        let next_step =
+            "Switch the box off and on. If this report stays, replace the card (see the manual).".to_owned();
         Down { reason, next_step }
     }
 
@@ -54,7 +55,8 @@ impl Down {
         } else {
             "The card's partition `data`, which keeps all results, is missing, damaged or cannot be opened."
         };
-        let goes_on = "No analyzer is read meanwhile. Results that came before stay on the card as far as it can be read.";
+        let goes_on =
+            "No analyzer is read meanwhile. Results that came before stay on the card as far as it can be read.";
         let new_card = "If this report stays after five minutes, put in a new card with the box's system and keep the old \
                         one: it may hold results that were not sent yet.";
         let first = match key {
