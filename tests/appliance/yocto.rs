@@ -120,7 +120,7 @@ fn each_file_that_a_recipe_takes_is_there() {
 
 #[test]
 fn the_settings_to_begin_with_are_good() {
-    let settings = project().join("config/card.yaml");
+    let settings = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/card.yaml");
     let checked = Command::new(binary()).arg("check").arg(&settings).output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }

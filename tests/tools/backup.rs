@@ -160,6 +160,7 @@ async fn another_box_sends_nothing_of_the_one_that_was_backed_up() {
     for table in ["destinations", "deliveries", "epochs", "attempts", "tokens"] {
         assert_eq!(number(&database, &format!("SELECT count(*) FROM {table}")), 0, "{table}");
     }
-    let mode = std::fs::metadata(state.join("last-good.yaml")).expect("the settings").permissions().mode();
+    let mode = std::fs::metadata(state.join("settings-of-backup.yaml")).expect("the settings").permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "it holds secrets");
+    assert!(!state.join("last-good.yaml").exists(), "it must not run on the first one's settings");
 }

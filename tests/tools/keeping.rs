@@ -105,7 +105,7 @@ async fn a_new_card_becomes_the_lost_box_by_the_newest_backup_of_its_stick() {
     assert_eq!(fs::read_dir(&stick).expect("a folder").count(), 0);
     fs::create_dir(stick.join("analyzer-gateway-backups")).expect("a folder of our own");
     for number in 10..18 {
-        pretend(&stick, &format!("analyzer-gateway-box-202601{number}T000000Z.tar"), "box", number);
+        pretend(&stick, &format!("analyzer-gateway-box-202601{number}T000000Z.tar"), "box", number - 30);
     }
     let other = "analyzer-gateway-elsewhere-20260101T000000Z.tar";
     pretend(&stick, other, "elsewhere", 1);
@@ -131,7 +131,7 @@ async fn a_new_card_becomes_the_lost_box_by_the_newest_backup_of_its_stick() {
     for name in backups(&stick).iter().filter(|name| name.contains("202601") && name.contains("-box-")) {
         fs::remove_file(stick.join("analyzer-gateway-backups").join(name)).expect("a file of our own");
     }
-    pretend(&stick, "analyzer-gateway-box-20990101T000000Z.tar", "box", 1);
+    pretend(&stick, "analyzer-gateway-box-20990101T000000Z.tar", "box", 0);
     new.order("restore.txt", "same\r\n");
     let said = new.reset(&the_box, &stick).await.expect(1);
     assert!(said.err.contains("box, elsewhere"), "whose backup? {}", said.err);
