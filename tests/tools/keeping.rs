@@ -60,7 +60,7 @@ fn tests_in(database: &Path) -> i64 {
 fn pretend(stick: &Path, name: &str, gateway: &str, head: i64) {
     let manifest = serde_json::json!({
         "format": "analyzer-gateway-backup", "schema": 1, "gateway": gateway, "version": "0.1.0",
-        "made_at": "2026-01-01T00:00:00.000Z", "head": head, "events": head, "database_version": 1, "secrets": true, "files": [],
+        "made_at": "2026-01-01T00:00:00.000Z", "head": head, "events": 0, "database_version": 1, "secrets": true, "files": [],
     });
     let text = serde_json::to_vec(&manifest).expect("JSON");
     let file = fs::File::create(stick.join("analyzer-gateway-backups").join(name)).expect("a folder of our own");

@@ -120,7 +120,9 @@ fn steps(report: &Report) -> Vec<String> {
     if overview.analyzers.is_empty() && !is_missing(report) {
         steps.push(match report.spare.is_empty() {
             false => "Copy the lines for what is plugged in (below) into the settings file.".to_owned(),
-            true => "Write your analyzers, and who is to be told, into gateway.yaml: nothing is read so far.".to_owned(),
+            true => {
+                "Write your analyzers, and who is to be told, into gateway.yaml: nothing is read so far.".to_owned()
+            }
         });
     }
     let urgent = overview.troubles.iter().filter(|trouble| trouble.urgency != Urgency::Watch && is_told_here(trouble));
