@@ -23,6 +23,11 @@ pub const TOLD_GATE: &str = "gate.json";
 /// Written by the privileged half, for all to read: `network.json`, `update.json`, `card.json`.
 pub const SAYS: &str = "/run/analyzer-gateway-appliance";
 
+/// In [`SAYS`]: the first partition of the card is writable and must be made read-only again.
+pub const CARD_OPEN: &str = "card-open";
+/// In [`SAYS`]: locked by whoever writes the [`JOURNAL`].
+pub const UPDATE_LOCK: &str = "update.lock";
+
 /// The gateway's own password at the box's broker (`mqtt.url: mosquitto`), made anew at each boot; for its group alone.
 pub const OWN_BROKER_PASSWORD: &str = "/run/analyzer-gateway-appliance/broker-password";
 /// Everything that the box's broker reads; for its group alone.

@@ -57,7 +57,7 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
 
 /// Does this while the card can be written.
 fn on_card<T>(place: &Place, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    let note = below(&place.root, layout::SAYS).join("card-is-open");
+    let note = below(&place.root, layout::SAYS).join(layout::CARD_OPEN);
     while_writable(&below(&place.root, layout::BOOT), &note, work)
 }
 
