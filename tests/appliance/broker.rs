@@ -84,7 +84,12 @@ struct House {
 impl House {
     fn with(settings: &str) -> House {
         let house = House { root: tempfile::tempdir().unwrap(), inside: free_port() };
-        house.write("etc/analyzer-gateway/gateway.yaml", settings);
+        // Where root reads files that settings name.
+        let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        house.write("etc/analyzer-gateway/broker.pem", &signed.cert.pem());
+        house.write("etc/analyzer-gateway/broker.key", &signed.signing_key.serialize_pem());
+        let settings = settings.replace("@ROOT@", &house.root.path().display().to_string());
+        house.write("etc/analyzer-gateway/gateway.yaml", &settings);
         let output =
             Command::new(binary()).args(["appliance", "apply", "--root"]).arg(house.root.path()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -115,18 +120,12 @@ impl House {
 fn nobody_comes_in_without_a_name_and_each_may_do_what_the_settings_say() {
     let Some(program) = system("mosquitto") else { return };
     let (outside, door) = (free_port(), free_port());
-    let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let files = tempfile::tempdir().unwrap();
-    let (certificate, key) = (files.path().join("broker.pem"), files.path().join("broker.key"));
-    fs::write(&certificate, signed.cert.pem()).unwrap();
-    fs::write(&key, signed.signing_key.serialize_pem()).unwrap();
     let house = House::with(&format!(
         "gateway: {{ id: clinic-7 }}\nmqtt: {{ url: mosquitto }}\nmonitoring: {{ url: 'mqtt://127.0.0.1:{outside}', topic_prefix: fleet }}\n\
-         broker:\n  listen: 127.0.0.1:{door}\n  certificate_file: {}\n  key_file: {}\n  bridge: true\n  users:\n\
-         \x20   - {{ id: ward, password: 'ward ward:ward' }}\n    - {{ id: portal, password: 'pörtal$7$x', may: operate }}\n",
-        certificate.display(),
-        key.display()
+         broker:\n  listen: 127.0.0.1:{door}\n  certificate_file: @ROOT@/etc/analyzer-gateway/broker.pem\n  key_file: @ROOT@/etc/analyzer-gateway/broker.key\n  bridge: true\n  users:\n\
+         \x20   - {{ id: ward, password: 'ward ward:ward' }}\n    - {{ id: portal, password: 'pörtal$7$x', may: operate }}\n"
     ));
+    let certificate = house.path("etc/analyzer-gateway/broker.pem");
     house.write("outside.conf", &format!("listener {outside} 127.0.0.1\nallow_anonymous true\n"));
     let _outer = mosquitto(&program, &house.path("outside.conf"), outside);
     let _inner = mosquitto(&program, &house.path("mosquitto.conf"), house.inside);

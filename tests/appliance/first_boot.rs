@@ -152,4 +152,45 @@ fn a_box_without_its_data_says_so_and_makes_nothing() {
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("the partition `data` is missing or damaged"), "{}", said(&output));
     assert!(!root.path().join("data").exists());
+    let told = |name: &str| fs::read_to_string(root.path().join("run/analyzer-gateway").join(name)).unwrap();
+    assert_eq!(told("light"), "degraded\n");
+    let words = told("report.txt").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("`data`, which keeps all results, is missing"), "{words}");
+    assert!(words.contains("put in a new card") && !words.contains("GATEWAYKEY"), "{words}");
+    // The same box with an encrypted card, and what then becomes of an older report.
+    fs::create_dir_all(root.path().join("boot/firmware")).unwrap();
+    fs::write(root.path().join("boot/firmware/gateway.yaml"), "version: 1\n").unwrap();
+    fs::write(root.path().join("boot/firmware/gateway.report.txt"), "Nothing. All is well.\r\n").unwrap();
+    fs::create_dir_all(root.path().join("etc")).unwrap();
+    let crypttab = "data /dev/mmcblk0p4 /run/gatewaykey/gateway.key luks,nofail\n";
+    fs::write(root.path().join("etc/crypttab"), crypttab).unwrap();
+    for verb in ["first-boot", "card"] {
+        Command::new(binary()).args(["appliance", verb, "--root"]).arg(root.path()).output().unwrap();
+    }
+    let card = fs::read_to_string(root.path().join("boot/firmware/gateway.report.txt")).unwrap();
+    let words = card.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        words.contains("Put in the stick with the key (GATEWAYKEY)") && words.contains("has no mistakes"),
+        "{words}"
+    );
+    assert!(!words.contains("All is well"), "{words}");
+}
+
+#[test]
+fn a_box_whose_data_takes_no_writes_says_so() {
+    if system("sfdisk").is_none() || system("systemd-tmpfiles").is_none() {
+        return;
+    }
+    let the_box = the_box("label: dos\nsize=16MiB\nsize=79MiB\n", 2, 96);
+    let root = the_box.path();
+    assert_eq!(boot(root).status.code(), Some(0));
+    assert!(!root.join("run/analyzer-gateway").exists());
+    // Not even root can make a file where there is no folder.
+    fs::remove_dir_all(root.join("data")).unwrap();
+    fs::write(root.join("data"), "").unwrap();
+    let output = boot(root);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let report = fs::read_to_string(root.join("run/analyzer-gateway/report.txt")).unwrap();
+    let words = report.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("`data`, which keeps all results, cannot be written"), "{words}");
 }

@@ -112,6 +112,37 @@ fn a_file_that_cannot_be_used_leaves_everything_as_it_is() {
 }
 
 #[test]
+fn root_obeys_its_own_copy_and_reads_no_file_of_somebody_elses() {
+    let own = Card::with(FIXED, false);
+    own.apply();
+    let (kept, file) = (
+        "var/lib/analyzer-gateway-appliance/last-good.yaml",
+        "run/systemd/network/10-analyzer-gateway-ethernet.network",
+    );
+    assert_eq!((own.mode(kept), own.read(file).contains("192.0.2.50")), (0o600, true));
+    // What a gateway that was broken into would have root obey.
+    let strange = "network: { ethernet: { interface: eth0, address: 203.0.113.9/24 } }\n";
+    own.write("var/lib/analyzer-gateway/last-good.yaml", strange);
+    own.write("boot/firmware/gateway.yaml", "network: { ethernet: { address: everywhere } }\n");
+    fs::remove_dir_all(own.path("run/systemd")).unwrap();
+    own.apply();
+    assert!(own.read(file).contains("192.0.2.50"), "{}", own.read(file));
+    let before = (own.read(kept), own.read(file));
+    own.write("secret", "the-secret-of-root");
+    let secret = own.path("secret");
+    let wifi = format!("network: {{ wifi: {{ ssid: Clinic, country: DE, password_file: {} }} }}\n", secret.display());
+    own.write("boot/firmware/gateway.yaml", &wifi);
+    let words = own.command("apply");
+    let output = Command::new(&words[0]).args(&words[1..]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told.contains("the network stays as it is: `network.wifi.password_file`"), "{told}");
+    assert!(!told.contains("the-secret-of-root"), "{told}");
+    assert_eq!((own.read(kept), own.read(file)), before);
+    assert!(!own.path("run/analyzer-gateway-appliance/wifi-wlan0.conf").exists());
+}
+
+#[test]
 fn what_did_not_change_is_not_done_again_and_what_is_gone_is_taken_away() {
     let settings = format!("{}broker: {{ listen: off }}\n", wifi_settings());
     let air = Card::with(&settings, false);

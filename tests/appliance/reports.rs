@@ -1,7 +1,7 @@
 //! What the report says in each situation, word for word: `fixtures/appliance/reports`. `UPDATE=1` writes it anew, and the diff is
 //! reviewed. And that it keeps still while nothing changes that a person would act on.
 
-use gateway_core::appliance::report::{Dated, Outcome, Page, Report, Settings, same};
+use gateway_core::appliance::report::{Dated, Down, Outcome, Page, Report, Settings, same};
 use gateway_core::appliance::{Appliance, Card, Image, Network, NetworkSource, Update, UpdatePhase, light::Light};
 use gateway_core::config::{Http, MetricsDoor, Mistake, Place};
 use gateway_core::event::AnalyzerId;
@@ -149,7 +149,7 @@ fn situations() -> Vec<(&'static str, Report)> {
     let gone = Report { settings: settings(Outcome::Gone, &[]), ..fine.clone() };
     let deaf = Report { overview: None, page: Page::Off, ..refused.clone() };
     let down = Report {
-        down: Some("the database cannot be opened: the disk is full".to_owned()),
+        down: Some(Down::because("the database cannot be opened: the disk is full".to_owned())),
         settings: settings(Outcome::InForce, &[]),
         ..deaf.clone()
     };

@@ -120,9 +120,43 @@ fn each_file_that_a_recipe_takes_is_there() {
 
 #[test]
 fn the_settings_to_begin_with_are_good() {
-    let settings = layer().join("recipes-gateway/gateway-card/files/gateway.yaml");
+    let settings = project().join("config/card.yaml");
     let checked = Command::new(binary()).arg("check").arg(&settings).output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
+#[test]
+fn an_encrypted_image_takes_only_the_encrypted_partition_and_formats_only_zeros() {
+    let fstab = text(&root().join("systemd/image/rootfs/etc/fstab"));
+    let recipe = text(&layer().join("recipes-gateway/gateway-box/gateway-box.bb"));
+    assert!(fstab.lines().any(|line| line.starts_with("LABEL=data ")), "the recipe's sed would change nothing");
+    assert!(recipe.contains("'s|^LABEL=data |/dev/mapper/data |'"));
+    // The conditions as the units have them, on files that stand for the partition.
+    let files = tempfile::tempdir().unwrap();
+    let (device, mapped) = (files.path().join("device"), files.path().join("mapped"));
+    let zeros = |length: u64| fs::File::create(&device).unwrap().set_len(length).unwrap();
+    fs::File::create(&mapped).unwrap().set_len(32 << 20).unwrap();
+    let holds = |unit: &str| {
+        let text = text(&layer().join("recipes-gateway/gateway-encryption/files").join(unit));
+        let line = text.lines().find_map(|line| line.strip_prefix("ExecCondition=/bin/sh -c '")).unwrap();
+        let line = line.trim_end_matches('\'').replace("$$", "$").replace("@DEVICE@", &device.to_string_lossy());
+        let line = line.replace("/dev/mapper/data", &mapped.to_string_lossy());
+        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
+        Command::new("sh").args(["-c", &line]).env("PATH", path).status().unwrap().success()
+    };
+    for (unit, at) in
+        [("analyzer-gateway-encrypt.service", 4096), ("analyzer-gateway-encrypted-data.service", 16 << 20)]
+    {
+        zeros(32 << 20);
+        assert!(holds(unit), "{unit}: an empty partition");
+        let file = fs::File::options().write(true).open(&device).unwrap();
+        std::os::unix::fs::FileExt::write_at(&file, b"x", at + 5).unwrap();
+        assert!(!holds(unit), "{unit}: something is there");
+        zeros(1 << 20);
+        assert!(!holds(unit), "{unit}: it cannot be read to the end");
+        fs::remove_file(&device).unwrap();
+        assert!(!holds(unit), "{unit}: it cannot be read");
+    }
 }
 
 /// The partitions of a card, in their order: the name where the table has names, else the label.

@@ -136,7 +136,12 @@ impl Machine {
         let arguments = adapter_of(adapter).into_iter().map(|(key, value)| (key.to_owned(), json!(value)));
         let mut arguments: serde_json::Map<_, _> = arguments.collect();
         arguments["always-plugged"] = json!(true);
-        self.qmp.ask("device_add", arguments.into()).await;
+        // The adapter that was pulled lets go of its cable a moment later.
+        let plugging = Instant::now();
+        while let Err(said) = self.qmp.attempt("device_add", arguments.clone().into()).await {
+            assert!(plugging.elapsed() < DEADLINE, "the adapter cannot be plugged in again: {said}");
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Waits for a condition.

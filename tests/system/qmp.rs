@@ -18,21 +18,28 @@ impl Qmp {
 
     /// Does one thing; events in between are let go.
     pub async fn ask(&mut self, execute: &str, arguments: Value) {
-        let line = format!("{}\n", json!({"execute": execute, "arguments": arguments}));
-        self.stream.write_all(line.as_bytes()).await.expect("QEMU lives");
-        self.answer(execute).await;
+        self.attempt(execute, arguments).await.unwrap_or_else(|said| panic!("{execute}: {said}"));
     }
 
-    async fn answer(&mut self, what: &str) {
+    /// The same; the error is QEMU's.
+    pub async fn attempt(&mut self, execute: &str, arguments: Value) -> Result<(), Value> {
+        let line = format!("{}\n", json!({"execute": execute, "arguments": arguments}));
+        self.stream.write_all(line.as_bytes()).await.expect("QEMU lives");
+        self.answer(execute).await
+    }
+
+    async fn answer(&mut self, what: &str) -> Result<(), Value> {
         loop {
             let mut line = String::new();
             let read = self.stream.read_line(&mut line);
             let read = tokio::time::timeout(super::machine::DEADLINE, read).await.expect("QEMU answers");
             assert!(read.expect("QEMU lives") > 0, "QEMU ended before {what}");
             let said: Value = serde_json::from_str(&line).expect("JSON");
-            assert!(said["error"].is_null(), "{what}: {said}");
+            if !said["error"].is_null() {
+                return Err(said);
+            }
             if !said["return"].is_null() {
-                return;
+                return Ok(());
             }
         }
     }

@@ -4,6 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::path::Path;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
@@ -34,6 +35,9 @@ pub fn arguments() -> [String; 4] {
     ]
 }
 
+/// Between two knocks at a shell that may not be there yet.
+const KNOCK: Duration = Duration::from_secs(2);
+
 pub struct Shell {
     stream: UnixStream,
     asked: u32,
@@ -44,11 +48,34 @@ impl Shell {
         Ok(Shell { stream: UnixStream::connect(path).await?, asked: 0 })
     }
 
+    /// Knocks until somebody answers: what is said before the guest has opened the line is lost, and not all of it.
+    async fn opened(&mut self) {
+        let mut heard = String::new();
+        loop {
+            self.stream.write_all(b"\necho judge-$((6 * 7))\n").await.expect("QEMU lives");
+            let mut buffer = [0; 4096];
+            while let Ok(read) = tokio::time::timeout(KNOCK, self.stream.read(&mut buffer)).await {
+                let count = read.expect("QEMU lives");
+                assert!(count > 0, "QEMU ended: {heard}");
+                heard += &String::from_utf8_lossy(&buffer[..count]);
+            }
+            if heard.contains("judge-42") {
+                return;
+            }
+        }
+    }
+
     /// Runs a line and returns its status and what it printed. It may wait long for a machine that is starting.
     pub async fn run(&mut self, line: &str) -> (i32, String) {
+        if self.asked == 0 {
+            let opened = tokio::time::timeout(super::machine::DEADLINE, self.opened()).await;
+            opened.unwrap_or_else(|_| panic!("the guest opens no shell"));
+        }
         self.asked += 1;
         let mark = format!("=={}==", self.asked);
-        let line = format!("{{ {line}; }} </dev/null 2>&1; printf '\\n{mark}%d\\n' $?\n");
+        // What is still said to a knock comes before the first mark.
+        let begin = format!("begin {mark}");
+        let line = format!("echo '{begin}'; {{ {line}; }} </dev/null 2>&1; printf '\\n{mark}%d\\n' $?\n");
         self.stream.write_all(line.as_bytes()).await.expect("QEMU lives");
         let mut heard = String::new();
         let hearing = async {
@@ -59,6 +86,7 @@ impl Shell {
                 heard += &String::from_utf8_lossy(&buffer[..count]).replace('\r', "");
                 let end = heard.rsplit_once(&format!("\n{mark}"));
                 if let Some((said, status)) = end.and_then(|(said, rest)| Some((said, rest.strip_suffix('\n')?))) {
+                    let said = said.rsplit_once(&begin).map_or(said, |(_, said)| said);
                     return (status.parse().unwrap_or(-1), said.trim().to_owned());
                 }
             }

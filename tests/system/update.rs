@@ -121,10 +121,14 @@ async fn an_update_that_works_stays_and_one_that_does_not_goes_and_there_is_a_sy
     install(&mut machine, port, "good").await;
     until(&mut machine, "a good update", |said| phase(said) == "good").await;
     runs(&mut machine, "2.0.0", "B").await;
+    println!("a good update: {:.0} s after the machine was switched on", machine.started.elapsed().as_secs_f64());
 
-    for (name, version) in [("bad-gate", "3.0.0"), ("no-program", "4.0.0")] {
+    // A system that cannot even judge itself uses up its three starts: minutes, so only by night.
+    let nightly = std::env::var_os("ANALYZER_NIGHTLY").is_some();
+    let bad = [("bad-gate", "3.0.0"), ("no-program", "4.0.0")];
+    for (name, version) in &bad[..if nightly { 2 } else { 1 }] {
         install(&mut machine, port, name).await;
-        let gone = |said: &Value| phase(said) == "rolled_back" && said["update"]["to"] == version;
+        let gone = |said: &Value| phase(said) == "rolled_back" && said["update"]["to"] == *version;
         let said = until(&mut machine, name, gone).await;
         println!("{name}: {}", said["update"]["reason"]);
         runs(&mut machine, "2.0.0", "B").await;

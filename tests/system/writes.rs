@@ -1,8 +1,8 @@
 //! The write log of a virtual disk, and every state in which a power cut could have left that disk.
 //!
 //! The log is that of qemu's driver `blklogwrites`, in the format of the kernel's dm-log-writes (drivers/md/dm-log-writes.c): a
-//! sector with magic, version, number of entries and sector size, then for each write a sector with its place, length, flags and
-//! data length, followed by its data.
+//! sector with magic, version, number of entries and sector size, then for each write a sector with its place, length and flags,
+//! followed by its data; a flush has a length of 0, a discard no data.
 //!
 //! Invariant: a disk promises nothing about writes since its last flush, so a cut drops any of them; what was flushed is there.
 
@@ -59,9 +59,9 @@ impl Log {
         while at + sector <= length {
             let mut head = [0; HEAD_BYTES];
             file.read_exact_at(&mut head, at)?;
-            let [place, count, flags, data] = [0, 8, 16, 24].map(|field| number(&head, field));
-            let padded = if flags & DISCARD == 0 { data.div_ceil(sector) * sector } else { 0 };
-            let ends = at + sector + padded;
+            let [place, count, flags] = [0, 8, 16].map(|field| number(&head, field));
+            let data = if flags & DISCARD == 0 { count.saturating_mul(sector) } else { 0 };
+            let ends = (at + sector).saturating_add(data);
             // Space that was taken and never written, or the last one cut off.
             if ends > length || (count, flags) == (0, 0) {
                 break;
@@ -106,7 +106,7 @@ mod tests {
 
     fn entry(log: &mut Vec<u8>, place: u64, data: &[u8], flags: u64) {
         let mut head = vec![0; 512];
-        for (at, value) in [place, data.len() as u64 / 512, flags, data.len() as u64].into_iter().enumerate() {
+        for (at, value) in [place, data.len() as u64 / 512, flags].into_iter().enumerate() {
             head[at * 8..at * 8 + 8].copy_from_slice(&value.to_le_bytes());
         }
         log.extend_from_slice(&head);

@@ -56,6 +56,22 @@ fn tests_in(database: &Path) -> i64 {
     connection.query_row(sql, [], |row| row.get(0)).expect("a number")
 }
 
+/// A backup of which only the manifest is there: how far it reaches, and whose it is.
+fn pretend(stick: &Path, name: &str, gateway: &str, head: i64) {
+    let manifest = serde_json::json!({
+        "format": "analyzer-gateway-backup", "schema": 1, "gateway": gateway, "version": "0.1.0",
+        "made_at": "2026-01-01T00:00:00.000Z", "head": head, "events": head, "database_version": 1, "secrets": true, "files": [],
+    });
+    let text = serde_json::to_vec(&manifest).expect("JSON");
+    let file = fs::File::create(stick.join("analyzer-gateway-backups").join(name)).expect("a folder of our own");
+    let mut archive = tar::Builder::new(file);
+    let mut header = tar::Header::new_ustar();
+    header.set_size(text.len() as u64);
+    header.set_mode(0o600);
+    archive.append_data(&mut header, "manifest.json", text.as_slice()).expect("an archive");
+    archive.into_inner().expect("a whole archive");
+}
+
 fn backups(stick: &Path) -> Vec<String> {
     let entries = fs::read_dir(stick.join("analyzer-gateway-backups")).expect("a folder").flatten();
     let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
@@ -88,12 +104,17 @@ async fn a_new_card_becomes_the_lost_box_by_the_newest_backup_of_its_stick() {
     old.appliance(&the_box, &["stick", "--folder", &stick.to_string_lossy()]).await.expect(0);
     assert_eq!(fs::read_dir(&stick).expect("a folder").count(), 0);
     fs::create_dir(stick.join("analyzer-gateway-backups")).expect("a folder of our own");
-    for day in 10..17 {
-        let name = format!("analyzer-gateway-box-202601{day}T000000Z.tar");
-        fs::write(stick.join("analyzer-gateway-backups").join(name), "an old one").expect("a folder of our own");
+    for number in 10..18 {
+        pretend(&stick, &format!("analyzer-gateway-box-202601{number}T000000Z.tar"), "box", number);
     }
     let other = "analyzer-gateway-elsewhere-20260101T000000Z.tar";
-    fs::write(stick.join("analyzer-gateway-backups").join(other), "another box's").expect("a folder of our own");
+    pretend(&stick, other, "elsewhere", 1);
+    // A new card that nobody has restored puts nothing beside backups that reach farther.
+    pretend(&stick, "farther.tar", "box", 1_000_000_000);
+    let said = old.appliance(&the_box, &["stick", "--folder", &stick.to_string_lossy()]).await.expect(1);
+    assert!(said.err.contains("reach farther") && said.err.contains("restore.txt"), "{}", said.err);
+    assert_eq!(backups(&stick).len(), 10);
+    fs::remove_file(stick.join("analyzer-gateway-backups/farther.tar")).expect("a file of our own");
     old.appliance(&the_box, &["stick", "--folder", &stick.to_string_lossy()]).await.expect(0).holds(&["is whole"]);
     let names = backups(&stick);
     assert_eq!(names.iter().filter(|name| name.contains("-box-")).count(), 7, "the oldest made room: {names:?}");
@@ -105,7 +126,12 @@ async fn a_new_card_becomes_the_lost_box_by_the_newest_backup_of_its_stick() {
     assert_eq!(shown["backup"]["reason"], "");
 
     let new = Root::new(&the_box, "new");
-    new.order("gateway.yaml", &include_str!("../../config/gateway.yaml").replace('\n', "\r\n"));
+    new.order("gateway.yaml", &include_str!("../../config/card.yaml").replace('\n', "\r\n"));
+    // The names do not say which one reaches farthest.
+    for name in backups(&stick).iter().filter(|name| name.contains("202601") && name.contains("-box-")) {
+        fs::remove_file(stick.join("analyzer-gateway-backups").join(name)).expect("a file of our own");
+    }
+    pretend(&stick, "analyzer-gateway-box-20990101T000000Z.tar", "box", 1);
     new.order("restore.txt", "same\r\n");
     let said = new.reset(&the_box, &stick).await.expect(1);
     assert!(said.err.contains("box, elsewhere"), "whose backup? {}", said.err);
@@ -123,8 +149,37 @@ async fn a_new_card_becomes_the_lost_box_by_the_newest_backup_of_its_stick() {
 
     new.order("restore.txt", "same\nbox\n");
     let said = new.reset(&the_box, &stick).await.expect(1);
-    assert!(said.err.contains("not empty") && said.err.contains("factory-reset.txt"), "{}", said.err);
+    assert!(said.err.contains("events of its own") && said.err.contains("factory-reset.txt"), "{}", said.err);
     assert_eq!(tests_in(&new.state("events.db")), 2);
+
+    // Nothing is forgotten for a restore that cannot be done; both together begin anew from the stick.
+    let no_stick = the_box.home.path("no-stick");
+    fs::create_dir(&no_stick).expect("a folder of our own");
+    new.order("restore.txt.txt", "same\nbox\n");
+    new.order("factory-reset.txt", "box\neverything\n");
+    new.reset(&the_box, &no_stick).await.expect(1);
+    assert!(new.answer("factory-reset.refused.txt").contains("nothing was forgotten"));
+    assert_eq!(tests_in(&new.state("events.db")), 2);
+    new.order("restore.txt", "same\nbox\n");
+    new.order("factory-reset.txt", "box\neverything\n");
+    new.reset(&the_box, &stick).await.expect(0);
+    assert_eq!(tests_in(&new.state("events.db")), 2);
+
+    // Another box beside the old one needs a name of its own, and gets nothing of the old one's settings.
+    new.order("factory-reset.txt", "box\neverything\n");
+    new.order("restore.txt", "new\nbox\n");
+    new.reset(&the_box, &stick).await.expect(1);
+    assert!(new.answer("restore.refused.txt").contains("another gateway.id"));
+    let renamed = fs::read_to_string(new.card("gateway.yaml")).expect("settings").replace("id: box", "id: bench-2");
+    new.order("gateway.yaml", &renamed);
+    new.order("factory-reset.txt", "bench-2\neverything\n");
+    new.order("restore.txt", "new\nbox\n");
+    new.reset(&the_box, &stick).await.expect(0);
+    assert!(!new.state("last-good.yaml").exists() && tests_in(&new.state("events.db")) == 2);
+    new.order("factory-reset.txt", "bench-2\neverything\n");
+    new.order("restore.txt", "same\nbox\n");
+    let said = new.reset(&the_box, &stick).await.expect(1);
+    assert!(said.err.contains("bench-2") && said.err.contains("is of box"), "{}", said.err);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -39,7 +39,9 @@ fn nothing_is_begun_while_a_system_has_not_proved_itself() {
 
 #[test]
 fn an_update_that_was_killed_does_not_go_on_for_ever() {
-    for (phase, becomes) in [("fetching", "failed"), ("installing", "failed"), ("restarting", "restarting"), ("good", "good")] {
+    for (phase, becomes) in
+        [("fetching", "failed"), ("installing", "failed"), ("restarting", "restarting"), ("good", "good")]
+    {
         let bench = Bench::new();
         cut_off_at(&bench, phase);
         assert_eq!(bench.appliance(&["update", "--settle"]).status.code(), Some(0));
@@ -60,7 +62,11 @@ fn what_a_gateway_of_another_start_has_left_is_no_health() {
     });
     bench.write("run/analyzer-gateway/gate.json", health.to_string());
     bench.appliance(&["gate", "--patience-seconds", "0"]);
-    assert!(bench.journal()["given_up"].as_str().unwrap().contains("its gateway does not start"), "{}", bench.journal());
+    assert!(
+        bench.journal()["given_up"].as_str().unwrap().contains("its gateway does not start"),
+        "{}",
+        bench.journal()
+    );
 }
 
 #[test]

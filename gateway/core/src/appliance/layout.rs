@@ -35,8 +35,11 @@ pub const OWN_BROKER: &str = "/run/analyzer-gateway-appliance/mosquitto";
 
 /// What stays of the box when its system is replaced; the events and the settings that were good are below.
 pub const DATA: &str = "/data";
-/// What the box knows of itself whatever system runs: its identity, the last update, the last backup (`backup.json`). Written only by the privileged half.
+/// What the box knows of itself whatever system runs: its identity, the last update, the last backup
+/// (`backup.json`), the last good settings (`last-good.yaml`, for root alone). Written only by the privileged half.
 pub const SYSTEM: &str = "/data/system";
+/// The same for root's copy of the last good settings where the gateway is a package of an ordinary system.
+pub const SYSTEM_ELSEWHERE: &str = "/var/lib/analyzer-gateway-appliance";
 /// In [`SYSTEM`]: the last update, step by step.
 pub const JOURNAL: &str = "update.json";
 /// In [`SYSTEM`]: which system the next start tries, and which were found bad, where the firmware keeps no counters.

@@ -66,43 +66,45 @@ pub fn restore(text: &str) -> Result<Restore, String> {
     Ok(Restore { as_another, gateway: lines.get(1).cloned() })
 }
 
-/// The name of a backup, as `backup` gives it: `analyzer-gateway-ID-20261121T201403Z.tar`. Whose it is and of which moment.
-pub fn backup_of(name: &str) -> Option<(&str, &str)> {
-    let (gateway, moment) = name.strip_prefix("analyzer-gateway-")?.strip_suffix("Z.tar")?.rsplit_once('-')?;
-    let digits = |part: &str, count: usize| part.len() == count && part.bytes().all(|byte| byte.is_ascii_digit());
-    let (day, time) = moment.split_once('T')?;
-    (digits(day, 8) && digits(time, 6) && !gateway.is_empty()).then_some((gateway, moment))
+/// A backup on a stick, as its manifest says. The box's clock is not asked: it may have been wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    pub name: String,
+    pub gateway: String,
+    /// The place of the newest event in it. A restored box leaps ahead, so of one gateway the farther is the newer.
+    pub head: i64,
 }
 
-/// The newest backup among these names. The error says what to do.
-pub fn newest<'a>(names: &'a [String], wanted: Option<&str>) -> Result<&'a str, String> {
-    let mut backups: Vec<_> = names.iter().filter_map(|name| Some((backup_of(name)?, name.as_str()))).collect();
-    backups.sort_by_key(|((_, moment), _)| *moment);
-    let mut gateways: Vec<&str> = backups.iter().map(|((gateway, _), _)| *gateway).collect();
+/// The backup that reaches farthest. The error says what to do.
+pub fn newest<'a>(backups: &'a [Kept], wanted: Option<&str>) -> Result<&'a Kept, String> {
+    let mut gateways: Vec<&str> = backups.iter().map(|kept| kept.gateway.as_str()).collect();
     gateways.sort_unstable();
     gateways.dedup();
-    if let Some(wanted) = wanted {
-        backups.retain(|((gateway, _), _)| *gateway == wanted);
-    } else if gateways.len() > 1 {
+    if wanted.is_none() && gateways.len() > 1 {
         return Err(format!(
             "the stick has backups of {}: write the name of one into the second line of {RESTORE}",
             gateways.join(", ")
         ));
     }
-    let newest = backups.last().map(|(_, name)| *name);
-    newest.ok_or_else(|| match wanted {
-        Some(wanted) => format!("the stick has no backup of {wanted} in its folder {BACKUPS}"),
-        None => format!("no stick with a backup in a folder {BACKUPS} is plugged in"),
+    let of_wanted = backups.iter().filter(|kept| wanted.is_none_or(|wanted| kept.gateway == wanted));
+    of_wanted.max_by_key(|kept| (kept.head, kept.name.as_str())).ok_or_else(|| match wanted {
+        Some(wanted) => format!("the stick has no good backup of {wanted} in its folder {BACKUPS}"),
+        None => format!("no stick with a good backup in a folder {BACKUPS} is plugged in"),
     })
 }
 
-/// Which backups of this gateway make room for the newest `kept`.
-pub fn too_old<'a>(names: &'a [String], gateway: &str, kept: usize) -> Vec<&'a str> {
-    let own = |name: &&String| backup_of(name).is_some_and(|(of, _)| of == gateway);
-    let mut own: Vec<&str> = names.iter().filter(own).map(String::as_str).collect();
-    own.sort_unstable();
+/// Whether this box must not put a backup beside these: under its name there are some that reach farther, so it is a new card
+/// and nobody has restored it.
+pub fn is_behind(backups: &[Kept], gateway: &str, head: i64) -> bool {
+    backups.iter().any(|kept| kept.gateway == gateway && kept.head > head)
+}
+
+/// Which backups of this gateway make room for the farthest `kept`.
+pub fn too_old<'a>(backups: &'a [Kept], gateway: &str, kept: usize) -> Vec<&'a str> {
+    let mut own: Vec<&Kept> = backups.iter().filter(|backup| backup.gateway == gateway).collect();
+    own.sort_by_key(|backup| (backup.head, backup.name.as_str()));
     own.truncate(own.len().saturating_sub(kept));
-    own
+    own.into_iter().map(|backup| backup.name.as_str()).collect()
 }
 
 #[cfg(test)]
@@ -133,21 +135,18 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_backup_of_the_right_gateway_is_taken_and_the_oldest_make_room() {
-        let names: Vec<String> = [
-            "analyzer-gateway-clinic-7-20261121T201403Z.tar",
-            "analyzer-gateway-clinic-7-20261120T201403Z.tar",
-            "analyzer-gateway-clinic-7-20261119T201403Z.tar.part",
-            "analyzer-gateway-b-20261122T000000Z.tar",
-            "last-backup.txt",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        assert!(newest(&names, None).unwrap_err().contains("b, clinic-7"));
-        assert_eq!(newest(&names, Some("clinic-7")), Ok(names[0].as_str()));
-        assert!(newest(&names, Some("c")).is_err());
+    fn the_farthest_backup_of_the_right_gateway_is_taken_and_the_nearest_make_room() {
+        let kept = |name: &str, gateway: &str, head| Kept { name: name.to_owned(), gateway: gateway.to_owned(), head };
+        // The names lie: the clock was wrong.
+        let backups = [kept("z", "clinic-7", 4), kept("a", "clinic-7", 9), kept("m", "b", 50)];
+        assert!(newest(&backups, None).unwrap_err().contains("b, clinic-7"));
+        assert_eq!(newest(&backups, Some("clinic-7")).map(|kept| kept.name.as_str()), Ok("a"));
+        assert!(newest(&backups, Some("c")).is_err());
         assert!(newest(&[], None).unwrap_err().contains("no stick"));
-        assert_eq!(too_old(&names, "clinic-7", 1), [names[1].as_str()]);
-        assert!(too_old(&names, "clinic-7", 7).is_empty());
+        assert_eq!(too_old(&backups, "clinic-7", 1), ["z"]);
+        assert!(too_old(&backups, "clinic-7", 7).is_empty());
+        assert!(
+            is_behind(&backups, "clinic-7", 8) && !is_behind(&backups, "clinic-7", 9) && !is_behind(&backups, "x", 0)
+        );
     }
 }

@@ -22,12 +22,51 @@ pub struct Report {
     /// Of the running gateway; `None`: it does not run.
     pub overview: Option<Overview>,
     /// Why it does not run, where that is not the settings' fault.
-    pub down: Option<String>,
+    pub down: Option<Down>,
     pub page: Page,
     /// While nobody has been let in at the page.
     pub pairing_code: Option<String>,
     /// What is plugged in and used by no analyzer: items to paste below `analyzers:`, each of several lines.
     pub spare: Vec<String>,
+}
+
+/// A gateway that does not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Down {
+    pub reason: String,
+    pub next_step: String,
+}
+
+impl Down {
+    pub fn because(reason: String) -> Down {
+        let next_step =
+            "Switch the box off and on. If this report stays, replace the card (see the manual).".to_owned();
+        Down { reason, next_step }
+    }
+
+    /// The partition for all that must be kept is not there, or takes no writes. `crypttab`: that file of the box, which says
+    /// whether the partition is encrypted and where its key is (crypttab(5); docs/encryption.md).
+    pub fn without_data(is_there: bool, crypttab: &str) -> Down {
+        let key = crypttab.lines().map(str::split_whitespace).find_map(|mut words| {
+            (words.next() == Some("data")).then(|| words.nth(1).unwrap_or_default().starts_with("/run/gatewaykey"))
+        });
+        let reason = if is_there {
+            "The card's partition `data`, which keeps all results, cannot be written: the card is at its end or damaged."
+        } else {
+            "The card's partition `data`, which keeps all results, is missing, damaged or cannot be opened."
+        };
+        let goes_on =
+            "No analyzer is read meanwhile. Results that came before stay on the card as far as it can be read.";
+        let new_card = "If this report stays after five minutes, put in a new card with the box's system and keep the old \
+                        one: it may hold results that were not sent yet.";
+        let first = match key {
+            _ if is_there => "Switch the box off and on.",
+            Some(true) => "Put in the stick with the key (GATEWAYKEY), then switch the box off and on.",
+            Some(false) => "Switch the box off and on. The card opens only in the box that it was made in.",
+            None => "Switch the box off and on.",
+        };
+        Down { reason: format!("{reason} {goes_on}"), next_step: format!("{first} {new_card}") }
+    }
 }
 
 /// What the date at the top means.
@@ -98,6 +137,12 @@ impl Page {
 }
 
 impl Report {
+    /// Of a gateway that does not run, because of the settings or for this reason.
+    pub fn of_down(version: &str, dated: Dated, settings: Settings, down: Option<Down>) -> Report {
+        let (version, page) = (version.to_owned(), Page::Off);
+        Report { version, dated, settings, overview: None, down, page, pairing_code: None, spare: Vec::new() }
+    }
+
     /// The text as it stands on the card.
     pub fn text(&self) -> String {
         let mut lines = Lines::default();

@@ -90,12 +90,17 @@ fn folder(args: &Args) -> Result<Option<PathBuf>, Failed> {
     }
 }
 
-/// Restores a backup into a state folder that has nothing in it. What a person should know, on a line each.
-pub fn into_empty(file: &Path, source: &configuration::Source, as_another: bool) -> Result<String, Failed> {
+/// Restores a backup into a state folder; what is there is moved aside if `replace`. What a person should know, on a line each.
+pub fn into(file: &Path, source: &configuration::Source, as_another: bool, replace: bool) -> Result<String, Failed> {
     let home = super::ask::Home { config: source.file.clone(), state_dir: source.state_dir.clone() };
     let asker = Asker { home, json: false };
-    let args = Args { file: file.to_owned(), check: false, force: false, new_identity: as_another, asker };
+    let args = Args { file: file.to_owned(), check: false, force: replace, new_identity: as_another, asker };
     restored(&args).map(|(_, text)| text)
+}
+
+/// What a backup says of itself; nothing is unpacked.
+pub fn manifest_of(file: &Path) -> Result<Manifest, Failed> {
+    Archive::open(file)?.manifest()
 }
 
 fn restored(args: &Args) -> Result<Done, Failed> {
@@ -120,7 +125,8 @@ fn restored(args: &Args) -> Result<Done, Failed> {
     verify(&manifest, &stage.0)?;
     settle(&manifest, &stage.0, args.new_identity)?;
     let aside = move_aside(&folder, &there)?;
-    let settings = if manifest.secrets { LAST_GOOD } else { MASKED };
+    // Another box does not run on the first one's settings, not even while its own have a mistake.
+    let settings = if manifest.secrets && !args.new_identity { LAST_GOOD } else { MASKED };
     let owner = fs::metadata(&folder).map_err(|error| cannot(&folder, &error))?;
     for (name, to) in [(SETTINGS, settings), (DATABASE, DATABASE)] {
         let (from, to) = (stage.0.join(name), folder.join(to));

@@ -15,7 +15,7 @@ use crate::pulse::{Stopper, stop_channel};
 use crate::supervision::{Asked, Supervisor};
 use desk::{Desk, keep, summary};
 use gateway_core::appliance::light::Light;
-use gateway_core::appliance::report::{Dated, Page, Report, Settings};
+use gateway_core::appliance::report::{Dated, Down, Report, Settings};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -83,16 +83,8 @@ pub fn run(args: Args, err: &mut dyn Write) -> u8 {
 /// The report of a gateway that does not run, because of the settings or for this reason.
 fn down(settings: Settings, reason: Option<String>) -> Report {
     let now = SystemClock::new().now();
-    Report {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        dated: Dated::LastChange(now.wall, now.quality),
-        settings,
-        overview: None,
-        down: reason,
-        page: Page::Off,
-        pairing_code: None,
-        spare: Vec::new(),
-    }
+    let dated = Dated::LastChange(now.wall, now.quality);
+    Report::of_down(env!("CARGO_PKG_VERSION"), dated, settings, reason.map(Down::because))
 }
 
 async fn supervise(source: Source, running: configuration::Running, root: PathBuf) -> anyhow::Result<()> {

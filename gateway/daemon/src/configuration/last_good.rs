@@ -4,16 +4,16 @@
 //! be what has gone missing. So only the owner may read it.
 
 use super::{Failure, Loaded, Machine, Source, profiles, yaml};
+use crate::platform::replace::replace;
 use gateway_core::config::{self, Node, Outside, Value};
 use gateway_core::time::Timestamp;
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// The file's name in the state folder.
 pub const NAME: &str = "last-good.yaml";
-const NEW_NAME: &str = "last-good.yaml.new";
 const HEAD: &str =
     "# The last good settings, written by the gateway. It holds secrets. Changes here are overwritten.\n";
 
@@ -23,23 +23,17 @@ pub fn keep_last_good(loaded: &Loaded) -> io::Result<()> {
     if loaded.path.is_none() {
         return Ok(());
     }
-    let folder = &loaded.config.gateway.state_dir;
+    keep_in(&loaded.config.gateway.state_dir, loaded)
+}
+
+/// The same in another folder.
+pub fn keep_in(folder: &Path, loaded: &Loaded) -> io::Result<()> {
     let target = folder.join(NAME);
     if fs::read_to_string(&target).is_ok_and(|text| text == loaded.text) {
         return Ok(());
     }
     fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
-    let new = folder.join(NEW_NAME);
-    // Made anew, so that the mode holds even if an older one was left behind.
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(loaded.text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, &target)?;
-    fs::File::open(folder)?.sync_all()
+    replace(&target, loaded.text.as_bytes(), 0o600)
 }
 
 /// Keys that name a file, and the key that holds what is in it.

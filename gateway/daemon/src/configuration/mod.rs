@@ -15,7 +15,7 @@ mod yaml;
 
 pub use beside::beside;
 pub use file::behind;
-pub use last_good::{keep_last_good, shown};
+pub use last_good::{keep_in, keep_last_good, shown};
 pub use profiles::{PROFILES, folder_beside};
 pub use pushed::{Pushed, check_pushed, keep_pushed, try_to_keep};
 
@@ -31,6 +31,8 @@ use std::path::{Path, PathBuf};
 
 /// The annotated default: the manual.
 pub const MANUAL: &str = include_str!("../../../../config/gateway.yaml");
+/// The settings with which a new card comes.
+pub const OF_NEW_CARD: &str = include_str!("../../../../config/card.yaml");
 /// What errors call `--state-dir`.
 const STATE_DIR_ARGUMENT: &str = "--state-dir";
 
@@ -143,21 +145,36 @@ pub fn load_again(source: &Source, current: &Loaded) -> Result<Loaded, Failure> 
 /// Reads the settings, or the last good ones if the present ones cannot be used or their file has gone. Fails only if there
 /// are no last good ones either.
 pub fn load_for_run(source: &Source) -> Result<Running, Failure> {
+    load_or_kept(source, None)
+}
+
+/// The same for root, who believes only the last good settings in this folder: the state folder is another user's.
+pub fn load_for_root(source: &Source, kept: &Path) -> Result<Running, Failure> {
+    load_or_kept(source, Some(kept))
+}
+
+fn load_or_kept(source: &Source, kept: Option<&Path>) -> Result<Running, Failure> {
+    let only = |folders: Vec<PathBuf>| kept.map_or(folders, |kept| vec![kept.to_owned()]);
     let (failure, folders) = match read(source) {
         Ok(loaded) if loaded.path.is_some() => return Ok(Running { loaded, refused: None }),
-        Ok(loaded) => match last_good::load(std::slice::from_ref(&loaded.config.gateway.state_dir), source) {
+        Ok(loaded) => match last_good::load(&only(vec![loaded.config.gateway.state_dir.clone()]), source) {
             // A file was there before: an unmounted boot partition must not switch the analyzers off.
             Some(Ok(earlier)) => return Ok(Running { loaded: earlier, refused: Some(no_file(source)) }),
             // To run on the defaults now would look well and hear nothing.
             Some(Err(broken)) => return Err(broken),
             None => return Ok(Running { loaded, refused: None }),
         },
-        Err((failure, folders)) => (failure, folders),
+        Err((failure, folders)) => (failure, only(folders)),
     };
     match last_good::load(&folders, source) {
         Some(Ok(loaded)) => Ok(Running { loaded, refused: Some(failure) }),
         _ => Err(failure),
     }
+}
+
+/// A text file as editors leave it (UTF-8 or UTF-16); `None` if it cannot be read as text.
+pub fn text_of(path: &Path) -> Option<String> {
+    file::text(path).ok()
 }
 
 /// The same settings as [`Loaded::text`] with every secret masked.
@@ -170,12 +187,17 @@ pub fn without_secrets(loaded: &Loaded) -> Option<String> {
 pub fn named_files(source: &Source) -> (Option<PathBuf>, Vec<(String, PathBuf)>) {
     let path = file::find(source);
     let text = path.as_deref().and_then(|path| file::text(path).ok());
-    let tree = text.and_then(|text| yaml::parse(&text).ok()).map(|(tree, _)| tree);
-    let mut found = Vec::new();
-    if let Some(tree) = &tree {
-        name_files(tree, "", &mut found);
-    }
+    let found = text.map(|text| files_named_in(&text)).unwrap_or_default();
     (path, found)
+}
+
+/// The same of a text.
+pub fn files_named_in(text: &str) -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    if let Ok((tree, _)) = yaml::parse(text) {
+        name_files(&tree, "", &mut found);
+    }
+    found
 }
 
 fn name_files(node: &Node, place: &str, found: &mut Vec<(String, PathBuf)>) {

@@ -7,10 +7,14 @@ use super::privileged::{below, system};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where one is mounted, in the privileged half's folder.
-const PLACE: &str = "/run/analyzer-gateway-appliance/stick";
+/// Where they are mounted, each at a place of its own, in the privileged half's folder.
+const PLACE: &str = "/run/analyzer-gateway-appliance/sticks";
+/// What sticks are formatted with. No other driver of the kernel reads what somebody brings.
+const KINDS: &str = "vfat,exfat,ext4";
 /// Names of a folder that are looked at.
 const NAMES_MAX: usize = 10_000;
+/// Where the box itself is mounted: what holds that is no stick.
+const OWN: [&str; 3] = ["/", "/boot/firmware", "/data"];
 
 /// A stick that is mounted.
 pub struct Stick {
@@ -19,16 +23,21 @@ pub struct Stick {
 }
 
 impl Stick {
-    /// Mounts a partition such as `/dev/sda1`, to write or only to read. The error is for people.
-    pub fn mount(device: &Path, to_write: bool) -> Result<Stick, String> {
-        let folder = PathBuf::from(PLACE);
-        fs::create_dir_all(&folder).map_err(|error| format!("{PLACE} cannot be made: {error}"))?;
-        let access = if to_write { "rw,nosuid,nodev,noexec" } else { "ro,nosuid,nodev,noexec" };
-        let (device, place) = (device.to_string_lossy(), folder.to_string_lossy());
-        system("mount", &["-o", access, &device, &place]).map_err(|error| {
-            format!("the stick cannot be read: format it as FAT32 or exFAT on any computer and try again ({error})")
+    /// Mounts a partition such as `/dev/sda1` to look at it. The error is for people.
+    pub fn mount(device: &Path) -> Result<Stick, String> {
+        let name = device.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let folder = Path::new(PLACE).join(format!("{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).map_err(|error| format!("{} cannot be made: {error}", folder.display()))?;
+        let stick = Stick { folder, ours: true };
+        let (device, place) = (device.to_string_lossy(), stick.folder.to_string_lossy());
+        system("mount", &["-t", KINDS, "-o", "ro,nosuid,nodev,noexec", &device, &place]).map_err(|error| {
+            tracing::info!(error, "a stick is not mounted");
+            let _ = fs::remove_dir(&stick.folder);
+            "the stick cannot be read: plug it in again, and try it on a computer. Only if nothing is on it that you need, \
+             format it as FAT32 or exFAT"
+                .to_owned()
         })?;
-        Ok(Stick { folder, ours: true })
+        Ok(stick)
     }
 
     /// A folder that is there already stands for a stick.
@@ -39,14 +48,28 @@ impl Stick {
     pub fn folder(&self) -> &Path {
         &self.folder
     }
+
+    /// From now on it can be written: only after it was seen that its owner wants that.
+    pub fn make_writable(&self) -> Result<(), String> {
+        if !self.ours {
+            return Ok(());
+        }
+        let done = system("mount", &["-o", "remount,rw", &self.folder.to_string_lossy()]);
+        done.map(drop).map_err(|_| "the stick cannot be written: is it locked, or damaged? Try another one".to_owned())
+    }
 }
 
 impl Drop for Stick {
     fn drop(&mut self) {
-        // Writes out what is still in memory; there is nobody to tell if the stick is gone by now.
-        if self.ours && system("umount", &[&self.folder.to_string_lossy()]).is_err() {
-            let _ = system("umount", &["-l", &self.folder.to_string_lossy()]);
+        if !self.ours {
+            return;
         }
+        // Writes out what is still in memory; there is nobody to tell if the stick is gone by now.
+        let place = self.folder.to_string_lossy();
+        if system("umount", &[&place]).is_err() {
+            let _ = system("umount", &["-l", &place]);
+        }
+        let _ = fs::remove_dir(&self.folder);
     }
 }
 
@@ -67,7 +90,16 @@ pub fn partitions(root: &Path) -> Vec<PathBuf> {
     names.sort();
     // A disk that has partitions holds no file system itself.
     let divided = |name: &String| names.iter().any(|other| other != name && other.starts_with(name.as_str()));
-    names.iter().filter(|name| !divided(name)).map(|name| Path::new("/dev").join(name)).collect()
+    let mounts = fs::read_to_string(below(root, "/proc/mounts")).unwrap_or_default();
+    let own: Vec<&str> = mounts
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter(|(_, rest)| rest.split(' ').next().is_some_and(|place| OWN.contains(&place)))
+        .filter_map(|(device, _)| Some(device.strip_prefix("/dev/")?.trim_end_matches(|c: char| c.is_ascii_digit())))
+        .filter(|disk| !disk.is_empty())
+        .collect();
+    let is_own = |name: &String| own.iter().any(|disk| name.starts_with(disk));
+    names.iter().filter(|name| !divided(name) && !is_own(name)).map(|name| Path::new("/dev").join(name)).collect()
 }
 
 /// The newest file with this ending in the first folder of any stick. The error says what to do.
@@ -87,7 +119,7 @@ pub fn find(root: &Path, ending: &str) -> Result<OnStick, String> {
         });
         let (place, stick) = match there {
             Some(place) => (place, None),
-            None => match Stick::mount(device, false) {
+            None => match Stick::mount(device) {
                 Ok(stick) => (stick.folder.clone(), Some(stick)),
                 Err(error) => {
                     unread = Some(error);
@@ -146,6 +178,12 @@ mod tests {
         assert!(none.contains("no file that ends in .raucb"), "{none}");
         fs::write(folder.join("box.raucb"), "x").unwrap();
         assert_eq!(find(root.path(), ".raucb").ok().unwrap().path, folder.join("box.raucb"));
+    }
+
+    #[test]
+    fn the_disk_that_the_box_runs_from_is_no_stick() {
+        let root = with_stick("/dev/sdb2 / ext4 ro 0 0\n");
+        assert!(partitions(root.path()).is_empty());
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Copied {
     pub version: usize,
     pub head: Seq,
     pub events: u64,
+    /// Of these: from an analyzer's message, not the gateway's own.
+    pub heard: u64,
 }
 
 /// Copies the database at `from` into the new file `to`, compacted; a gateway may write meanwhile. The copy is checked.
@@ -41,8 +43,11 @@ pub fn check(path: &Path) -> Result<Copied, StoreError> {
         return Err(StoreError::new(format!("{} is damaged: {verdict}", path.display())));
     }
     let events: i64 = connection.query_row("SELECT count(*) FROM events", [], |row| row.get(0))?;
+    let sql =
+        "SELECT count(*) FROM events WHERE name IN ('TEST_FINISHED', 'MESSAGE_REJECTED', 'CONTINUE_TEST', 'NEW_DATA')";
+    let heard: i64 = connection.query_row(sql, [], |row| row.get(0))?;
     let (version, head) = (migrate::user_version(&connection)?, events::head(&connection)?);
-    Ok(Copied { version, head, events: events.cast_unsigned() })
+    Ok(Copied { version, head, events: events.cast_unsigned(), heard: heard.cast_unsigned() })
 }
 
 /// Holds the database at `path` against any gateway, until the file is dropped. Refused while one runs.

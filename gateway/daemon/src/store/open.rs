@@ -9,6 +9,7 @@ use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::{Connection, OptionalExtension};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +40,12 @@ pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
             lock_path.display()
         ))
     })?;
+    // Made by root (a restore), it is the service's all the same.
+    if let (Ok(own), Some(folder)) = (file.metadata(), path.parent().and_then(|folder| std::fs::metadata(folder).ok()))
+        && own.uid() != folder.uid()
+    {
+        let _ = std::os::unix::fs::fchown(&file, Some(folder.uid()), Some(folder.gid()));
+    }
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
         if error == rustix::io::Errno::WOULDBLOCK {
             StoreError::new(format!(

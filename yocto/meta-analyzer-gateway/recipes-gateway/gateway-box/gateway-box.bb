@@ -16,6 +16,10 @@ do_compile[noexec] = "1"
 
 do_install() {
     cp -R --no-dereference --preserve=mode,links ${GATEWAY_SOURCE}/systemd/image/rootfs/. ${D}/
+    # An older, unencrypted `data` on a card that is used again must not be taken for it.
+    if [ "${GATEWAY_ENCRYPTION}" = otp ] || [ "${GATEWAY_ENCRYPTION}" = usb ]; then
+        sed -i 's|^LABEL=data |/dev/mapper/data |' ${D}${sysconfdir}/fstab
+    fi
     install -d ${D}/data ${D}/boot/firmware
     install -d ${D}${localstatedir}/lib/analyzer-gateway ${D}${localstatedir}/lib/systemd ${D}${localstatedir}/log
     install -d ${D}${nonarch_libdir}/analyzer-gateway

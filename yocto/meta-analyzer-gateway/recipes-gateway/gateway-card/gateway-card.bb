@@ -7,7 +7,6 @@ LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/Apache-2.0;md5=89aea4e17d99a7ca
 CVE_PRODUCT = ""
 
 PV = "${DISTRO_VERSION}"
-SRC_URI = "file://gateway.yaml"
 S = "${UNPACKDIR}"
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 
@@ -19,12 +18,12 @@ do_compile[noexec] = "1"
 do_install[noexec] = "1"
 
 do_deploy() {
-    install -D -m 0644 ${S}/gateway.yaml ${DEPLOYDIR}/gateway-card/gateway.yaml
+    install -D -m 0644 ${GATEWAY_SOURCE}/config/card.yaml ${DEPLOYDIR}/gateway-card/gateway.yaml
     install -D -m 0644 ${GATEWAY_SOURCE}/config/gateway.yaml ${DEPLOYDIR}/gateway-card/gateway.manual.yaml
     if [ "${GATEWAY_BOOT}" = tryboot ]; then
         install -m 0644 ${GATEWAY_SOURCE}/systemd/image/rauc/autoboot.txt ${DEPLOYDIR}/gateway-card/
     fi
 }
-do_deploy[file-checksums] += "${GATEWAY_SOURCE}/config/gateway.yaml:True ${GATEWAY_SOURCE}/systemd/image/rauc/autoboot.txt:True"
+do_deploy[file-checksums] += "${GATEWAY_SOURCE}/config/card.yaml:True ${GATEWAY_SOURCE}/config/gateway.yaml:True ${GATEWAY_SOURCE}/systemd/image/rauc/autoboot.txt:True"
 
 addtask deploy before do_build after do_install

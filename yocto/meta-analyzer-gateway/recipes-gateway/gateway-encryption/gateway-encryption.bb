@@ -36,11 +36,12 @@ do_install() {
         install -D -m 0644 "$unit" ${D}${systemd_system_unitdir}/"$(basename "$unit")"
     done
     sed -i 's|@KEY@|${KEY_FILE}|g; s|@DEVICE@|${DATA_DEVICE}|g; s|@DEVICE_UNIT@|${@d.getVar("DATA_UNIT").replace("\\", "\\\\")}|g' \
-        ${D}${systemd_system_unitdir}/analyzer-gateway-encrypt.service
+        ${D}${systemd_system_unitdir}/analyzer-gateway-encrypt.service ${D}${systemd_system_unitdir}/analyzer-gateway-encrypted-data.service
     install -d ${D}${sysconfdir}
     echo "data ${DATA_DEVICE} ${KEY_FILE} luks,keyfile-size=32,nofail,headless=true" >${D}${sysconfdir}/crypttab
 }
 
 FILES:${PN} += "${systemd_system_unitdir}/run-gatewaykey.mount"
 
-RDEPENDS:${PN} = "cryptsetup e2fsprogs-mke2fs util-linux-blkid"
+# diffutils: its cmp knows -n and -i, busybox's may not.
+RDEPENDS:${PN} = "cryptsetup diffutils e2fsprogs-mke2fs util-linux-blkid"

@@ -105,9 +105,7 @@ fn steps(report: &Report) -> Vec<String> {
         )),
         (Outcome::InForce, None) => {}
     }
-    if report.down.is_some() {
-        steps.push("Switch the box off and on. If this report stays, replace the card (see the manual).".to_owned());
-    }
+    steps.extend(report.down.iter().map(|down| down.next_step.clone()));
     let Some(overview) = &report.overview else { return steps };
     if overview.appliance.network.as_ref().is_some_and(|network| network.in_force == NetworkSource::Fallback) {
         steps.push("Correct `network` in the settings file: what it asks for did not work.".to_owned());
@@ -119,8 +117,13 @@ fn steps(report: &Report) -> Vec<String> {
     if !away.is_empty() {
         steps.push(format!("Plug in, or switch on: {}.", away.join(", ")));
     }
-    if overview.analyzers.is_empty() && !report.spare.is_empty() && !is_missing(report) {
-        steps.push("Copy the lines for what is plugged in (below) into the settings file.".to_owned());
+    if overview.analyzers.is_empty() && !is_missing(report) {
+        steps.push(match report.spare.is_empty() {
+            false => "Copy the lines for what is plugged in (below) into the settings file.".to_owned(),
+            true => {
+                "Write your analyzers, and who is to be told, into gateway.yaml: nothing is read so far.".to_owned()
+            }
+        });
     }
     let urgent = overview.troubles.iter().filter(|trouble| trouble.urgency != Urgency::Watch && is_told_here(trouble));
     steps.extend(urgent.filter(|trouble| !trouble.next_step.is_empty()).map(
@@ -348,7 +351,7 @@ pub fn update(report: &Report, lines: &mut Lines) {
 pub fn troubles(report: &Report, lines: &mut Lines) {
     if let Some(down) = &report.down {
         lines.heading("THE GATEWAY DOES NOT RUN");
-        lines.words("  ", 2, down);
+        lines.words("  ", 2, &down.reason);
     }
     let troubles = report.overview.iter().flat_map(|overview| &overview.troubles);
     let troubles: Vec<&Trouble> = troubles.filter(|trouble| is_told_here(trouble)).collect();

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 #[schemars(deny_unknown_fields)]
 pub struct Updates {
     /// Where newer bundles are. Default: none; updates then come on a stick.
+    #[schemars(extend("x-secret" = "address"))]
     pub url: Option<String>,
     /// What the box does by itself: never, check (says that there is a newer one) or install. Default: never.
     pub automatic: Option<super::super::Automatic>,

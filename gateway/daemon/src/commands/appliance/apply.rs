@@ -1,10 +1,12 @@
 //! `appliance apply`: network, time and the box's own broker as the settings ask, before the network is set up and whenever the
 //! settings have changed.
 //!
-//! Invariant: what was good before stays in force where the settings cannot be used, and nothing outside of /run is written.
+//! Invariant: what was good before stays in force where the settings cannot be used, and but for root's own copy of good
+//! settings nothing outside of /run is written.
 
 use super::super::EXIT_FAILED;
-use crate::configuration::{self, Running, Source};
+use super::settings::{Obeyed, Section, keep, settings};
+use crate::configuration;
 use crate::platform::clock::{SystemClock, SystemEntropy};
 use crate::platform::network::{look, set_hostname};
 use crate::platform::privileged::{below, said, say, system};
@@ -33,11 +35,14 @@ const GATEWAY_GROUP: &str = "analyzer-gateway";
 pub fn run(root: &Path, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let mut failed = Vec::new();
     match settings(root) {
-        Ok(Running { loaded, refused }) => {
-            if let Some(failure) = refused {
+        Ok(obeyed) => {
+            if let Some(failure) = &obeyed.running.refused {
                 let _ = writeln!(err, "{failure}\nthe last good settings are in force");
             }
-            failed = put(root, &loaded.config, out);
+            failed = put(root, &obeyed, out);
+            if let Err(error) = keep(root, &obeyed) {
+                let _ = writeln!(err, "the last good settings cannot be kept: {error}");
+            }
         }
         // The gateway tells on the card what is wrong; here nothing is touched.
         Err(failure) => drop(writeln!(err, "{failure}\nnetwork and broker stay as they are")),
@@ -50,22 +55,13 @@ pub fn run(root: &Path, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     if failed.is_empty() { 0 } else { EXIT_FAILED }
 }
 
-/// The settings that a gateway on this box runs with.
-pub fn settings(root: &Path) -> Result<Running, configuration::Failure> {
-    let mut source = Source::of_process(None, None);
-    if root != Path::new("/") {
-        source.usual = source.usual.iter().map(|path| below(root, &path.to_string_lossy())).collect();
-        source.state_dir = Some(below(root, "/var/lib/analyzer-gateway"));
-        source.environment.clear();
-    }
-    configuration::load_for_run(&source)
-}
-
 /// Puts all of it in force; what could not be done is told, and the rest is done.
-fn put(root: &Path, config: &Config, out: &mut dyn Write) -> Vec<String> {
+fn put(root: &Path, obeyed: &Obeyed, out: &mut dyn Write) -> Vec<String> {
+    let config = &obeyed.running.loaded.config;
     let renderer = renderer(root);
-    let mut failed = Vec::new();
-    let network = config.network.as_ref();
+    let mut failed: Vec<String> = obeyed.left.iter().map(|(_, reason)| reason.clone()).collect();
+    let mut left: Vec<Section> = obeyed.left.iter().map(|(section, _)| *section).collect();
+    let network = config.network.as_ref().filter(|_| !left.contains(&Section::Network));
     if network.is_some() && root == Path::new("/") {
         let name = network.and_then(|network| network.hostname.as_deref()).unwrap_or(&config.gateway.id);
         failed.extend(set_hostname(name).err().map(|error| format!("the name {name} cannot be set: {error}")));
@@ -78,20 +74,21 @@ fn put(root: &Path, config: &Config, out: &mut dyn Write) -> Vec<String> {
         _ => Plan::Settings,
     };
     let mut wanted = network.map(|network| files(network, renderer, plan)).unwrap_or_default();
-    let mut keep_broker = false;
-    if let Some(own) = &config.broker {
+    if left.contains(&Section::Broker) {
+        // The reason is told already.
+    } else if let Some(own) = &config.broker {
         match broker_files(root, config, own) {
             Ok(files) => wanted.extend(files),
             Err(error) => {
                 failed.push(format!("the box's own broker stays as it is: {error}"));
-                keep_broker = true;
+                left.push(Section::Broker);
             }
         }
     } else {
         let _ = fs::remove_file(below(root, layout::OWN_BROKER_PASSWORD));
     }
-    failed.extend(write_all(root, &wanted, renderer, keep_broker, out));
-    if !is_known || in_force.is_none() {
+    failed.extend(write_all(root, &wanted, renderer, &left, out));
+    if !left.contains(&Section::Network) && (!is_known || in_force.is_none()) {
         let is_ours = network.is_some_and(|network| network.ethernet.is_some() || network.wifi.is_some());
         let source = if is_ours { NetworkSource::Trying } else { NetworkSource::System };
         let told = tell(root, config, renderer, source, String::new())
@@ -108,7 +105,7 @@ fn put(root: &Path, config: &Config, out: &mut dyn Write) -> Vec<String> {
 pub fn put_network(root: &Path, config: &Config, plan: Plan, out: &mut dyn Write) -> Vec<String> {
     let renderer = renderer(root);
     let wanted = config.network.as_ref().map(|network| files(network, renderer, plan)).unwrap_or_default();
-    write_all(root, &wanted, renderer, true, out)
+    write_all(root, &wanted, renderer, &[Section::Broker], out)
 }
 
 /// Says whose network settings are in force.
@@ -185,7 +182,7 @@ fn write_all(
     root: &Path,
     wanted: &[Generated],
     renderer: Renderer,
-    without_broker: bool,
+    left: &[Section],
     out: &mut dyn Write,
 ) -> Vec<String> {
     let (mut failed, mut changed) = (Vec::new(), BTreeSet::new());
@@ -196,7 +193,9 @@ fn write_all(
             Err(error) => failed.push(format!("{} cannot be written: {error}", file.path)),
         }
     }
-    let others = OURS.iter().filter(|(folder, _)| !(without_broker && *folder == layout::OWN_BROKER));
+    let others = OURS.iter().filter(|(folder, _)| {
+        !left.contains(if *folder == layout::OWN_BROKER { &Section::Broker } else { &Section::Network })
+    });
     for (folder, start) in others {
         let entries = fs::read_dir(below(root, folder)).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());

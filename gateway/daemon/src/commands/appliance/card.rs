@@ -16,7 +16,7 @@ use std::path::Path;
 
 /// The gateway may say something new while this runs.
 const ROUNDS_MAX: usize = 3;
-/// A note in `layout::SAYS`: the trigger that the light had.
+/// Notes in `layout::SAYS`: the trigger that the light had, and that the card must be made read-only again.
 const LIGHT_BEFORE: &str = "light-before";
 
 pub fn run(root: &Path, err: &mut dyn Write) -> u8 {
@@ -55,8 +55,8 @@ fn told(root: &Path) -> (Option<String>, Option<String>) {
 
 /// Writes the report, if there is one and it belongs there, and says how that went.
 fn answer(root: &Path, report: Option<&str>) -> Result<(), String> {
-    let boot = privileged::below(root, layout::BOOT);
-    let note = privileged::below(root, layout::SAYS).join(layout::CARD_OPEN);
+    let (boot, note) =
+        (privileged::below(root, layout::BOOT), privileged::below(root, layout::SAYS).join(layout::CARD_OPEN));
     // A run that was killed has left it writable; if that cannot be mended now, it is tried again below or with the next change.
     let left = mounted::close_what_was_left(&boot, &note);
     let Some(report) = report.filter(|_| is_wanted(root, &boot)) else { return left };

@@ -1,16 +1,23 @@
 //! `appliance first-boot`: /data as large as the card, its folders, the box's machine-id and ssh host key.
 //!
 //! Invariant: every step can be cut at any moment and done again; one that fails is told and does not keep the next from its work.
+//! A box without /data is told on its card, where a person looks.
 
 use super::Place;
+use super::settings::source;
 use crate::commands::EXIT_FAILED;
+use crate::configuration;
+use crate::platform::Clock;
+use crate::platform::clock::SystemClock;
 use crate::platform::privileged::{below, fed, system};
 use crate::platform::replace::replace;
 use gateway_core::appliance::first_boot::{MachineId, Printed, growth, machine_id};
 use gateway_core::appliance::layout;
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::FileTypeExt;
+use gateway_core::appliance::light::Light;
+use gateway_core::appliance::report::{Dated, Down, Report};
+use std::fs::{self, DirBuilder};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
 /// Where the image says which folders /data has.
@@ -33,6 +40,7 @@ pub fn run(place: &Place, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
             "nothing is mounted at {}: the partition `data` is missing or damaged; write the card anew or replace it",
             layout::DATA
         );
+        without_data(root, false, err);
         return EXIT_FAILED;
     };
     let steps: [(&str, Result<Option<String>, String>); 4] = [
@@ -42,6 +50,11 @@ pub fn run(place: &Place, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         ("the ssh host key", host_key(root)),
     ];
     let mut status = 0;
+    if let Err(error) = try_to_write(&below(root, layout::DATA)) {
+        let _ = writeln!(err, "{} cannot be written: {error}", layout::DATA);
+        without_data(root, true, err);
+        status = EXIT_FAILED;
+    }
     for (step, done) in steps {
         match done {
             Ok(Some(told)) => drop(writeln!(out, "{step}: {told}")),
@@ -53,6 +66,41 @@ pub fn run(place: &Place, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         }
     }
     status
+}
+
+/// A partition that is full takes a file away, if not a new one: that is no damage.
+fn try_to_write(folder: &Path) -> io::Result<()> {
+    let path = folder.join(".first-boot");
+    match fs::write(&path, "").and_then(|()| fs::remove_file(&path)) {
+        Err(error) if error.kind() != io::ErrorKind::StorageFull => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The gateway does not start without /data: so its report and its light are left here, as it would leave them. Should it start
+/// after all, systemd gives it the folder with what is in it, and it says what it knows.
+fn without_data(root: &Path, is_there: bool, err: &mut dyn Write) {
+    let source = source(root);
+    let settings = match configuration::load(&source) {
+        Ok(loaded) => configuration::judged(&source, &loaded.hash),
+        Err(failure) => configuration::judged_refused(&source, &failure),
+    };
+    let crypttab = fs::read_to_string(below(root, "/etc/crypttab")).unwrap_or_default();
+    let now = SystemClock::new().now();
+    let dated = Dated::LastChange(now.wall, now.quality);
+    let down = Down::without_data(is_there, &crypttab);
+    let text = Report::of_down(env!("CARGO_PKG_VERSION"), dated, settings, Some(down)).text();
+    let told = below(root, layout::TOLD);
+    let left = DirBuilder::new().recursive(true).mode(0o750).create(&told).and_then(|()| {
+        replace(&told.join(layout::TOLD_REPORT), text.as_bytes(), 0o640)?;
+        replace(&told.join(layout::TOLD_LIGHT), format!("{}\n", Light::Degraded.word()).as_bytes(), 0o644)
+    });
+    let mut failed = left.err().map(|error| format!("{} cannot be written: {error}", layout::TOLD));
+    if failed.is_none() && below(root, "/run/systemd/system").exists() {
+        // The path unit begins to look only later, and what stands there already is no change to it.
+        failed = system("systemctl", &["--no-block", "start", "analyzer-gateway-card.service"]).err();
+    }
+    failed.iter().for_each(|error| drop(writeln!(err, "{error}")));
 }
 
 /// `major:minor` of what is mounted there (proc_pid_mountinfo(5): fields 3 and 5).

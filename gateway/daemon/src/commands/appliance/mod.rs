@@ -11,6 +11,7 @@ mod gate;
 mod journal;
 mod network_watch;
 mod reset;
+mod settings;
 mod stick;
 mod update;
 

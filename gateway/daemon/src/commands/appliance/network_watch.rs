@@ -3,7 +3,8 @@
 //! Invariant: it ends. What is left to be looked at is looked at by its next run, which a timer starts.
 
 use super::super::{EXIT_CONFIG, EXIT_FAILED};
-use super::apply::{put_network, renderer, settings, settle, tell};
+use super::apply::{put_network, renderer, settle, tell};
+use super::settings::{Section, settings};
 use crate::platform::network::{look, pause};
 use crate::platform::privileged::said;
 use gateway_core::appliance::NetworkSource;
@@ -18,7 +19,13 @@ const LOOK_SECONDS: u64 = 3;
 
 pub fn run(root: &Path, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let config = match settings(root) {
-        Ok(running) => running.loaded.config,
+        Ok(obeyed) => match obeyed.leaves(Section::Network) {
+            None => obeyed.running.loaded.config,
+            Some(reason) => {
+                let _ = writeln!(err, "{reason}");
+                return EXIT_CONFIG;
+            }
+        },
         Err(failure) => {
             let _ = writeln!(err, "{failure}");
             return EXIT_CONFIG;

@@ -5,17 +5,21 @@
 
 use super::Place;
 use crate::commands::EXIT_FAILED;
-use crate::commands::backup;
+use crate::commands::backup::{self, Manifest};
+use crate::commands::restore::manifest_of;
 use crate::configuration::Source;
 use crate::platform::Platform;
 use crate::platform::privileged;
 use crate::platform::replace::replace;
 use crate::platform::stick::{Stick, partitions};
 use gateway_core::appliance::Backup;
-use gateway_core::appliance::orders::{self, BACKUPS, BACKUPS_KEPT_MAX, LAST_BACKUP};
+use gateway_core::appliance::orders::{self, BACKUPS, BACKUPS_KEPT_MAX, Kept, LAST_BACKUP, RESTORE};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+/// Files of such a folder that are looked at.
+const BACKUPS_LOOKED_AT_MAX: usize = 1000;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -30,22 +34,26 @@ pub struct Args {
 
 /// Exit status 0 if every stick that asks for a backup has one, also if none asks; 1 if one has none now.
 pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-    let sticks: Vec<Result<Stick, String>> = match (&args.folder, &args.device) {
-        (Some(folder), _) => vec![Ok(Stick::folder_instead(folder))],
-        (None, Some(device)) => vec![Stick::mount(device, true)],
-        (None, None) => partitions(&args.place.root).iter().map(|device| Stick::mount(device, true)).collect(),
+    let devices = match (&args.folder, &args.device) {
+        (Some(folder), _) => return told(on_stick(&args.place, &Stick::folder_instead(folder)), out, err),
+        (None, Some(device)) => vec![device.clone()],
+        (None, None) => partitions(&args.place.root),
     };
-    let mut status = 0;
-    for stick in sticks {
-        match stick.and_then(|stick| on_stick(&args.place, &stick)) {
-            Ok(said) => drop(said.map(|said| writeln!(out, "{said}"))),
-            Err(said) => {
-                let _ = writeln!(err, "{said}");
-                status = EXIT_FAILED;
-            }
-        }
-    }
-    status
+    let each = devices.iter().map(|device| {
+        let done = Stick::mount(device).and_then(|stick| on_stick(&args.place, &stick));
+        told(done, out, err)
+    });
+    each.max().unwrap_or(0)
+}
+
+fn told(done: Result<Option<String>, String>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    // A closed pipe leaves nobody to tell.
+    let _ = match &done {
+        Ok(Some(said)) => writeln!(out, "{said}"),
+        Ok(None) => Ok(()),
+        Err(said) => writeln!(err, "{said}"),
+    };
+    if done.is_ok() { 0 } else { EXIT_FAILED }
 }
 
 /// `None`: this stick is none of ours.
@@ -54,22 +62,20 @@ fn on_stick(place: &Place, stick: &Stick) -> Result<Option<String>, String> {
     if !folder.is_dir() {
         return Ok(None);
     }
-    let source = place.source();
     let now = Platform::real().clock.now().wall;
     let before = privileged::said(&place.root).backup;
-    let made = backup::make(&source, Some(&folder), true);
-    let (kept, said) = match &made {
-        Ok((path, manifest)) => {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let removed = make_room(&folder, &manifest.gateway);
+    let made = stick.make_writable().and_then(|()| make(place, &folder));
+    let (kept, said) = match made {
+        Ok((name, manifest)) => {
+            let removed = make_room(&folder, &manifest.gateway, &name);
             let said = format!(
                 "{now}: {name} is whole, with all {} events and the settings with their secrets. {removed}It holds patients' data: lock it away.",
                 manifest.events
             );
             (Backup { file: Some(name), made_at: Some(now), reason: String::new(), at: now }, Ok(said))
         }
-        Err(failed) => {
-            let reason = format!("no backup could be made on the stick: {}", failed.text);
+        Err(why) => {
+            let reason = format!("no backup could be made on the stick: {why}");
             let earlier = before.unwrap_or(Backup { file: None, made_at: None, reason: String::new(), at: now });
             let said = format!("{now}: {reason}. Backups that were there are as they were.");
             (Backup { reason, at: now, ..earlier }, Err(said))
@@ -84,11 +90,26 @@ fn on_stick(place: &Place, stick: &Stick) -> Result<Option<String>, String> {
     said.map(Some)
 }
 
-fn make_room(folder: &Path, gateway: &str) -> String {
-    let removed = orders::too_old(&names(folder), gateway, BACKUPS_KEPT_MAX)
-        .iter()
-        .filter(|name| fs::remove_file(folder.join(name)).is_ok())
-        .count();
+/// Makes one, unless those that are there reach farther: then this is a new card under the old name.
+fn make(place: &Place, folder: &Path) -> Result<(String, Manifest), String> {
+    let there = backups(folder);
+    let (path, manifest) = backup::make(&place.source(), Some(folder), true).map_err(|failed| failed.text)?;
+    if orders::is_behind(&there, &manifest.gateway, manifest.head) {
+        let _ = fs::remove_file(&path);
+        return Err(format!(
+            "the stick has backups of {} that reach farther than this box: if this is a new card, put a {RESTORE} on it; if \
+             not, give the two boxes different names",
+            manifest.gateway
+        ));
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok((name, manifest))
+}
+
+fn make_room(folder: &Path, gateway: &str, made: &str) -> String {
+    let there = backups(folder);
+    let old = orders::too_old(&there, gateway, BACKUPS_KEPT_MAX);
+    let removed = old.iter().filter(|name| **name != made && fs::remove_file(folder.join(name)).is_ok()).count();
     match removed {
         0 => String::new(),
         1 => "The oldest one made room. ".to_owned(),
@@ -96,10 +117,15 @@ fn make_room(folder: &Path, gateway: &str) -> String {
     }
 }
 
-/// The names in a folder.
-pub fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+/// The backups in this folder whose manifest can be read.
+pub fn backups(folder: &Path) -> Vec<Kept> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().take(BACKUPS_LOOKED_AT_MAX);
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| name.ends_with(".tar"));
+    let known = names.filter_map(|name| {
+        let manifest = manifest_of(&folder.join(&name)).ok()?;
+        Some(Kept { name, gateway: manifest.gateway, head: manifest.head })
+    });
+    known.collect()
 }
 
 impl Place {
