@@ -2,6 +2,9 @@
 //! what the next start makes of an update that was cut off at any step; which half of a card starts, by the firmware's rules and
 //! by U-Boot's script.
 
+#[path = "update/moments.rs"]
+mod moments;
+
 use gateway_tests::binary;
 use serde_json::{Value, json};
 use std::fs;

@@ -117,6 +117,14 @@ pub enum UpdatePhase {
     Failed,
 }
 
+impl UpdatePhase {
+    /// Whether the privileged half is at work.
+    pub fn is_going_on(self) -> bool {
+        use UpdatePhase::*;
+        matches!(self, Fetching | Checking | WaitingForTest | Installing | Restarting | Proving)
+    }
+}
+
 /// Whether the SD card could be answered: `card.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Card {

@@ -68,7 +68,9 @@ impl Updater {
                 tracing::warn!(error, "the box's other half is not told how the gateway is; updates will not be kept");
             }
             untold = told.is_err();
-            if let Some(day) = due(now, updates.automatic, updates.between, time_zone, done) {
+            let overview = self.board.overview(now);
+            let last = overview.appliance.update.as_ref();
+            if let Some(day) = due(now, updates.automatic, updates.between, time_zone, done, last) {
                 done = Some(day);
                 let action = if updates.automatic == Automatic::Install { Action::Install } else { Action::Check };
                 let asked = Asked {
@@ -98,7 +100,8 @@ impl Updater {
             answered = self.store.event(Seq(0)) => answered.is_ok(),
             () = clock.sleep_until(patience) => false,
         };
-        let health = BoxHealth::of(&self.board.overview(clock.now()), self.wanted.listen.as_deref(), store);
+        let (overview, listen) = (self.board.overview(clock.now()), self.wanted.listen.as_deref());
+        let health = BoxHealth::of(&overview, listen, store, clock.boot(), clock.now().mono);
         let bytes = serde_json::to_vec(&health).map_err(|error| error.to_string())?;
         self.platform.machine.leave(layout::TOLD_GATE, bytes).await
     }

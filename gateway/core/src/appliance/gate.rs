@@ -3,7 +3,7 @@
 //! Invariant: what is asked of the new system is no more than what the old one did. What the box cannot help (an analyzer that was
 //! switched off before, a clinic without its network) is not held against it.
 
-use crate::event::TestState;
+use crate::event::{Id, TestState};
 use crate::health::DeviceState;
 use crate::overview::Overview;
 use crate::time::{Mono, Timestamp};
@@ -14,6 +14,8 @@ use std::time::Duration;
 pub const PATIENCE: Duration = Duration::from_secs(600);
 /// So long it has to work without a break.
 pub const STEADY: Duration = Duration::from_secs(30);
+/// A word of the gateway on how it is counts for so long.
+const FRESH: Duration = Duration::from_secs(30);
 /// A destination to which nothing had to go is taken as it is after so long.
 const QUIET: Duration = Duration::from_secs(60);
 /// So many starts of the gateway in one start of the system are too many.
@@ -25,6 +27,9 @@ pub struct BoxHealth {
     pub version: String,
     /// Since when the process runs: another one is another process.
     pub since: Timestamp,
+    /// When it says so: in this start of the system, nanoseconds of [`Mono`].
+    pub boot: Id,
+    pub mono_nanos: u64,
     /// Whether the database opens and answers.
     pub store: bool,
     /// `http.listen`; `None`: there is no page.
@@ -68,8 +73,8 @@ pub enum Reach {
 }
 
 impl BoxHealth {
-    /// Made from the gateway's own overview. `store`: whether the database has just answered.
-    pub fn of(overview: &Overview, listen: Option<&str>, store: bool) -> BoxHealth {
+    /// Made from the gateway's own overview. `store`: whether the database has just answered; `boot` and `now`: when.
+    pub fn of(overview: &Overview, listen: Option<&str>, store: bool, boot: Id, now: Mono) -> BoxHealth {
         let analyzers = overview.analyzers.iter().map(|one| SeenAnalyzer {
             id: one.id.clone(),
             seen: matches!(one.state, DeviceState::Ready | DeviceState::Alert | DeviceState::Sleeping),
@@ -89,11 +94,18 @@ impl BoxHealth {
         BoxHealth {
             version: overview.version.clone(),
             since: overview.since,
+            boot,
+            mono_nanos: now.0,
             store,
             listen: listen.filter(|_| served).map(str::to_owned),
             analyzers: analyzers.collect(),
             destinations: destinations.collect(),
         }
+    }
+
+    /// Whether it tells of now: what a gateway left that has died or hangs, or that ran before this start, is no health.
+    pub fn is_fresh(&self, boot: Id, now: Mono) -> bool {
+        self.boot == boot && self.mono_nanos <= now.0 && now.since(Mono(self.mono_nanos)) <= FRESH
     }
 
     /// The analyzers on which a test runs.
@@ -211,6 +223,8 @@ mod tests {
         BoxHealth {
             version: "1.0.0".to_owned(),
             since: Timestamp(1),
+            boot: Id([1; 16]),
+            mono_nanos: 0,
             store: true,
             listen: Some("0.0.0.0:8080".to_owned()),
             analyzers: vec![
@@ -276,6 +290,14 @@ mod tests {
 
     fn at(seconds: u64) -> Mono {
         Mono(0).after(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_word_of_another_start_or_of_long_ago_is_none() {
+        let health = BoxHealth { mono_nanos: at(100).0, ..health() };
+        assert!(health.is_fresh(Id([1; 16]), at(100)) && health.is_fresh(Id([1; 16]), at(130)));
+        assert!(!health.is_fresh(Id([1; 16]), at(131)) && !health.is_fresh(Id([1; 16]), at(99)));
+        assert!(!health.is_fresh(Id([2; 16]), at(100)));
     }
 
     #[test]

@@ -23,13 +23,15 @@ pub const TOLD_GATE: &str = "gate.json";
 /// Written by the privileged half, for all to read: `network.json`, `update.json`, `card.json`.
 pub const SAYS: &str = "/run/analyzer-gateway-appliance";
 
+/// In [`SAYS`]: the first partition of the card is writable and must be made read-only again.
+pub const CARD_OPEN: &str = "card-open";
+/// In [`SAYS`]: locked by whoever writes the [`JOURNAL`].
+pub const UPDATE_LOCK: &str = "update.lock";
+
 /// The gateway's own password at the box's broker (`mqtt.url: mosquitto`), made anew at each boot; for its group alone.
 pub const OWN_BROKER_PASSWORD: &str = "/run/analyzer-gateway-appliance/broker-password";
 /// Everything that the box's broker reads; for its group alone.
 pub const OWN_BROKER: &str = "/run/analyzer-gateway-appliance/mosquitto";
-
-/// In [`SAYS`]: the card can be written for a moment.
-pub const CARD_OPEN: &str = "card-open";
 
 /// What stays of the box when its system is replaced; the events and the settings that were good are below.
 pub const DATA: &str = "/data";

@@ -150,6 +150,9 @@ pub struct Journal {
     /// The slot that has last proved itself.
     #[serde(default)]
     pub proved: Option<String>,
+    /// The system that ran before the one that runs, whole in the other half: where a rollback goes.
+    #[serde(default)]
+    pub previous: Option<Previous>,
     /// The version that did not prove itself: the box does not install it again by itself.
     #[serde(default)]
     pub bad: Option<String>,
@@ -158,17 +161,37 @@ pub struct Journal {
     pub before: Option<BoxHealth>,
 }
 
+/// A system that works and does not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Previous {
+    /// `A` or `B`.
+    pub slot: String,
+    pub version: String,
+}
+
 impl Journal {
     /// Of a box that was never updated.
     pub fn none(at: Timestamp) -> Journal {
         let update =
             Update { phase: UpdatePhase::None, percent: None, from: None, to: None, reason: String::new(), at };
-        Journal { update, from_slot: None, to_slot: None, given_up: None, proved: None, bad: None, before: None }
+        let (from_slot, to_slot, given_up, proved) = (None, None, None, None);
+        Journal { update, from_slot, to_slot, given_up, proved, previous: None, bad: None, before: None }
     }
 
     /// The next step.
     pub fn step(&mut self, phase: UpdatePhase, reason: &str, at: Timestamp) {
         self.update = Update { phase, percent: None, reason: reason.to_owned(), at, ..self.update.clone() };
+    }
+
+    /// Whether something may begin: the system that runs has proved itself, and no other is about to.
+    pub fn is_settled(&self, slot: Option<&str>) -> bool {
+        matches!(at_boot(self, slot), AtBoot::Usual | AtBoot::Interrupted(_))
+    }
+
+    /// To which system a rollback from this slot goes.
+    pub fn back(&self, slot: Option<&str>) -> Option<Previous> {
+        let previous = self.previous.clone()?;
+        (slot? != previous.slot).then_some(previous)
     }
 }
 
@@ -210,7 +233,10 @@ pub fn at_boot(journal: &Journal, slot: Option<&str>) -> AtBoot {
             }),
         };
     }
+    let is_new = journal.to_slot.as_deref() == Some(slot) && journal.proved.as_deref() != Some(slot);
     match (journal.update.phase, journal.proved.as_deref()) {
+        // RAUC was done, and the power failed or the update was stopped before that was written down.
+        (phase, _) if is_new && (phase.is_going_on() || phase == UpdatePhase::Failed) => AtBoot::Prove,
         // It was being written when the power failed; what ran goes on.
         (UpdatePhase::Fetching | UpdatePhase::Checking | UpdatePhase::WaitingForTest | UpdatePhase::Installing, _) => {
             AtBoot::Interrupted("the power failed or the box restarted in the middle of the update; nothing has changed: install it again".to_owned())
@@ -290,12 +316,14 @@ mod tests {
                     assert!(matches!(&old, AtBoot::Fallback(reason) if reason.contains("1.11.0")), "{old:?}");
                 }
                 Fetching | Checking | WaitingForTest | Installing => {
+                    assert_eq!(new, AtBoot::Prove, "RAUC may have been done");
                     assert!(
                         matches!(&old, AtBoot::Interrupted(reason) if reason.contains("nothing has changed")),
                         "{old:?}"
                     );
                 }
-                None | Good | RolledBack | Failed => {
+                Failed => assert_eq!((old, new), (AtBoot::Usual, AtBoot::Prove)),
+                None | Good | RolledBack => {
                     assert_eq!(old, AtBoot::Usual);
                     assert!(
                         matches!(&new, AtBoot::Fallback(reason) if reason.contains("does not start any more")),
@@ -309,5 +337,17 @@ mod tests {
         assert_eq!(at_boot(&given_up, Some("A")), AtBoot::Fallback("why".to_owned()));
         assert_eq!(at_boot(&given_up, Option::None), AtBoot::Usual);
         assert_eq!(at_boot(&Journal::none(AT), Some("A")), AtBoot::Usual);
+    }
+
+    #[test]
+    fn an_update_begins_only_where_the_system_that_runs_has_proved_itself() {
+        use UpdatePhase::*;
+        for phase in [Fetching, Checking, WaitingForTest, Installing, Good, RolledBack, Failed] {
+            assert!(journal(phase).is_settled(Some("A")) && !journal(phase).is_settled(Some("B")), "{phase:?}");
+        }
+        for phase in [Restarting, Proving] {
+            assert!(!journal(phase).is_settled(Some("A")) && !journal(phase).is_settled(Some("B")), "{phase:?}");
+        }
+        assert!(Journal::none(AT).is_settled(Some("A")), "as it came");
     }
 }

@@ -13,7 +13,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
 use gateway_core::appliance::update::{Action, Asked, Source};
-use gateway_core::appliance::{Image, Update, UpdatePhase};
+use gateway_core::appliance::{Image, Update};
 use gateway_core::config::Scope;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -81,7 +81,7 @@ async fn handed(api: &Api, client: &Client, wanted: Wanted) -> Result<Response, 
                       updates (apt)";
         return Err(Problem::conflict(detail).coded("no_appliance"));
     }
-    if now.update.as_ref().is_some_and(|update| is_going_on(update.phase)) {
+    if now.update.as_ref().is_some_and(|update| update.phase.is_going_on()) {
         let detail = "an update is going on: wait for its end (`analyzer-gateway update status`)";
         return Err(Problem::conflict(detail).coded("update_going_on"));
     }
@@ -97,10 +97,4 @@ async fn handed(api: &Api, client: &Client, wanted: Wanted) -> Result<Response, 
     let handed = updates::ask(&api.platform, &asked).await;
     handed.map_err(|told| Problem::come_again(StatusCode::SERVICE_UNAVAILABLE, told, 5))?;
     Ok(with_json(StatusCode::ACCEPTED, &now))
-}
-
-/// Whether the privileged half is at work.
-fn is_going_on(phase: UpdatePhase) -> bool {
-    use UpdatePhase::*;
-    matches!(phase, Fetching | Checking | WaitingForTest | Installing | Restarting | Proving)
 }

@@ -3,6 +3,7 @@
 //! Invariant: nothing outside this folder opens a socket or a device, reads a wall clock or draws a random number. The
 //! simulation hands `app::run` another [`Platform`], and that is the only difference.
 
+pub mod alone;
 #[cfg(feature = "embedded-broker")]
 pub mod broker;
 pub mod call;

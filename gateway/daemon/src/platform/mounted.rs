@@ -1,11 +1,16 @@
 //! A partition that is read-only but for the moment in which something is written.
 //!
 //! Invariant: what was read-only is so again afterwards, also after an error, and also after a run that was killed in between: a
-//! note in memory outlives it.
+//! note in memory outlives it. Of several programs one at a time has it writable.
 
+use super::alone::alone;
 use super::privileged::system;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Nobody has it writable for longer.
+const TURN_SECONDS_MAX: u64 = 30;
 
 /// What is mounted at a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +44,10 @@ fn found(mountinfo: &str, folder: &Path) -> Option<Mount> {
 /// Does this with the folder writable. `note` is a file in memory that says that the folder must be made read-only again. The
 /// error of the work comes before that of the mounting.
 pub fn while_writable<T>(folder: &Path, note: &Path, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    if at(folder).is_none() {
+        return work();
+    }
+    let _turn = turn(note)?;
     let Some(mount) = at(folder) else { return work() };
     if !mount.read_only && !note.exists() {
         return work();
@@ -53,7 +62,20 @@ pub fn while_writable<T>(folder: &Path, note: &Path, work: impl FnOnce() -> Resu
 
 /// Makes it read-only again if a run that was killed has left it writable.
 pub fn close_what_was_left(folder: &Path, note: &Path) -> Result<(), String> {
+    if !note.exists() {
+        return Ok(());
+    }
+    let _turn = turn(note)?;
+    // Meanwhile somebody else may have been done with it.
     if note.exists() { close(folder, note) } else { Ok(()) }
+}
+
+/// Waits until no other program has it writable.
+fn turn(note: &Path) -> Result<fs::File, String> {
+    let lock = note.with_extension("lock");
+    let turn = alone(&lock, Duration::from_secs(TURN_SECONDS_MAX));
+    turn.map_err(|error| format!("{}: {error}", lock.display()))?
+        .ok_or_else(|| format!("another program has held {} for {TURN_SECONDS_MAX} seconds", lock.display()))
 }
 
 fn close(folder: &Path, note: &Path) -> Result<(), String> {
@@ -90,6 +112,21 @@ mod tests {
         let note = folder.path().join("note");
         assert_eq!(while_writable(folder.path(), &note, || Ok(7)), Ok(7));
         assert_eq!(while_writable(folder.path(), &note, || Err::<(), _>("no".to_owned())), Err("no".to_owned()));
+        assert!(!note.exists());
+    }
+
+    #[test]
+    fn what_was_left_open_is_closed_once_the_other_program_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let note = folder.path().join("note");
+        fs::write(&note, "").unwrap();
+        let theirs = turn(&note).unwrap();
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| close_what_was_left(folder.path(), &note));
+            assert!(note.exists(), "it is theirs");
+            drop(theirs);
+            waits.join().unwrap().unwrap();
+        });
         assert!(!note.exists());
     }
 }

@@ -5,9 +5,15 @@
 use super::privileged::below;
 use super::replace::replace;
 use gateway_core::appliance::layout;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
+use rustix::io::Errno;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsRawFd;
 use std::path::Path;
+
+/// More than anything that is asked for has.
+const ASKED_BYTES_MAX: u64 = 64 << 10;
 
 /// Writes `name` below [`layout::TOLD`]. The error is a sentence.
 pub fn leave(root: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
@@ -23,9 +29,36 @@ pub fn leave(root: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
     replace(&path, bytes, 0o600).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
+/// Takes what is asked for, `name` in [`layout::ASKED`], away and returns it; nothing if it is no plain file. The folder is the
+/// gateway's, which root must not trust: whatever lies there is gone afterwards, and no link leads elsewhere. Errors: it is still there.
+pub fn take(root: &Path, name: &str) -> io::Result<Vec<u8>> {
+    let path = below(root, layout::TOLD).join(layout::ASKED);
+    let folder = match openat(CWD, &path, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(folder) => folder,
+        // The folder above is root's own: it is the link that goes.
+        Err(Errno::LOOP | Errno::NOTDIR) => return fs::remove_file(path).map(|()| Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut bytes = Vec::new();
+    if let Ok(file) = openat(&folder, name, flags, Mode::empty()).map(fs::File::from)
+        && file.metadata().is_ok_and(|kind| kind.is_file())
+    {
+        // What is torn is no request; it goes as well.
+        let _ = file.take(ASKED_BYTES_MAX).read_to_end(&mut bytes);
+    }
+    match unlinkat(&folder, name, AtFlags::empty()) {
+        // By way of the folder that is open: another one under its name is not looked at.
+        Err(Errno::ISDIR) => fs::remove_dir_all(format!("/proc/self/fd/{}/{name}", folder.as_raw_fd()))?,
+        removed => removed?,
+    }
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn a_request_lies_in_its_folder_and_without_the_box_nothing_is_made() {
@@ -35,5 +68,30 @@ mod tests {
         leave(root.path(), "requests/update.json", b"{}").unwrap();
         leave(root.path(), "requests/update.json", b"[]").unwrap();
         assert_eq!(fs::read(below(root.path(), layout::TOLD).join("requests/update.json")).unwrap(), b"[]");
+        assert_eq!(take(root.path(), "update.json").unwrap(), b"[]");
+        assert_eq!(take(root.path(), "update.json").unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn whatever_lies_where_a_request_should_goes_away_and_nothing_elsewhere() {
+        let root = tempfile::tempdir().unwrap();
+        let (told, other) = (below(root.path(), layout::TOLD), root.path().join("etc"));
+        let (requests, request) = (told.join("requests"), told.join("requests/update.json"));
+        fs::create_dir_all(&requests).unwrap();
+        fs::create_dir_all(&other).unwrap();
+        fs::write(other.join("update.json"), "theirs").unwrap();
+        let gone = || assert_eq!(take(root.path(), "update.json").ok().filter(|_| !request.exists()), Some(Vec::new()));
+        fs::create_dir_all(request.join("folder")).unwrap();
+        symlink(&other, request.join("link")).unwrap();
+        gone();
+        symlink(other.join("update.json"), &request).unwrap();
+        gone();
+        rustix::fs::mknodat(CWD, &request, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+        gone();
+        fs::remove_dir(&requests).unwrap();
+        symlink(&other, &requests).unwrap();
+        gone();
+        assert!(fs::symlink_metadata(&requests).is_err(), "the link that stood for the folder");
+        assert_eq!(fs::read(other.join("update.json")).unwrap(), b"theirs");
     }
 }

@@ -5,7 +5,8 @@
 //! from one that is bad.
 
 use super::{EXIT_FAILED, Place};
-use crate::platform::privileged::{self, below, system};
+use crate::platform::mounted::while_writable;
+use crate::platform::privileged::{self, below};
 use crate::platform::replace::replace;
 use gateway_core::appliance::autoboot::{self, Change, Slot, Slots};
 use gateway_core::appliance::layout;
@@ -107,13 +108,8 @@ fn stays(root: &Path) -> Result<Slot, String> {
 fn keep(root: &Path, change: &Change) -> Result<(), String> {
     if let Some(slot) = change.stays {
         let boot = below(root, layout::BOOT);
-        let place = boot.display().to_string();
-        let of_box = root == Path::new("/");
-        let mount = |option: &str| if of_box { system("mount", &["-o", option, &place]).map(|_| ()) } else { Ok(()) };
-        mount("remount,rw")?;
-        let written = overwrite(&boot.join(layout::AUTOBOOT), autoboot::text(slot).as_bytes());
-        mount("remount,ro")?;
-        written?;
+        let note = below(root, layout::SAYS).join(layout::CARD_OPEN);
+        while_writable(&boot, &note, || overwrite(&boot.join(layout::AUTOBOOT), autoboot::text(slot).as_bytes()))?;
     }
     let path = below(root, layout::SYSTEM).join(layout::BOOT_SLOTS);
     let bytes = serde_json::to_vec(&change.slots).map_err(|error| error.to_string())?;

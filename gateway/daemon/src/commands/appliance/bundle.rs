@@ -53,7 +53,14 @@ impl Found {
 /// Looks it up where it is asked for. The error says what to do.
 pub(super) fn find(bench: &Bench, asked: &Asked) -> Result<Found, String> {
     match Source::read(asked.source.as_deref().unwrap_or_default())? {
-        Source::Path(path) => Ok(Found::Here(below(&bench.root, &path))),
+        Source::Path(path) => {
+            let here = below(&bench.root, &path);
+            // RAUC would wait for ever for what a pipe holds.
+            match fs::metadata(&here) {
+                Ok(kind) if !kind.is_file() => Err(format!("{path} is no file: write the path of a bundle")),
+                _ => Ok(Found::Here(here)),
+            }
+        }
         Source::Usb => stick::find(&bench.root, SUFFIX).map(Found::OnStick),
         Source::Url(url) => {
             let fetch = Fetch::new(&url, asked.proxy.as_deref(), BUNDLE_BYTES_MAX)?;

@@ -4,11 +4,12 @@
 //! Invariant: while a system has not proved itself every end of this program that is not "good" leads back to the old one: by
 //! its own hand, by the unit's `FailureAction=reboot` and the boot counters if it cannot even run.
 
-use super::journal::Bench;
+use super::journal::{Bench, alone};
 use super::{EXIT_FAILED, Place};
+use crate::platform::network::pause;
 use crate::platform::privileged::{answers, below, system};
 use gateway_core::appliance::gate::{Gate, PATIENCE, Verdict};
-use gateway_core::appliance::update::{AtBoot, at_boot};
+use gateway_core::appliance::update::{AtBoot, Previous, at_boot};
 use gateway_core::appliance::{UpdatePhase, layout};
 use std::fs;
 use std::io::Write;
@@ -29,6 +30,19 @@ pub struct Args {
 
 /// Exit status 1 only where a system that has not proved itself cannot be judged.
 pub fn run(args: &Args, err: &mut dyn Write) -> u8 {
+    let _alone = match alone(&args.place.root) {
+        // An update only goes on in a system that has proved itself.
+        Ok(None) => {
+            let _ = writeln!(err, "an update goes on: this system is good already");
+            return 0;
+        }
+        Ok(alone) => alone,
+        // Whether this system works does not hang on a lock.
+        Err(error) => {
+            let _ = writeln!(err, "{error}");
+            None
+        }
+    };
     let mut bench = match Bench::open(&args.place.root) {
         Ok(bench) => bench,
         Err(error) => {
@@ -88,7 +102,7 @@ fn prove(bench: &mut Bench, patience: Duration) -> Result<(), String> {
             }
             Verdict::Wait(_) => {}
         }
-        std::thread::sleep(Duration::from_secs(LOOK_SECONDS));
+        pause(Duration::from_secs(LOOK_SECONDS));
     }
 }
 
@@ -108,6 +122,8 @@ fn good(bench: &mut Bench) -> Result<(), String> {
     bench.journal.proved.clone_from(&bench.image.slot);
     bench.journal.bad = None;
     bench.journal.before = None;
+    let (slot, version) = (bench.journal.from_slot.clone(), bench.journal.update.from.clone());
+    bench.journal.previous = slot.zip(version).map(|(slot, version)| Previous { slot, version });
     bench.step(UpdatePhase::Good, "")?;
     // It is not needed any more; what cannot be removed is written over by the next one.
     let _ = fs::remove_dir_all(below(&bench.root, layout::DOWNLOADS));
@@ -133,6 +149,8 @@ fn fallback(bench: &mut Bench, reason: &str) -> Result<(), String> {
     let reason = format!("{words}; version {} runs", bench.image.version);
     bench.journal.bad = update.to.clone();
     bench.journal.given_up = None;
+    // What is in the other half does not work.
+    bench.journal.previous = None;
     bench.journal.proved.clone_from(&bench.image.slot);
     bench.step(UpdatePhase::RolledBack, &reason)?;
     bench.rauc(&["status", "mark-good"])?;

@@ -3,6 +3,7 @@
 //! Invariant: a step is on the disk before it is taken, and what is on the disk is what is told.
 
 use crate::platform::Clock;
+use crate::platform::alone;
 use crate::platform::clock::SystemClock;
 use crate::platform::privileged::{self, below, system};
 use crate::platform::replace::replace;
@@ -10,7 +11,19 @@ use gateway_core::appliance::gate::BoxHealth;
 use gateway_core::appliance::update::Journal;
 use gateway_core::appliance::{Image, UpdatePhase, layout};
 use gateway_core::time::{Mono, Timestamp};
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// So long the one verb waits for the other; a new system that proves itself takes longer.
+const TURN_SECONDS_MAX: u64 = 20;
+
+/// Only one of the verbs writes the journal; the lock lasts as long as what is returned. `None`: the other one is at it.
+pub fn alone(root: &Path) -> Result<Option<File>, String> {
+    let path = below(root, layout::SAYS).join(layout::UPDATE_LOCK);
+    let turn = alone::alone(&path, Duration::from_secs(TURN_SECONDS_MAX));
+    turn.map_err(|error| format!("{}: {error}", path.display()))
+}
 
 /// The box, as far as an update is about it.
 pub struct Bench {
@@ -61,9 +74,10 @@ impl Bench {
         told.map_err(|error| format!("{}: {error}", layout::SAYS))
     }
 
-    /// How the gateway says that it is; `None` while it does not run.
+    /// How the gateway says that it is; `None` while it does not run, or says nothing for long.
     pub fn health(&self) -> Option<BoxHealth> {
-        privileged::read(&below(&self.root, layout::TOLD).join(layout::TOLD_GATE))
+        let told: Option<BoxHealth> = privileged::read(&below(&self.root, layout::TOLD).join(layout::TOLD_GATE));
+        told.filter(|health| health.is_fresh(self.clock.boot(), self.mono()))
     }
 
     /// Asks RAUC. Beside the box itself, where there is none, nothing is asked.

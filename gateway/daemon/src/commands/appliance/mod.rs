@@ -30,7 +30,7 @@ pub enum Appliance {
     /// See whether the network works as the settings ask; ask for an address by DHCP if it does not
     NetworkWatch(Place),
     /// Carry out the update that was asked for
-    Update(Place),
+    Update(update::Args),
     /// Mark the system that runs good, once it has shown that it works; else start the one before
     Gate(gate::Args),
     /// Answer RAUC which half of the card is started (Raspberry Pi 4 and 5)
@@ -60,7 +60,7 @@ pub fn run(command: Appliance, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Appliance::Show(place) => show(&place.root, out, err),
         Appliance::Apply(place) => apply::run(&place.root, out, err),
         Appliance::NetworkWatch(place) => network_watch::run(&place.root, out, err),
-        Appliance::Update(place) => update::run(&place, err),
+        Appliance::Update(args) => update::run(&args, err),
         Appliance::Gate(args) => gate::run(&args, err),
         Appliance::BootSlot(args) => boot_slot::run(args, out, err),
         Appliance::FirstBoot(place) => first_boot::run(&place, out, err),

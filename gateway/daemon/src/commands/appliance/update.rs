@@ -5,14 +5,16 @@
 //! What is asked for comes from the gateway's user, so it is looked at as if a stranger had written it.
 
 use super::bundle::{Not, fetched, find, judge};
-use super::journal::Bench;
+use super::journal::{Bench, alone};
 use super::{EXIT_FAILED, Place};
-use crate::platform::privileged::{below, read, watched};
+use crate::platform::network::pause;
+use crate::platform::privileged::watched;
+use crate::platform::told::take;
 use gateway_core::appliance::autoboot::Slot;
 use gateway_core::appliance::update::{Action, Asked, BY_ITSELF, percent, why};
 use gateway_core::appliance::{UpdatePhase, layout};
-use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 /// Between two looks at running tests.
@@ -20,27 +22,57 @@ const LOOK_SECONDS: u64 = 5;
 /// A test that runs for longer is none.
 const TEST_HOURS_MAX: u64 = 12;
 
-/// Exit status 0 if it was done or there was nothing to do, 1 if not; the reason stands in `update.json`.
-pub fn run(place: &Place, err: &mut dyn Write) -> u8 {
-    let path = below(&place.root, layout::TOLD).join(layout::ASKED).join(layout::ASKED_UPDATE);
-    let asked = read::<Asked>(&path);
-    // What cannot be read is not there for ever.
-    if let Err(error) = fs::remove_file(&path) {
-        let _ = writeln!(err, "{}: {error}", path.display());
-        return EXIT_FAILED;
-    }
-    let told = match (asked, Bench::open(&place.root)) {
-        (Some(asked), Ok(bench)) => carry_out(bench, &asked),
-        (None, _) => Err(format!("{} cannot be read", path.display())),
-        (_, Err(error)) => Err(error),
-    };
-    match told {
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    place: Place,
+    /// Only write down that an update that was stopped is at its end
+    #[arg(long, hide = true)]
+    settle: bool,
+}
+
+/// Exit status 0 if it was done or there was nothing to do, 1 if not; the reason stands in `update.json`, but where another
+/// program is at work there.
+pub fn run(args: &Args, err: &mut dyn Write) -> u8 {
+    let root = &args.place.root;
+    match if args.settle { settle(root) } else { asked(root).and_then(|asked| begin(root, &asked)) } {
         Ok(()) => 0,
         Err(error) => {
             let _ = writeln!(err, "{error}");
             EXIT_FAILED
         }
     }
+}
+
+/// What is asked for; it is not there any more then, whatever it was.
+fn asked(root: &Path) -> Result<Asked, String> {
+    let name = format!("{}/{}/{}", layout::TOLD, layout::ASKED, layout::ASKED_UPDATE);
+    let bytes = take(root, layout::ASKED_UPDATE).map_err(|error| format!("{name}: {error}"))?;
+    serde_json::from_slice(&bytes).map_err(|_| format!("{name} cannot be read"))
+}
+
+/// Refused where the gate is at work, or will be at the next start: the journal is its own then.
+fn begin(root: &Path, asked: &Asked) -> Result<(), String> {
+    let refused = || match asked.by == BY_ITSELF {
+        true => Ok(()),
+        false => Err("the system that runs has not proved itself yet: wait for that, then ask again".to_owned()),
+    };
+    let Some(_alone) = alone(root)? else { return refused() };
+    let bench = Bench::open(root)?;
+    if !bench.journal.is_settled(bench.image.slot.as_deref()) {
+        return refused();
+    }
+    carry_out(bench, asked)
+}
+
+/// After the service has ended, however it did: no update goes on that nobody carries out.
+fn settle(root: &Path) -> Result<(), String> {
+    let Some(_alone) = alone(root)? else { return Ok(()) };
+    let mut bench = Bench::open(root)?;
+    if !bench.journal.update.phase.is_going_on() || !bench.journal.is_settled(bench.image.slot.as_deref()) {
+        return Ok(());
+    }
+    bench.step(UpdatePhase::Failed, "the update was stopped in the middle: install it again")
 }
 
 fn carry_out(mut bench: Bench, asked: &Asked) -> Result<(), String> {
@@ -90,14 +122,16 @@ fn install(bench: &mut Bench, asked: &Asked) -> Result<(), Not> {
     bench.journal.update.to = Some(version);
     let found = fetched(bench, found)?;
     wait_for_tests(bench)?;
+    if !bench.is_this_box() {
+        return Err(Not::Done("only the box itself has halves that can be written".to_owned()));
+    }
     bench.journal.before = bench.health();
+    // It is written over now.
+    bench.journal.previous = None;
     bench.journal.from_slot = Some(slot.as_str().to_owned());
     bench.journal.to_slot = Some(slot.other().as_str().to_owned());
     bench.journal.given_up = None;
     bench.step(UpdatePhase::Installing, "")?;
-    if !bench.is_this_box() {
-        return Err(Not::Done("only the box itself has halves that can be written".to_owned()));
-    }
     let mut shown = None;
     let path = found.path().display().to_string();
     let installed = watched("rauc", &["install", &path], |line| {
@@ -121,18 +155,14 @@ fn start_anew(bench: &mut Bench) -> Result<(), Not> {
 
 fn go_back(bench: &mut Bench) -> Result<(), Not> {
     let slot = bench.image.slot.clone();
-    let journal = &bench.journal;
     // Only an update that went well has left a system that ran in the other half.
-    let there = journal.update.phase == UpdatePhase::Good && slot.is_some() && journal.to_slot == slot;
-    if !there {
-        let reason = "there is no system to go back to: the other half of the card holds none that ran before this one";
-        return Err(Not::Done(reason.to_owned()));
-    }
+    let previous = bench.journal.back(slot.as_deref()).ok_or_else(|| {
+        "there is no system to go back to: the other half of the card holds none that ran before this one".to_owned()
+    })?;
     wait_for_tests(bench)?;
     let journal = &mut bench.journal;
-    (journal.from_slot, journal.to_slot) = (journal.to_slot.take(), journal.from_slot.take());
-    let update = &mut journal.update;
-    (update.from, update.to) = (update.to.take(), update.from.take());
+    (journal.from_slot, journal.to_slot) = (slot, Some(previous.slot));
+    (journal.update.from, journal.update.to) = (Some(bench.image.version.clone()), Some(previous.version));
     journal.given_up = None;
     bench.journal.before = bench.health();
     bench.step(UpdatePhase::Restarting, "")?;
@@ -156,6 +186,6 @@ fn wait_for_tests(bench: &mut Bench) -> Result<(), Not> {
         if bench.journal.update.reason != reason {
             bench.step(UpdatePhase::WaitingForTest, &reason)?;
         }
-        std::thread::sleep(Duration::from_secs(LOOK_SECONDS));
+        pause(Duration::from_secs(LOOK_SECONDS));
     }
 }
