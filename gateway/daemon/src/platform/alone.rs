@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Between two tries.
 const TRY_MILLIS: u64 = 100;
@@ -19,11 +19,15 @@ pub fn alone(path: &Path, patience: Duration) -> io::Result<Option<File>> {
     }
     // Whoever may open it may lock it.
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
-    let began = Instant::now();
+    let step = Duration::from_millis(TRY_MILLIS);
+    let mut waited = Duration::ZERO;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(Some(file)),
-            Err(TryLockError::WouldBlock) if began.elapsed() < patience => pause(Duration::from_millis(TRY_MILLIS)),
+            Err(TryLockError::WouldBlock) if waited < patience => {
+                pause(step);
+                waited += step;
+            }
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
         }
