@@ -93,6 +93,7 @@ impl Home {
     }
 
     /// `run` with more arguments.
+    #[allow(dead_code, reason = "the tests of the box start it so")]
     pub fn start_with(&self, more: &[&str]) -> Gateway {
         let settings = self.settings_path();
         let settings = settings.to_string_lossy();

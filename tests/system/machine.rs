@@ -10,9 +10,10 @@ use super::shell::{self, Shell};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
+use tokio::time::Instant;
 
 /// An emulated processor on a busy machine: a start takes 40 s to some minutes. Nothing that is awaited takes longer.
 pub const DEADLINE: Duration = Duration::from_secs(600);

@@ -5,9 +5,10 @@ use super::card::Card;
 use super::machine::{self, HOST, HTTP_PORT, Machine};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 
 /// Between two questions to a guest that is busy.
 const LOOK: Duration = Duration::from_secs(1);
