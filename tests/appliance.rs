@@ -18,6 +18,8 @@ mod home;
 mod network;
 #[path = "appliance/package.rs"]
 mod package;
+#[path = "appliance/pushed.rs"]
+mod pushed;
 #[path = "appliance/reports.rs"]
 mod reports;
 #[path = "appliance/show.rs"]

@@ -1,5 +1,5 @@
 //! The settings: what is good, what each mistake is told as, and that manual, schema and reader know the same keys.
-//! `config/layers.rs` holds the layers and the last good settings, `config/receivers.rs` receivers, sources and the API.
+//! `config/files.rs` holds the files that settings name, `config/layers.rs` the layers and the last good settings, `config/receivers.rs` receivers, sources and the API.
 //!
 //! `config/profiles.rs` holds where a profile comes from, and writes docs/analyzers.md.
 //!
@@ -8,6 +8,8 @@
 
 #[path = "config/bench.rs"]
 mod bench;
+#[path = "config/files.rs"]
+mod files;
 #[path = "config/layers.rs"]
 mod layers;
 #[path = "config/profiles.rs"]
@@ -23,7 +25,7 @@ use gateway_core::config::{
 use gateway_core::delivery::RetryReading;
 use gateway_core::session::{CommitPoint, Framing};
 use gateway_daemon::commands::{check as check_command, schema as schema_command};
-use gateway_daemon::configuration::MANUAL;
+use gateway_daemon::configuration::{MANUAL, Source};
 use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -227,6 +229,10 @@ fn the_manual_has_every_key_of_the_schema_with_a_comment() {
 #[test]
 fn the_manual_switched_on_is_good_but_for_what_only_a_real_box_has() {
     let text = manual_switched_on().replace("url: embedded", "url: mqtts://broker.example");
+    // The manual's own password is refused: everybody knows it.
+    let known = Bench::with(&text).told();
+    assert!(known.contains("is still the example's text"), "{known}");
+    let text = text.replace("at least 8 letters", "long enough");
     let told = Bench::with(text).told();
     for line in told.lines().filter(|line| line.starts_with("FILE")) {
         let path = line.split(": ").nth(1).unwrap_or_default();
@@ -301,6 +307,28 @@ fn check_says_what_is_good_and_counts_what_is_not() {
     let (status, [out, err]) = told(&bad);
     assert_eq!((status, out.as_str()), (78, ""));
     assert!(err.starts_with("FILE:1:16: gateway.id: ") && err.ends_with("\n2 mistakes\n"), "{err}");
+}
+
+#[test]
+fn check_warns_of_known_secrets_and_of_remarks_that_may_be_part_of_a_password() {
+    let told = |source: &Source| {
+        let mut out = Vec::new();
+        assert_eq!(check_command::run_from(source, &mut out, &mut Vec::new()), 0);
+        String::from_utf8(out).expect("text")
+    };
+    let text = format!(
+        "network:\n  wifi:\n    ssid: Clinic #2\n    password: hunter2hunter2 # room 2\n    country: DE # here\n\
+         broker:\n  users:\n    - {{ id: a, password: \"hunter2 #hunter2\" }} # a\n\
+         webhooks:\n  - id: w\n    url: https://a.example\n    secret: {SECRET}\n"
+    );
+    let warned = told(&Bench::with(text).source());
+    assert!(warned.contains("webhook `w`: its secret is the one of an example"), "{warned}");
+    assert!(warned.contains("network.wifi.ssid (line 3): ") && warned.contains("network.wifi.password (line 4): "));
+    assert_eq!(warned.matches("is a remark").count(), 2, "{warned}");
+    assert!(!warned.contains("hunter2") && !warned.contains("room"), "{warned}");
+    let nowhere = Source { usual: vec!["/nowhere/gateway.yaml".into()], ..Source::default() };
+    let told = told(&nowhere);
+    assert!(told.contains("looked for /nowhere/gateway.yaml") && told.contains("check FILE"), "{told}");
 }
 
 proptest! {

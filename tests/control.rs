@@ -16,6 +16,8 @@ mod home;
 #[allow(dead_code, reason = "the other file of truth uses the rest of it")]
 #[path = "process/mosquitto.rs"]
 mod mosquitto;
+#[path = "control/on_the_box.rs"]
+mod on_the_box;
 #[path = "control/outside.rs"]
 mod outside;
 #[path = "control/settings.rs"]

@@ -12,10 +12,20 @@ mod boot;
 mod card;
 #[path = "system/cuts.rs"]
 mod cuts;
+#[path = "system/fat.rs"]
+mod fat;
+#[path = "system/faults.rs"]
+mod faults;
+#[path = "system/keeping.rs"]
+mod keeping;
 #[path = "system/machine.rs"]
 mod machine;
+#[path = "system/pushing.rs"]
+mod pushing;
 #[path = "system/qmp.rs"]
 mod qmp;
+#[path = "system/receiving.rs"]
+mod receiving;
 #[path = "system/scenario.rs"]
 mod scenario;
 #[path = "system/shell.rs"]

@@ -1,4 +1,5 @@
-//! Packs the page's files (`gateway/page/`) into the program: as they are, and as gzip. Files for development stay out.
+//! Packs the page's files (`gateway/page/`) into the program: as they are, and as gzip. Files for development stay out. And tells it
+//! when it was built, in seconds since 1970: no clock that is right shows an earlier time.
 
 use flate2::{Compression, GzBuilder};
 use sha2::{Digest, Sha256};
@@ -20,6 +21,11 @@ const KINDS: [(&str, &str); 8] = [
 ];
 
 fn main() {
+    // reproducible-builds.org: SOURCE_DATE_EPOCH stands for the time of the build.
+    println!("cargo::rerun-if-env-changed=SOURCE_DATE_EPOCH");
+    let given = env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let now = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+    println!("cargo::rustc-env=BUILT_AT_SECONDS={}", given.unwrap_or(now));
     let folder =
         Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where the package is")).join("../page");
     println!("cargo::rerun-if-changed={}", folder.display());

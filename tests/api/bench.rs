@@ -1,10 +1,11 @@
 //! A running gateway with its API on a free port, and a client that writes and reads HTTP by hand.
 
 use super::home::{Gateway, Home};
+use gateway_tests::http;
+pub use gateway_tests::http::Answer;
 use serde_json::Value;
 use std::net::Ipv4Addr;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 /// Nothing that is asked here takes longer.
@@ -14,47 +15,6 @@ pub struct Bench {
     pub home: Home,
     pub gateway: Gateway,
     pub port: u16,
-}
-
-/// An answer, taken apart.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
-}
-
-impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.text()))
-    }
-
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    /// The body of an answer with that status.
-    #[track_caller]
-    pub fn expect(&self, status: u16) -> Value {
-        assert_eq!(self.status, status, "{}", self.text());
-        self.json()
-    }
-
-    /// A problem with that status; gives its detail and the paths of its faults.
-    #[track_caller]
-    pub fn problem(&self, status: u16) -> (String, Vec<String>) {
-        let body = self.expect(status);
-        assert_eq!(self.header("content-type"), Some("application/problem+json"));
-        assert_eq!(body["status"], status);
-        assert_eq!(body["type"], "about:blank");
-        let faults = body["errors"].as_array().cloned().unwrap_or_default();
-        let path = |fault: &Value| fault["path"].as_str().expect("a path").to_owned();
-        (body["detail"].as_str().expect("a detail").to_owned(), faults.iter().map(path).collect())
-    }
 }
 
 /// A port that nobody had a moment ago.
@@ -114,7 +74,7 @@ impl Bench {
         body: &[u8],
     ) -> std::io::Result<Answer> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await?;
-        exchange(stream, method, path, headers, body).await
+        http::exchange(stream, method, path, headers, body).await
     }
 
     /// Over the control socket, without a token.
@@ -127,7 +87,7 @@ impl Bench {
         let stream = UnixStream::from_std(stream).expect("a socket");
         let headers: &[(&str, &str)] = if body.is_some() { &[("content-type", "application/json")] } else { &[] };
         let body = body.map(|body| body.to_string()).unwrap_or_default();
-        exchange(stream, method, path, headers, body.as_bytes()).await.expect("the socket listens")
+        http::exchange(stream, method, path, headers, body.as_bytes()).await.expect("the socket listens")
     }
 
     /// Every event of the log.
@@ -164,37 +124,4 @@ impl Bench {
 /// As `http.tokens[].hash` has it.
 pub fn hash(token: &str) -> String {
     gateway_daemon::api::auth::hash(token)
-}
-
-async fn exchange(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> std::io::Result<Answer> {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
-    if !headers.iter().any(|(name, _)| *name == "host") {
-        head.push_str("host: localhost\r\n");
-    }
-    for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    if !body.is_empty() || method != "GET" {
-        head.push_str(&format!("content-length: {}\r\n", body.len()));
-    }
-    head.push_str("\r\n");
-    stream.write_all(head.as_bytes()).await?;
-    // A server may answer before it has read the whole of a body that it refuses.
-    let _ = stream.write_all(body).await;
-    let mut bytes = Vec::new();
-    let reading = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut bytes)).await;
-    let _ = reading.expect("an answer");
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
-    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let mut lines = head.lines();
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|word| word.parse().ok());
-    let headers = lines.filter_map(|line| line.split_once(": "));
-    let headers = headers.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
-    Ok(Answer { status: status.expect("a status"), headers, body: bytes[end + 4..].to_vec() })
 }

@@ -75,7 +75,10 @@ async fn without_usable_settings_the_report_holds_the_mistakes() {
         (vec![0; 4096], "holds zero bytes"),
         (b"gateway:\r\n  id: a\r\n\0\0\0\0".to_vec(), "Line 3, column 1: this file is damaged: it holds zero bytes"),
         (b"gateway:\r\n\tid: a\r\n".to_vec(), "Line 2, column 1: this line is indented with a tab"),
-        ("gateway:\n\u{a0}\u{a0}id: a\n version: 1\n".as_bytes().to_vec(), "indented with a hard blank"),
+        (
+            "gateway:\n\u{a0}\u{a0}id: a\n version: 1\n".as_bytes().to_vec(),
+            "Line 2, column 1: here stands a no-break space (U+00A0)",
+        ),
         (b"{\\rtf1\\ansi gateway: }".to_vec(), "a word processor (RTF)"),
         (b"PK\x03\x04\x14\0\x06\0".to_vec(), "or a ZIP archive"),
         (b"<!DOCTYPE html>\n<html>".to_vec(), "is a web page"),
@@ -96,6 +99,23 @@ async fn without_usable_settings_the_report_holds_the_mistakes() {
     fs::create_dir(&settings).expect("a folder of our own");
     assert_eq!(told.0.start().ended().await.code(), Some(78));
     told.report_with(&["is a folder, not a file"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_file_is_called_so_and_why_it_does_not_run_is_said_once() {
+    let told = Told::new();
+    let (settings, state) = (told.0.path("nowhere.yaml"), told.0.path("new"));
+    let arguments = ["run", "--config", &settings.to_string_lossy(), "--state-dir", &state.to_string_lossy()];
+    assert_eq!(told.0.start_so(&arguments).ended().await.code(), Some(78));
+    let report = told.report_with(&["SETTINGS: MISSING", "There is no /"]).await;
+    assert!(report.contains("nowhere.yaml. The box reads no analyzer.") && !report.contains("REFUSED"), "{report}");
+    let occupied = told.0.path("occupied");
+    fs::write(&occupied, "").expect("a folder of our own");
+    fs::write(told.0.settings_path(), format!("gateway: {{ state_dir: {} }}\n", occupied.display()))
+        .expect("a folder of our own");
+    assert_eq!(told.0.start().ended().await.code(), Some(1));
+    let report = told.report_with(&["THE GATEWAY DOES NOT RUN", "cannot create the folder"]).await;
+    assert_eq!(report.matches("cannot create the folder").count(), 1, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -123,7 +143,7 @@ async fn a_file_of_nearly_the_right_name_is_named() {
     // The file itself has gone: what lies beside it is what somebody meant.
     fs::remove_file(told.0.settings_path()).expect("it is there");
     gateway.signal(Signal::HUP);
-    told.report_with(&["REFUSED", "there is no such file", "rename `gateway (1).yaml` to `gateway.yaml`"]).await;
+    told.report_with(&["MISSING", "any more", "Rename gateway (1).yaml to gateway.yaml"]).await;
     gateway.signal(Signal::TERM);
     assert!(gateway.ended().await.success());
 }

@@ -5,6 +5,7 @@ use gateway_tests::binary;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -192,6 +193,43 @@ fn the_gateways_own_password_stays_for_this_boot_and_no_password_is_readable() {
     let again = Command::new(binary()).args(["appliance", "apply", "--root"]).arg(house.root.path()).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&again.stdout).lines().count(), 1, "{again:?}");
     assert_eq!(house.read("run/analyzer-gateway-appliance/broker-password"), own);
+}
+
+#[test]
+fn mosquitto_has_nothing_to_say_against_whose_its_files_are() {
+    let Some(program) = system("mosquitto") else { return };
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    let user = passwd.lines().find(|line| line.starts_with("mosquitto:"));
+    let (true, Some(user)) = (rustix::process::geteuid().is_root(), user) else {
+        return super::skipped("root and a user mosquitto are needed to give files away");
+    };
+    let root = tempfile::tempdir().unwrap();
+    let house = House { root, inside: free_port() };
+    house.write("etc/passwd", &format!("{user}\n"));
+    house.write("etc/group", &format!("{}analyzer-gateway:x:0:\n", fs::read_to_string("/etc/group").unwrap()));
+    house.write("etc/analyzer-gateway/gateway.yaml", "mqtt: { url: mosquitto }\nbroker: { listen: off }\n");
+    let apply = Command::new(binary()).args(["appliance", "apply", "--root"]).arg(house.root.path()).output().unwrap();
+    assert!(apply.status.success(), "{}", String::from_utf8_lossy(&apply.stderr));
+    let ids: Vec<u32> = user.split(':').skip(2).take(2).map(|id| id.parse().unwrap()).collect();
+    let says = "/run/analyzer-gateway-appliance";
+    for name in ["mosquitto.conf", "passwords", "acl"] {
+        // What mosquitto 2.0.17 and newer look at; 2.0.11 does not say it.
+        let there = fs::metadata(house.path(&format!("{says}/mosquitto/{name}"))).unwrap();
+        assert_eq!((vec![there.uid(), there.gid()], there.mode() & 0o777), (ids.clone(), 0o440), "{name}");
+    }
+    let conf = house.read(&format!("{says}/mosquitto/mosquitto.conf"));
+    let conf = conf.replace(says, &house.path(says).display().to_string());
+    house.write("mosquitto.conf", &conf.replace("listener 1883 ", &format!("listener {} ", house.inside)));
+    fs::set_permissions(house.root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    // As its unit starts it.
+    let mut command = Command::new("setpriv");
+    command.args([format!("--reuid={}", ids[0]), format!("--regid={}", ids[1]), "--clear-groups".to_owned()]);
+    let log = fs::File::create(house.path("log")).unwrap();
+    let command = command.arg(&program).arg("-c").arg(house.path("mosquitto.conf")).stderr(log);
+    let _running = Running(command.spawn().unwrap());
+    eventually("mosquitto listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, house.inside)).is_ok());
+    let log = house.read("log");
+    assert!(!log.contains("Warning") && !log.contains("Error"), "{log}");
 }
 
 /// In mounts, a network and processes of their own: the gateway finds broker and password where the box has them.

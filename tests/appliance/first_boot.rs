@@ -150,7 +150,11 @@ fn a_box_without_its_data_says_so_and_makes_nothing() {
     fs::write(root.path().join("proc/self/mountinfo"), "36 1 179:2 / / ro - ext4 /dev/root ro\n").unwrap();
     let output = Command::new(binary()).args(["appliance", "first-boot", "--root"]).arg(root.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("the partition `data` is missing or damaged"), "{}", said(&output));
+    assert!(
+        said(&output).contains("the partition `data` is missing, damaged or cannot be opened"),
+        "{}",
+        said(&output)
+    );
     assert!(!root.path().join("data").exists());
     let told = |name: &str| fs::read_to_string(root.path().join("run/analyzer-gateway").join(name)).unwrap();
     assert_eq!(told("light"), "degraded\n");

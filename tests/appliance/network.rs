@@ -138,6 +138,11 @@ fn root_obeys_its_own_copy_and_reads_no_file_of_somebody_elses() {
     assert_eq!(output.status.code(), Some(1));
     assert!(told.contains("the network stays as it is: `network.wifi.password_file`"), "{told}");
     assert!(!told.contains("the-secret-of-root"), "{told}");
+    // Not only in the journal: in the report and among the troubles too.
+    let obeyed: Option<gateway_core::appliance::Obeyed> =
+        serde_json::from_str(&own.read("run/analyzer-gateway-appliance/obeyed.json")).unwrap();
+    let left = obeyed.unwrap().left;
+    assert!(left.len() == 1 && left[0].contains("the network stays as it is"), "{left:?}");
     assert_eq!((own.read(kept), own.read(file)), before);
     assert!(!own.path("run/analyzer-gateway-appliance/wifi-wlan0.conf").exists());
 }
@@ -154,7 +159,7 @@ fn what_did_not_change_is_not_done_again_and_what_is_gone_is_taken_away() {
     }
     let wifi = "run/analyzer-gateway-appliance/wifi-wlan0.conf";
     assert_eq!(air.mode(wifi), 0o600);
-    assert_eq!(air.mode("run/analyzer-gateway-appliance/mosquitto/passwords"), 0o640);
+    assert_eq!(air.mode("run/analyzer-gateway-appliance/mosquitto/passwords"), 0o440);
     assert_eq!(air.mode("run/analyzer-gateway-appliance/broker-password"), 0o640);
     assert_eq!(air.apply().lines().count(), 1, "only the gateway is told");
     air.write("boot/firmware/gateway.yaml", "gateway: { id: clinic-7 }\n");

@@ -156,7 +156,10 @@ fn a_package_comes_and_goes_and_what_people_stored_stays() {
     let installed = part("installed");
     assert!(installed.contains("(dialout)") && installed.contains("(input)"), "{told}");
     assert!(installed.contains("\nenabled\n") && installed.contains("is -d /etc/analyzer-gateway/secrets"), "{told}");
-    assert!(installed.contains("copy /usr/share/doc/analyzer-gateway/examples/gateway.yaml"), "{told}");
+    assert!(
+        installed.contains("install -m 640 -g analyzer-gateway /usr/share/doc/analyzer-gateway/examples/gateway.yaml"),
+        "{told}"
+    );
     let upgraded = part("upgraded by one who has settings, data and a unit switched off");
     assert!(upgraded.contains("\ndisabled\n") && upgraded.contains("gateway: { id: kept }"), "{told}");
     assert!(upgraded.contains("640 analyzer-gateway"), "{told}");

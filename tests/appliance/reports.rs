@@ -2,7 +2,9 @@
 //! reviewed. And that it keeps still while nothing changes that a person would act on.
 
 use gateway_core::appliance::report::{Dated, Down, Outcome, Page, Report, Settings, same};
-use gateway_core::appliance::{Appliance, Card, Image, Network, NetworkSource, Update, UpdatePhase, light::Light};
+use gateway_core::appliance::{
+    Appliance, Card, Image, Network, NetworkSource, Obeyed, Update, UpdatePhase, light::Light,
+};
 use gateway_core::config::{Http, MetricsDoor, Mistake, Place};
 use gateway_core::event::AnalyzerId;
 use gateway_core::health::{ConfiguredAnalyzer, Fact, Health};
@@ -48,7 +50,7 @@ fn image() -> Option<Image> {
 
 fn settings(outcome: Outcome, beside: &[&str]) -> Settings {
     let file = (!matches!(outcome, Outcome::Missing | Outcome::Gone)).then(|| FILE.to_owned());
-    Settings { file, outcome, beside: beside.iter().map(|name| (*name).to_owned()).collect() }
+    Settings { file, outcome, beside: beside.iter().map(|name| (*name).to_owned()).collect(), warnings: Vec::new() }
 }
 
 fn report(health: &Health, settings: Settings) -> Report {
@@ -80,6 +82,12 @@ fn mistakes() -> Vec<Mistake> {
         ),
         Mistake::new(Place::Variable("ANALYZER_GATEWAY__MQTT__URL".to_owned()), "mqtt.url", "is no address", ""),
     ]
+}
+
+/// More than are shown.
+fn warnings() -> Vec<String> {
+    let webhook = |number| format!("webhook `w{number}`: no secret is set: the receiver cannot tell who sends");
+    (1..=6).map(webhook).collect()
 }
 
 /// Each situation by its fixture's name.
@@ -127,11 +135,15 @@ fn situations() -> Vec<(&'static str, Report)> {
         at: AT,
     };
     let card = Card { written: false, reason: "the card cannot be written".to_owned(), at: AT };
+    let left =
+        "the box's own broker stays as it is: /boot/firmware/key.pem cannot be read: Permission denied (os error 13)";
+    let obeyed = Obeyed { left: vec![left.to_owned()], at: AT };
     let appliance = Appliance {
         image: image(),
         network: Some(network),
         update: Some(update),
         card: Some(card),
+        obeyed: Some(obeyed),
         ..Appliance::default()
     };
     troubled.learn(now(synchronized), Fact::BoxSeen { appliance });
@@ -140,7 +152,8 @@ fn situations() -> Vec<(&'static str, Report)> {
     let troubled = Report {
         spare: vec![SPARE.to_owned()],
         page: Page::At(Vec::new()),
-        ..report(&troubled, settings(Outcome::InForce, &["gateway (1).yaml"]))
+        settings: Settings { warnings: warnings(), ..settings(Outcome::InForce, &["gateway (1).yaml"]) },
+        ..report(&troubled, settings(Outcome::InForce, &[]))
     };
 
     let mut refused = health(synchronized);

@@ -3,6 +3,8 @@
 //!
 //! Nothing is built here: `yocto/bitbake-dry` lets bitbake resolve image and bundle where its trees are.
 
+use super::system;
+use gateway_core::appliance::layout;
 use gateway_tests::binary;
 use gateway_tests::judge::judge;
 use std::collections::BTreeSet;
@@ -282,6 +284,16 @@ fn the_units_of_an_encrypted_data_are_what_systemd_reads() {
 }
 
 #[test]
+fn rauc_is_configured_where_the_gateway_looks() {
+    let folder = Path::new(layout::RAUC_CONFIGURATION).parent().unwrap();
+    let recipe = text(&layer().join("recipes-core/rauc/rauc-conf.bbappend"));
+    let image = text(&root().join("tests/system/image"));
+    let of_recipe = format!("${{D}}${{sysconfdir}}/{}", folder.strip_prefix("/etc").unwrap().display());
+    assert!(recipe.contains(&of_recipe), "{of_recipe}");
+    assert!(image.contains(&format!("$root{}", layout::RAUC_CONFIGURATION)));
+}
+
+#[test]
 fn there_is_no_key_in_the_layer() {
     for file in files(&root().join("yocto"), &[""]) {
         assert!(!text(&file).contains("PRIVATE KEY--"), "{}", file.display());
@@ -308,4 +320,29 @@ fn kas_files_are_what_kas_reads() {
             assert!(root().join("yocto/kas").join(&include).exists(), "{}: {include}", file.display());
         }
     }
+}
+
+#[test]
+fn what_is_signed_with_the_keys_that_are_made_is_trusted_by_a_box() {
+    let (Some(rauc), Some(_)) = (system("rauc"), system("mksquashfs")) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let made = Command::new(root().join("yocto/make-keys")).arg(path("keys")).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    fs::create_dir(path("content")).unwrap();
+    // Larger than RAUC's least size when it is packed.
+    let bytes: Vec<u8> = (0..200_000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    fs::write(path("content/rootfs.ext4"), bytes).unwrap();
+    let manifest =
+        "[update]\ncompatible=vm\nversion=1.3.0\n\n[bundle]\nformat=verity\n\n[image.rootfs]\nfilename=rootfs.ext4\n";
+    fs::write(path("content/manifest.raucm"), manifest).unwrap();
+    let option = |name: &str, file: &str| format!("--{name}={}", path(file).display());
+    let mut bundle = Command::new(&rauc);
+    bundle.args([option("cert", "keys/cert.pem"), option("key", "keys/key.pem"), "bundle".to_owned()]);
+    let bundle = bundle.args([path("content"), path("box.raucb")]).output().unwrap();
+    assert!(bundle.status.success(), "{}", String::from_utf8_lossy(&bundle.stderr));
+    let mut info = Command::new(&rauc);
+    info.args([option("keyring", "keys/keyring.pem"), "info".to_owned()]);
+    let info = info.arg(path("box.raucb")).output().unwrap();
+    assert!(info.status.success(), "{}", String::from_utf8_lossy(&info.stderr));
 }

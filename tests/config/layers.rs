@@ -197,9 +197,10 @@ fn the_last_good_settings_need_neither_environment_nor_secret_files_and_are_for_
     keep_last_good(&running.loaded).expect("kept");
     let mode = fs::metadata(state.join("last-good.yaml")).expect("kept").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let names: Vec<_> =
+    let mut names: Vec<_> =
         fs::read_dir(&state).expect("the folder").map(|entry| entry.expect("an entry").file_name()).collect();
-    assert_eq!(names, ["last-good.yaml"]);
+    names.sort();
+    assert_eq!(names, ["last-good.version", "last-good.yaml"]);
     fs::remove_file(secret).expect("removed");
     bench.environment.clear();
     let again = load_for_run(&bench.source()).expect("the last good settings");
@@ -209,6 +210,27 @@ fn the_last_good_settings_need_neither_environment_nor_secret_files_and_are_for_
     keep_last_good(&again.loaded).expect("kept");
     assert_eq!(again.loaded.hash, running.loaded.hash);
     assert!(!format!("{running:?}").contains(SECRET));
+}
+
+#[test]
+fn after_an_update_was_taken_back_those_hold_that_were_good_before_it() {
+    let bench = ran_once("");
+    let text = |id: &str| format!("gateway: {{ id: {id}, state_dir: {} }}", bench.path("state").display());
+    let keep = |id: &str| {
+        bench.write(text(id));
+        keep_last_good(&load(&bench.source()).expect("good")).expect("kept");
+    };
+    keep("before");
+    // Another version has run since, and has written what this one does not understand, into either file.
+    fs::write(bench.path("state/last-good.version"), "0.0.0").expect("a file");
+    keep("after");
+    keep("after-that");
+    let strange = text("after-that").replace(" }", ", speed: warp }");
+    bench.write(&strange);
+    fs::write(bench.path("state/last-good.yaml"), &strange).expect("a file");
+    let running = load_for_run(&bench.source()).expect("the last good settings");
+    assert!(running.refused.expect("told").to_string().contains("gateway.speed"));
+    assert_eq!(running.loaded.config.gateway.id, "before");
 }
 
 #[test]

@@ -59,6 +59,13 @@ impl Database {
         self.0.query_row(sql, [destination], |row| row.get(0)).expect("the documented schema")
     }
 
+    /// The same for a destination that is told of this event alone: its cursor stays before others until there is one to send.
+    pub fn undone_of(&self, destination: &str, event: &str) -> i64 {
+        let sql = "SELECT (SELECT count(*) FROM events WHERE name = ?2 AND seq > (SELECT cursor FROM destinations WHERE id = ?1))
+                        + (SELECT count(*) FROM deliveries WHERE destination = ?1 AND state <> 'dead')";
+        self.0.query_row(sql, [destination, event], |row| row.get(0)).expect("the documented schema")
+    }
+
     /// Reason codes of this destination's dead events.
     pub fn dead(&self, destination: &str) -> Vec<String> {
         let sql = "SELECT reason_code FROM deliveries WHERE destination = ?1 AND state = 'dead' ORDER BY seq";

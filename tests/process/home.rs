@@ -92,6 +92,12 @@ impl Home {
         self.spawn(self.command(&arguments))
     }
 
+    /// With these arguments alone.
+    #[allow(dead_code, reason = "the tests of the box start it so")]
+    pub fn start_so(&self, arguments: &[&str]) -> Gateway {
+        self.spawn(self.command(arguments))
+    }
+
     /// `run` with more arguments.
     #[allow(dead_code, reason = "the tests of the box start it so")]
     pub fn start_with(&self, more: &[&str]) -> Gateway {

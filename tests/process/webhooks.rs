@@ -176,7 +176,7 @@ async fn a_box_that_starts_again_goes_on_with_what_every_endpoint_still_needs() 
     gateway.kill().await;
     let gateway = home.start_ready().await;
     home.eventually("everything", || (0..30).all(|n| held.has(&format!("AGAIN-{n:03}"))).then_some(())).await;
-    home.eventually("the cursor", || (database.undone("webhook:held") == 0).then_some(())).await;
+    home.eventually("the cursor", || (database.undone_of("webhook:held", "TEST_FINISHED") == 0).then_some(())).await;
     let counts = held.receiver.counts();
     assert_eq!((counts.events, counts.holes, counts.differing), (30, 0, 0));
     let lines = home.lines(&["destination=held "]).len();

@@ -3,7 +3,7 @@
 use super::machine::DEADLINE;
 use gateway_core::time::Timestamp;
 use gateway_daemon::simulated::Told;
-use gateway_daemon::simulated::astm::{Faults, Message, PeerInput, Sender, Style, Timers, frame, texts};
+use gateway_daemon::simulated::astm::{Faults, Message, PeerInput, Sender, Style, Timers, frame, sample_key, texts};
 use gateway_daemon::simulated::messages::{Kind, Worklist};
 use gateway_daemon::simulated::wire::{converse, stopwatch};
 use std::time::Duration;
@@ -17,6 +17,8 @@ const EOT: u8 = 0x04;
 const ETX: u8 = 0x03;
 /// Between two calls to a gateway that may not listen yet.
 const CALL: Duration = Duration::from_secs(5);
+/// So many calls without an answer: there is nobody.
+const CALLS: u32 = 6;
 /// So long nothing has come: what was on its way has arrived.
 const QUIET: Duration = Duration::from_secs(2);
 /// When the analyzer measured.
@@ -24,6 +26,15 @@ const MEASURED: Timestamp = Timestamp(1_795_291_207_000);
 
 fn said_something(read: std::io::Result<usize>) -> bool {
     read.is_ok_and(|count| count > 0)
+}
+
+/// How an analyzer that talks is answered.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Progress {
+    /// Messages that were acknowledged whole.
+    pub promised: usize,
+    /// Frames and messages that were not, each time.
+    pub refused: u64,
 }
 
 pub struct Analyzer {
@@ -53,6 +64,17 @@ impl Analyzer {
         }
         self.say(&[EOT]).await;
         self.drain().await;
+    }
+
+    /// Calls a few times; whether anybody has said ACK.
+    pub async fn is_answered(&mut self) -> bool {
+        for _ in 0..CALLS {
+            self.say(&[ENQ]).await;
+            if tokio::time::timeout(CALL, self.until_acknowledged()).await.is_ok() {
+                return true;
+            }
+        }
+        false
     }
 
     async fn until_acknowledged(&mut self) {
@@ -86,6 +108,13 @@ impl Analyzer {
         self.drain().await;
     }
 
+    /// A session with a message of its own; its key.
+    pub async fn tell_one(&mut self) -> String {
+        let message = self.draw();
+        self.tell(&message).await;
+        sample_key(&message.id)
+    }
+
     /// Begins it and stops in the middle of its second frame.
     pub async fn begin(&mut self, message: &Message) {
         self.said(&[ENQ]).await;
@@ -95,15 +124,16 @@ impl Analyzer {
         self.say(&second[..second.len() / 2]).await;
     }
 
-    /// Tells message after message until the line is dead, and what was promised to it.
-    pub async fn talk(mut self, promised: watch::Sender<usize>) -> Told {
+    /// Tells message after message until the line is dead, and what was promised to it. What is refused is told again.
+    pub async fn talk(mut self, heard: watch::Sender<Progress>) -> Told {
         let timers = Timers { rest: Duration::from_millis(100), ..Timers::STANDARD };
         let mut sender = Sender::new(Style::Cut(240), timers, Faults::default(), 1);
         let now = stopwatch();
         loop {
             let submit = PeerInput::Submit(self.draw());
             let told = |_: &_, told: &Told| {
-                promised.send_replace(told.acknowledged.len());
+                let refused = told.retransmitted + told.abandoned;
+                heard.send_replace(Progress { promised: told.acknowledged.len(), refused });
             };
             if converse(&mut self.stream, &mut sender, &now, submit, told).await.is_err() {
                 return sender.told().clone();

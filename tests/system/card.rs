@@ -1,5 +1,6 @@
 //! The machine's card while it is out of the machine: a copy of the image, and what any laptop can read and write of it.
 
+use super::fat::{Fat, run};
 use serde_json::Value;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -16,15 +17,15 @@ pub struct Card {
 }
 
 impl Card {
-    /// The image written to a card. `None` after saying so if there is no image.
-    pub fn write(folder: &Path) -> Option<Card> {
-        let image = super::machine::system_folder()?;
+    /// The image written to a card.
+    pub fn write(folder: &Path) -> Card {
+        let image = super::machine::system_folder().expect("there is an image");
         let path = folder.join("card.img");
         run(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(image.join("disk.img")).arg(&path));
         let file = std::fs::OpenOptions::new().write(true).open(&path).expect("a file of our own");
         let bytes = file.metadata().expect("a file of our own").len();
         file.set_len(bytes + REST_BYTES).expect("a sparse file");
-        Some(Card { path })
+        Card { path }
     }
 
     /// Where a partition begins, in bytes.
@@ -42,6 +43,14 @@ impl Card {
         file.write_all_at(bytes, self.start(partition) + offset).expect("a file of our own");
     }
 
+    /// What stands at a place of a partition.
+    pub fn look(&self, partition: &str, offset: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        let file = std::fs::File::open(&self.path).expect("a file of our own");
+        file.read_exact_at(&mut bytes, self.start(partition) + offset).expect("a file of our own");
+        bytes
+    }
+
     /// What RAUC and GRUB tell each other, in the form of grub-editenv(1): 1,024 bytes behind the archive's head.
     pub fn set_boot_state(&self, lines: &str) {
         let mut block = format!("# GRUB Environment Block\n{lines}").into_bytes();
@@ -50,32 +59,31 @@ impl Card {
     }
 
     pub fn boot_state(&self) -> String {
-        let file = std::fs::File::open(&self.path).expect("a file of our own");
-        let mut block = [0; BOOT_STATE_BYTES];
-        file.read_exact_at(&mut block, self.start("state") + SECTOR_BYTES).expect("a file of our own");
-        String::from_utf8_lossy(&block).into_owned()
+        String::from_utf8_lossy(&self.look("state", SECTOR_BYTES, BOOT_STATE_BYTES)).into_owned()
     }
 
-    fn boot(&self) -> String {
-        format!("{}@@{}", self.path.display(), self.start("BOOT"))
+    /// The partition that every laptop shows.
+    pub fn boot(&self) -> Fat {
+        Fat::at(&self.path, self.start("BOOT"))
     }
 
-    /// Saves a file on the partition that every laptop shows.
+    /// Whether fsck.fat(8) has nothing to mend in it.
+    pub fn boot_is_sound(&self) -> bool {
+        let mut partition = tempfile::NamedTempFile::new().expect("a file");
+        let length = usize::try_from(self.start("rootfs-a") - self.start("BOOT")).expect("it fits");
+        partition.write_all(&self.look("BOOT", 0, length)).expect("a file of our own");
+        let judged = Command::new("/usr/sbin/fsck.fat").arg("-n").arg(partition.path()).output().expect("fsck.fat");
+        println!("{}", String::from_utf8_lossy(&judged.stdout).trim());
+        judged.status.success()
+    }
+
+    /// Saves a file there.
     pub fn save(&self, name: &str, text: &str) {
-        let mut file = tempfile::NamedTempFile::new().expect("a file");
-        file.write_all(text.as_bytes()).expect("a file of our own");
-        run(Command::new("mcopy").arg("-oi").arg(self.boot()).arg(file.path()).arg(format!("::{name}")));
+        self.boot().save(name, text);
     }
 
     /// Reads one there; `None` if there is none.
     pub fn read(&self, name: &str) -> Option<String> {
-        let read = Command::new("mtype").arg("-i").arg(self.boot()).arg(format!("::{name}")).output().expect("mtools");
-        read.status.success().then(|| String::from_utf8_lossy(&read.stdout).into_owned())
+        self.boot().read(name)
     }
-}
-
-fn run(command: &mut Command) -> Vec<u8> {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
 }

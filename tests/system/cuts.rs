@@ -5,7 +5,7 @@
 //! What is judged is the whole stack: the gateway, SQLite, the file system and how it is mounted. A control drops flushed writes
 //! too, as a card that lies would: the oracle must notice.
 
-use super::analyzer::Analyzer;
+use super::analyzer::{Analyzer, Progress};
 use super::card::Card;
 use super::machine::{self, Machine};
 use super::writes::Log;
@@ -64,14 +64,14 @@ async fn recorded(folder: &Path, card: &Card) -> (PathBuf, Vec<Promise>) {
     let machine = Machine::start_with(folder, &["-blockdev", &drive], 1).await;
     let mut analyzer = Analyzer::new(machine.line(0).await, 1);
     analyzer.call().await;
-    let (promised, mut progress) = watch::channel(0);
+    let (promised, mut progress) = watch::channel(Progress::default());
     let talking = tokio::spawn(analyzer.talk(promised));
     let mut lengths = Vec::new();
     while lengths.len() < PROMISED_MIN {
         let changed = tokio::time::timeout(machine::DEADLINE, progress.changed()).await;
         changed.unwrap_or_else(|_| panic!("the analyzer is not answered: {}", machine.console())).expect("it talks");
         let length = std::fs::metadata(&log).expect("the record").len();
-        lengths.resize(*progress.borrow(), length);
+        lengths.resize(progress.borrow().promised, length);
     }
     machine.cut_power().await;
     let told = talking.await.expect("an analyzer");
@@ -165,8 +165,8 @@ fn behind(log: &Log, cut: usize, flushes: usize) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whenever_the_plug_is_pulled_every_acknowledged_message_is_there_once() {
-    let folder = machine::folder("cuts");
-    let Some(card) = Card::write(&folder) else { return };
+    let Some(folder) = machine::folder("cuts") else { return };
+    let card = Card::write(&folder);
     card.save("gateway.yaml", SETTINGS);
     let sure = Data::of(&card, folder.join("sure.ext4"));
     let (path, promises) = recorded(&folder, &card).await;

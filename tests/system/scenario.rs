@@ -1,20 +1,18 @@
 //! The box from its first start: three analyzers, a cable that is pulled, a power cut in traffic, and settings with a mistake.
 
-use super::analyzer::Analyzer;
+use super::analyzer::{Analyzer, Progress};
 use super::card::Card;
-use super::machine::{self, HOST, HTTP_PORT, MQTT_PORT, Machine};
-use gateway_core::time::Timestamp;
+use super::machine::{self, HTTP_PORT, MQTT_PORT, Machine};
+use super::receiving::{self, arrived, receiver, wall};
 use gateway_daemon::simulated::astm::sample_key;
-use gateway_daemon::simulated::ledger::{Ledger, SharedLedger};
+use gateway_daemon::simulated::ledger::Ledger;
 use gateway_daemon::simulated::mqtt_judge::MqttJudge;
-use gateway_daemon::simulated::receiver::{Answer, Options, Receiver, standard_webhooks};
+use gateway_daemon::simulated::receiver::Receiver;
 use gateway_daemon::simulated::test_v0::Run;
 use gateway_daemon::simulated::wire::tell_run;
 use gateway_daemon::simulated::{Told, hl7};
-use std::sync::Arc;
 use tokio::sync::watch;
 
-const SECRET: &str = "whsec_c2VjcmV0IG9mIHRoZSBib3ggdGhhdCBzdGFydHM=";
 const PASSWORD: &str = "judge of the box";
 const ANALYZERS: [&str; machine::ADAPTERS] = ["hematology", "chemistry", "amplifier"];
 /// So many messages are promised before the power goes.
@@ -24,17 +22,6 @@ const RUN_SPEED: f64 = 10_000.0;
 const HL7: &[u8] = b"MSH|^~\\&|CX-7|||LAB|20261121200007||ORU^R01|M1|P|2.5.1\rPID|1||P00042\rOBR|1|C0001|C0001|BMP\r\
 OBX|1|NM|NA^Sodium||140|mmol/L|136-145|N|||F\rOBX|2|NM|K^Potassium||4.1|mmol/L|3.5-5.1|N|||F\r";
 const HL7_SAMPLE: &str = "C0001";
-
-fn wall() -> Timestamp {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    Timestamp(now.tv_sec * 1000 + now.tv_nsec / 1_000_000)
-}
-
-async fn receiver() -> Receiver {
-    let script = |_: u64, _: &_| Answer::Accept;
-    let options = Options { verify: standard_webhooks(SECRET), script: Arc::new(script), wall: Arc::new(wall) };
-    Receiver::start(options).await.expect("a port")
-}
 
 /// What a clinic would write, the analyzers by the serial numbers of their adapters.
 fn settings(receiver: &Receiver) -> String {
@@ -47,9 +34,8 @@ fn settings(receiver: &Receiver) -> String {
          mqtt: {{ url: mosquitto }}\n\
          broker:\n  listen: 0.0.0.0:{MQTT_PORT}\n  allow_plain: true\n  \
          users: [{{ id: judge, password: {PASSWORD}, may: read }}]\n\
-         webhooks:\n  - {{ id: lims, url: 'http://{HOST}:{}/hook', secret: {SECRET}, allow_plain: true }}\n\
-         analyzers:\n{}",
-        receiver.address().port(),
+         {}analyzers:\n{}",
+        receiving::webhook(receiver),
         analyzers.collect::<String>(),
     )
 }
@@ -65,19 +51,10 @@ async fn all_connected(machine: &Machine, receiver: &Receiver, times: usize) {
     machine.eventually("every analyzer's connection", all).await;
 }
 
-/// Waits for these messages; each under one id.
-async fn arrived(machine: &Machine, place: &str, ledger: &SharedLedger, keys: &[String]) {
-    let there = || keys.iter().all(|key| !ledger.lock().ids_of(key).is_empty()).then_some(());
-    machine.eventually(&format!("{} messages at the {place}", keys.len()), there).await;
-    for key in keys {
-        assert_eq!(ledger.lock().ids_of(key).len(), 1, "a message came twice at the {place}");
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_box_as_it_is_flashed_loses_nothing_and_answers_on_its_card() {
-    let folder = machine::folder("box");
-    let Some(card) = Card::write(&folder) else { return };
+    let Some(folder) = machine::folder("box") else { return };
+    let card = Card::write(&folder);
     let receiver = receiver().await;
     let good = settings(&receiver);
     card.save("gateway.yaml", &good);
@@ -92,9 +69,7 @@ async fn the_box_as_it_is_flashed_loses_nothing_and_answers_on_its_card() {
     sound(&mut machine).await;
 
     let mut keys = Vec::new();
-    let message = hematology.draw();
-    hematology.tell(&message).await;
-    keys.push(sample_key(&message.id));
+    keys.push(hematology.tell_one().await);
     let mut chemistry = machine.line(1).await;
     let said = hl7::say(&mut chemistry, HL7, machine::DEADLINE, 1).await.expect("QEMU lives");
     assert!(said.acknowledged);
@@ -120,9 +95,9 @@ async fn the_box_as_it_is_flashed_loses_nothing_and_answers_on_its_card() {
     arrived(&machine, "webhook", receiver.ledger(), &keys).await;
 
     // The plug is pulled while it talks, and meanwhile somebody edits the card.
-    let (promised, progress) = watch::channel(0);
-    let talking = tokio::spawn(hematology.talk(promised));
-    machine.eventually("promises", || (*progress.borrow() >= PROMISED_MIN).then_some(())).await;
+    let (heard, progress) = watch::channel(Progress::default());
+    let talking = tokio::spawn(hematology.talk(heard));
+    machine.eventually("promises", || (progress.borrow().promised >= PROMISED_MIN).then_some(())).await;
     machine.cut_power().await;
     let told = talking.await.expect("an analyzer");
     card.save("gateway.yaml", &good.replace("driver: astm", "driver: astn"));
@@ -130,9 +105,7 @@ async fn the_box_as_it_is_flashed_loses_nothing_and_answers_on_its_card() {
     let mut machine = Machine::start(&folder, &card, 2).await;
     let mut hematology = Analyzer::new(machine.line(0).await, 1001);
     hematology.call().await;
-    let message = hematology.draw();
-    hematology.tell(&message).await;
-    keys.push(sample_key(&message.id));
+    keys.push(hematology.tell_one().await);
     keys.extend(told.acknowledged.iter().cloned());
     arrived(&machine, "webhook", receiver.ledger(), &keys).await;
     // Events about different things overtake each other.
@@ -164,7 +137,7 @@ async fn sound(machine: &mut Machine) {
         "/data has not grown: {data} bytes"
     );
     let (_, shown) = machine.shell.run("analyzer-gateway appliance show").await;
-    assert!(shown.contains("\"compatible\": \"analyzer-gateway-vm\"") && shown.contains("\"slot\": \"A\""), "{shown}");
+    assert!(shown.contains("\"compatible\": \"analyzer-gateway-vm") && shown.contains("\"slot\": \"A\""), "{shown}");
 }
 
 /// The journal names nobody and no sample.

@@ -1,10 +1,16 @@
 //! An update between the two halves of the disk: one that works stays, one whose gateway does not work goes by itself, and the plug
 //! is pulled in the middle of writing and in the first start. `tests/system/bundle` makes the bundles.
 
+use super::analyzer::Analyzer;
 use super::card::Card;
 use super::machine::{self, HOST, HTTP_PORT, Machine};
+use super::receiving::{answering, arrived, webhook};
+use gateway_daemon::simulated::receiver::{Answer, Receiver};
+use gateway_tests::http;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,6 +18,8 @@ use tokio::time::Instant;
 
 /// Between two questions to a guest that is busy.
 const LOOK: Duration = Duration::from_secs(1);
+/// A page that takes longer is asked for again.
+const PAGE: Duration = Duration::from_secs(20);
 /// An update restarts the machine up to four times.
 const UPDATE: Duration = Duration::from_secs(1_500);
 
@@ -61,12 +69,12 @@ async fn answer(stream: TcpStream, folder: &Path) -> std::io::Result<()> {
 
 /// What `update status` says; null while the guest starts.
 async fn status(machine: &mut Machine) -> Value {
-    let (_, said) = machine.shell.run("analyzer-gateway update status --json").await;
+    let (_, said) = machine.shell.run_again("analyzer-gateway update status --json").await;
     serde_json::from_str(&said).unwrap_or_default()
 }
 
 /// Waits until the gateway says this of its update.
-async fn until(machine: &mut Machine, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+pub async fn until(machine: &mut Machine, what: &str, is: impl Fn(&Value) -> bool) -> Value {
     let waiting = Instant::now();
     loop {
         let said = status(machine).await;
@@ -78,7 +86,11 @@ async fn until(machine: &mut Machine, what: &str, is: impl Fn(&Value) -> bool) -
     }
 }
 
-fn phase(said: &Value) -> &str {
+fn took(machine: &Machine, what: &str) {
+    println!("{:4.0} s after it was switched on: {what}", machine.started.elapsed().as_secs_f64());
+}
+
+pub fn phase(said: &Value) -> &str {
     said["update"]["phase"].as_str().unwrap_or_default()
 }
 
@@ -88,28 +100,59 @@ async fn install(machine: &mut Machine, port: u16, name: &str) {
     assert_eq!(status, 0, "{said}");
 }
 
-/// The image, and whether its gateway answers over the network.
+/// This system runs, and its page answers over the network.
 async fn runs(machine: &mut Machine, version: &str, slot: &str) {
-    let said = status(machine).await;
-    let image = &said["image"];
-    assert!(image["version"] == version && image["slot"] == slot, "{said}");
-    let page = TcpStream::connect(("127.0.0.1", machine.http)).await;
-    assert!(page.is_ok(), "{}", machine.console());
+    let so = |said: &Value| said["image"]["version"] == version && said["image"]["slot"] == slot;
+    until(machine, "the system", so).await;
+    let waiting = Instant::now();
+    while !page(machine.http).await {
+        assert!(waiting.elapsed() < machine::DEADLINE, "no page: {}", machine.console());
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// QEMU takes every connection, so only an answer counts.
+async fn page(port: u16) -> bool {
+    let asking = async { http::exchange(TcpStream::connect(("127.0.0.1", port)).await?, "GET", "/", &[], b"").await };
+    let answered = tokio::time::timeout(PAGE, asking).await;
+    answered.is_ok_and(|answer| answer.is_ok_and(|answer| answer.status == 200))
+}
+
+/// A broker of its own, which delivers, and a receiver that takes nothing: what waits for it must outlive every update.
+fn settings(receiver: &Receiver) -> String {
+    format!(
+        "version: 1\ngateway: {{ id: box }}\nhttp: {{ listen: '0.0.0.0:{HTTP_PORT}', allow_plain: true }}\n\
+         mqtt: {{ url: mosquitto }}\nbroker: {{ listen: 'off' }}\n{}\
+         analyzers:\n  - {{ id: hematology, driver: astm, port: {{ usb: \"0403:6001\", serial: ANALYZER0 }} }}\n",
+        webhook(receiver),
+    )
+}
+
+/// The box answers the analyzer, and has promised one message more.
+async fn promises(machine: &Machine, first: u64, keys: &mut Vec<String>) {
+    let mut analyzer = Analyzer::new(machine.line(0).await, first);
+    analyzer.call().await;
+    keys.push(analyzer.tell_one().await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_update_that_works_stays_and_one_that_does_not_goes_and_there_is_a_system_whenever_the_plug_is_pulled() {
-    let folder = machine::folder("update");
-    let Some(card) = Card::write(&folder) else { return };
-    let bundles = machine::system_folder().expect("the card is made of it").join("bundles");
+    let Some(folder) = machine::folder("update") else { return };
+    let card = Card::write(&folder);
+    let bundles = machine::system_folder().expect("there is an image").join("bundles");
     let port = serve(bundles).await;
-    card.save(
-        "gateway.yaml",
-        &format!("version: 1\ngateway: {{ id: box }}\nhttp: {{ listen: '0.0.0.0:{HTTP_PORT}', allow_plain: true }}\n"),
-    );
-    let mut machine = Machine::start(&folder, &card, 1).await;
-    until(&mut machine, "the first start", |said| said["image"]["slot"] == "A").await;
+    let open = Arc::new(AtomicBool::new(false));
+    let is_open = open.clone();
+    let receiver = answering(move || match is_open.load(Ordering::Relaxed) {
+        true => Answer::Accept,
+        false => Answer::Refuse { status: 503, retry_after_seconds: None },
+    })
+    .await;
+    card.save("gateway.yaml", &settings(&receiver));
+    let mut keys = Vec::new();
 
+    let mut machine = Machine::start(&folder, &card, 1).await;
+    promises(&machine, 1, &mut keys).await;
     for (name, sentence) in
         [("theirs", "does not trust"), ("torn", "torn"), ("other", "other hardware"), ("older", "older")]
     {
@@ -118,11 +161,35 @@ async fn an_update_that_works_stays_and_one_that_does_not_goes_and_there_is_a_sy
         until(&mut machine, name, told).await;
     }
     runs(&mut machine, "1.0.0", "A").await;
+    took(&machine, "four bundles are refused");
 
+    // In the middle of writing.
     install(&mut machine, port, "good").await;
-    until(&mut machine, "a good update", |said| phase(said) == "good").await;
+    let writes = |said: &Value| phase(said) == "installing" && said["update"]["percent"].as_u64() > Some(30);
+    until(&mut machine, "writing", writes).await;
+    machine.cut_power().await;
+    let mut machine = Machine::start(&folder, &card, 2).await;
+    promises(&machine, 2, &mut keys).await;
+    until(&mut machine, "the start after the cut", |said| phase(said) == "failed").await;
+    runs(&mut machine, "1.0.0", "A").await;
+    took(&machine, "cut while writing: the old system");
+
+    // In the first start of the new system.
+    install(&mut machine, port, "good").await;
+    until(&mut machine, "the new system", |said| said["image"]["slot"] == "B").await;
+    took(&machine, "the new system starts");
+    machine.cut_power().await;
+    let mut machine = Machine::start(&folder, &card, 3).await;
+    let said = until(&mut machine, "a system", |said| matches!(phase(said), "good" | "rolled_back")).await;
+    took(&machine, &format!("cut in its first start: {}", said["update"]));
+    if phase(&said) == "rolled_back" {
+        runs(&mut machine, "1.0.0", "A").await;
+        install(&mut machine, port, "good").await;
+        until(&mut machine, "a good update", |said| phase(said) == "good").await;
+        took(&machine, "installed again");
+    }
     runs(&mut machine, "2.0.0", "B").await;
-    println!("a good update: {:.0} s after the machine was switched on", machine.started.elapsed().as_secs_f64());
+    promises(&machine, 3, &mut keys).await;
 
     // A system that cannot even judge itself uses up its three starts: minutes, so only by night.
     let nightly = std::env::var_os("ANALYZER_NIGHTLY").is_some();
@@ -131,28 +198,16 @@ async fn an_update_that_works_stays_and_one_that_does_not_goes_and_there_is_a_sy
         install(&mut machine, port, name).await;
         let gone = |said: &Value| phase(said) == "rolled_back" && said["update"]["to"] == *version;
         let said = until(&mut machine, name, gone).await;
-        println!("{name}: {}", said["update"]["reason"]);
+        took(&machine, &format!("{name}: {}", said["update"]["reason"]));
         runs(&mut machine, "2.0.0", "B").await;
     }
 
-    // In the middle of writing.
-    install(&mut machine, port, "next").await;
-    let writes = |said: &Value| phase(said) == "installing" && said["update"]["percent"].as_u64() > Some(30);
-    until(&mut machine, "writing", writes).await;
-    machine.cut_power().await;
-    let mut machine = Machine::start(&folder, &card, 2).await;
-    until(&mut machine, "the start after the cut", |said| phase(said) == "failed").await;
-    runs(&mut machine, "2.0.0", "B").await;
-
-    // In the first start of the new system.
-    install(&mut machine, port, "next").await;
-    until(&mut machine, "the restart", |said| matches!(phase(said), "restarting" | "proving")).await;
-    until(&mut machine, "the new system", |said| said["image"]["slot"] == "A").await;
-    machine.cut_power().await;
-    let mut machine = Machine::start(&folder, &card, 3).await;
-    let said = until(&mut machine, "a system", |said| matches!(phase(said), "good" | "rolled_back")).await;
-    let (version, slot) = if phase(&said) == "good" { ("2.1.0", "A") } else { ("2.0.0", "B") };
-    runs(&mut machine, version, slot).await;
+    // What was promised before, between and after all of these systems arrives.
+    open.store(true, Ordering::Relaxed);
+    promises(&machine, 4, &mut keys).await;
+    arrived(&machine, "webhook", receiver.ledger(), &keys).await;
+    let counts = receiver.counts();
+    assert_eq!((counts.differing, counts.wrong_signatures), (0, 0), "{:?}", counts.first_complaint);
     let (_, failed) = machine.shell.run("systemctl --failed --no-legend --plain").await;
     assert_eq!(failed, "", "{}", machine.console());
     machine.shut_down().await;

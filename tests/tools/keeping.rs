@@ -143,7 +143,8 @@ async fn a_new_card_becomes_the_lost_box_by_the_newest_backup_of_its_stick() {
     assert!(new.answer("restore.done.txt").contains("restored"));
     assert_eq!(tests_in(&new.state("events.db")), 2);
     let settings = fs::read_to_string(new.card("gateway.yaml")).expect("settings");
-    assert!(settings.contains(SECRET), "the untouched file of the image gave way to the backup's settings");
+    let taken = settings.contains(SECRET) && settings.contains("Change them here") && !settings.contains("overwritten");
+    assert!(taken, "the untouched file of the image gave way to the settings of the backup: {settings}");
     // A second start has nothing to obey.
     new.reset(&the_box, &stick).await.expect(0);
 
@@ -179,6 +180,87 @@ async fn a_new_card_becomes_the_lost_box_by_the_newest_backup_of_its_stick() {
     new.order("restore.txt", "same\nbox\n");
     let said = new.reset(&the_box, &stick).await.expect(1);
     assert!(said.err.contains("bench-2") && said.err.contains("is of box"), "{}", said.err);
+}
+
+/// A copy with one bit of its database turned over. Of two that reach as far the later name is taken for the newer.
+fn torn(stick: &Path, name: &str, copy: &str) {
+    let folder = stick.join("analyzer-gateway-backups");
+    let mut bytes = fs::read(folder.join(name)).expect("a backup");
+    let at = bytes.windows(15).position(|window| window == b"SQLite format 3").expect("a database") + 2000;
+    bytes[at] ^= 1;
+    fs::write(folder.join(copy), bytes).expect("a folder of our own");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_backup_costs_nothing_and_an_older_whole_one_is_taken() {
+    let (the_box, root) = used("box").await;
+    let stick = the_box.home.path("stick");
+    let folder = stick.join("analyzer-gateway-backups");
+    fs::create_dir_all(&folder).expect("a folder of our own");
+    root.appliance(&the_box, &["stick", "--folder", &stick.to_string_lossy()]).await.expect(0);
+    let whole = backups(&stick).remove(0);
+    torn(&stick, &whole, "zz-newer.tar");
+    let put_away = the_box.home.path("whole.tar");
+    fs::rename(folder.join(&whole), &put_away).expect("a file of our own");
+    let order = || {
+        root.order("factory-reset.txt", "box\neverything\n");
+        root.order("restore.txt", "same\n");
+    };
+    order();
+    root.reset(&the_box, &stick).await.expect(1);
+    let refused = root.answer("factory-reset.refused.txt");
+    let told = ["nothing was forgotten, because", "zz-newer.tar", "damaged", "another stick", "SHA-256"];
+    assert!(told.iter().all(|words| refused.contains(words)), "{refused}");
+    assert!(root.answer("restore.refused.txt").contains("damaged"));
+    assert_eq!(tests_in(&root.state("events.db")), 2);
+    assert!(!root.state("restoring").exists() && !root.card("factory-reset.done.txt").exists());
+
+    fs::rename(&put_away, folder.join(&whole)).expect("a file of our own");
+    order();
+    root.reset(&the_box, &stick).await.expect(0);
+    let done = root.answer("restore.done.txt");
+    let told = [whole.as_str(), "damaged: zz-newer.tar", "older backup was taken", "own and stays"];
+    assert!(told.iter().all(|words| done.contains(words)), "{done}");
+    assert!(
+        !done.contains("goes before") && !done.contains("another gateway.id"),
+        "one account of the settings: {done}"
+    );
+    assert_eq!(tests_in(&root.state("events.db")), 2);
+    assert!(root.answer("factory-reset.done.txt").contains("forgotten everything"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_without_secrets_does_not_run_under_the_name_of_a_new_card() {
+    let (the_box, old) = used("old").await;
+    let stick = the_box.home.path("stick");
+    let folder = stick.join("analyzer-gateway-backups");
+    fs::create_dir_all(&folder).expect("a folder of our own");
+    let (settings, state) = (old.card("gateway.yaml"), old.state(""));
+    let [to, config, home] = [&folder, &settings, &state].map(|path| path.to_string_lossy());
+    the_box.say_bare(&["backup", "--to", &to, "--config", &config, "--state-dir", &home]).await.expect(0);
+
+    let new = Root::new(&the_box, "new");
+    new.order("gateway.yaml", include_str!("../../config/card.yaml"));
+    new.order("restore.txt", "same\n");
+    new.reset(&the_box, &stick).await.expect(1);
+    let refused = new.answer("restore.refused.txt");
+    assert!(refused.contains("holds no secrets") && refused.contains("gateway.id: box"), "{refused}");
+    assert_eq!(fs::read_dir(new.state("")).expect("a folder").count(), 0, "nothing was touched");
+    fs::copy(&settings, new.card("gateway.yaml")).expect("a file of our own");
+    new.order("restore.txt", "same\n");
+    new.reset(&the_box, &stick).await.expect(0);
+    assert_eq!(tests_in(&new.state("events.db")), 2);
+    let done = new.answer("restore.done.txt");
+    assert!(done.contains("own and stays") && !done.contains("Put your settings"), "{done}");
+
+    // A reset that found no events does not claim to have forgotten them.
+    let empty = Root::new(&the_box, "empty");
+    empty.order("gateway.yaml", "gateway:\n  id: box\n");
+    empty.order("factory-reset.txt", "box\n");
+    empty.reset(&the_box, &stick).await.expect(0);
+    let done = empty.answer("factory-reset.done.txt");
+    assert!(done.contains(empty.state("").to_string_lossy().trim_end_matches('/')), "where it looked: {done}");
+    assert!(done.contains("nothing was there") && !done.contains("forgotten everything"), "{done}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,13 +16,14 @@ pub mod light;
 pub mod network;
 pub mod orders;
 pub mod pace;
+pub mod pushed;
 pub mod report;
 pub mod schedule;
 pub mod update;
 pub mod watch;
 
-use crate::overview::{Trouble, Urgency};
 use crate::time::Timestamp;
+use crate::trouble::{Trouble, Urgency};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,9 @@ pub struct Appliance {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub light: Option<String>,
     pub backup: Option<Backup>,
+    /// What of the settings root has not put in force; absent: nothing is known of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub obeyed: Option<Obeyed>,
 }
 
 /// The system image that runs: [`layout::IMAGE`].
@@ -136,6 +140,16 @@ pub struct Card {
     pub at: Timestamp,
 }
 
+/// What became of `network` and `broker`, which root puts in force: `obeyed.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Obeyed {
+    /// What was not done, each with its reason in a sentence; empty: all is as the settings ask.
+    pub left: Vec<String>,
+    /// Since when.
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+}
+
 /// How the last backup onto a stick went: `backup.json`, kept on [`layout::DATA`] since it is asked for long after.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Backup {
@@ -183,6 +197,14 @@ impl Appliance {
                 ..Trouble::new("backup_failed", Urgency::Today, "gateway", &backup.reason, step)
             }
         });
-        [network, update, card, backup].into_iter().flatten().collect()
+        let obeyed = self.obeyed.as_ref().filter(|obeyed| !obeyed.left.is_empty()).map(|obeyed| {
+            let reason = obeyed.left.join("; ");
+            let step = "correct what it says in the settings file; until then network and broker stay as they were";
+            Trouble {
+                since: Some(obeyed.at),
+                ..Trouble::new("settings_not_obeyed", Urgency::Today, "gateway", &reason, step)
+            }
+        });
+        [network, obeyed, update, card, backup].into_iter().flatten().collect()
     }
 }

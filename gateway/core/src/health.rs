@@ -14,42 +14,14 @@ use crate::appliance::Appliance;
 use crate::delivery::{Reason, ReasonCode};
 use crate::event::{AnalyzerId, EventName, TestState};
 use crate::monitoring::{NoticeCode, Outbox};
-use crate::overview::{Cause, Configuration, Overview, SCHEMA, StoreOverview, Trouble, Urgency, Vitals};
+use crate::overview::{Cause, Configuration, DeviceState, Overview, SCHEMA, StoreOverview, Vitals};
 use crate::time::{ClockQuality, Now, Timestamp};
+use crate::trouble::{Trouble, Urgency};
 use crate::vitals;
 use analyzer::{ANALYZER_LOST, AnalyzerHealth};
 use destination::DestinationHealth;
-use serde::{Deserialize, Serialize};
+
 use std::collections::BTreeMap;
-
-/// A device's state in the words of the Homie convention.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum DeviceState {
-    /// Being set up: the port has not been tried.
-    Init,
-    Ready,
-    Disconnected,
-    Sleeping,
-    /// Gone without a good-bye: unplugged, or the gateway itself vanished.
-    Lost,
-    /// A person should look.
-    Alert,
-}
-
-impl DeviceState {
-    /// The word in the JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            DeviceState::Init => "init",
-            DeviceState::Ready => "ready",
-            DeviceState::Disconnected => "disconnected",
-            DeviceState::Sleeping => "sleeping",
-            DeviceState::Lost => "lost",
-            DeviceState::Alert => "alert",
-        }
-    }
-}
 
 /// What the settings say of an analyzer before it has said anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +58,8 @@ pub struct Health {
     store: StoreOverview,
     analyzers: BTreeMap<AnalyzerId, AnalyzerHealth>,
     destinations: BTreeMap<String, DestinationHealth>,
+    /// Not in the settings any more, and so many events wait for each.
+    left_behind: Vec<(String, u64)>,
     config_refused: Option<String>,
     config_tried: Option<Timestamp>,
     store_failed: Option<String>,
@@ -113,6 +87,7 @@ impl Health {
             store: StoreOverview::default(),
             analyzers: BTreeMap::new(),
             destinations: BTreeMap::new(),
+            left_behind: Vec::new(),
             config_refused: None,
             config_tried: None,
             store_failed: None,
@@ -229,6 +204,7 @@ impl Health {
                 let Some(known) = self.destinations.get_mut(&destination) else { return false };
                 replace(&mut known.standing, standing)
             }
+            Fact::LeftBehind { waiting } => replace(&mut self.left_behind, waiting),
             Fact::Delivered { destination } => {
                 if let Some(known) = self.destinations.get_mut(&destination) {
                     known.last_delivered_at = Some(now.wall);
@@ -353,6 +329,7 @@ impl Health {
         for (id, known) in &self.destinations {
             troubles.extend(known.troubles(id));
         }
+        troubles.extend(self.left_behind.iter().map(|(id, waiting)| destination::left_behind(id, *waiting)));
         troubles.sort_by_key(|trouble| trouble.urgency);
         troubles
     }

@@ -7,6 +7,7 @@
 
 use crate::dialects::{Secret, standard_webhooks};
 use crate::event::{EventId, Id};
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use hmac::{Hmac, KeyInit, Mac};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,19 +30,12 @@ impl Chain {
 
     /// 64 hexadecimal digits.
     pub fn to_hex(self) -> String {
-        hex(&self.0)
+        HEXLOWER.encode(&self.0)
     }
 
     /// The reverse of [`Chain::to_hex`].
     pub fn from_hex(text: &str) -> Option<Chain> {
-        let mut bytes = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return None;
-        }
-        for (index, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[index * 2..index * 2 + 2], 16).ok()?;
-        }
-        Some(Chain(bytes))
+        HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?.try_into().ok().map(Chain)
     }
 }
 
@@ -121,17 +115,8 @@ impl Manifest {
         }
         let mac = Hmac::<Sha256>::new_from_slice(newest.expose().as_bytes()).expect("an HMAC takes keys of any length");
         let tag = mac.chain_update(body.as_bytes()).finalize().into_bytes();
-        vec![("x-gateway-signature".to_owned(), format!("hmac-sha256={}", hex(&tag)))]
+        vec![("x-gateway-signature".to_owned(), format!("hmac-sha256={}", HEXLOWER.encode(&tag)))]
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn ranges(ranges: &[(u64, u64)]) -> String {

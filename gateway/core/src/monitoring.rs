@@ -16,12 +16,12 @@ pub use outbox::Outbox;
 pub use topics::{Audience, Direction, TOPICS, Topic, topic};
 
 use crate::event::TestState;
-use crate::health::DeviceState;
+use crate::overview::DeviceState;
 use crate::overview::{
-    self, AnalyzerOverview, Cause, Configuration, DestinationOverview, MonitoringOverview, Overview, Trouble, Urgency,
-    Vitals,
+    self, AnalyzerOverview, Cause, Configuration, DestinationOverview, MonitoringOverview, Overview, Vitals,
 };
 use crate::time::{ClockQuality, Timestamp};
+use crate::trouble::{Trouble, Urgency};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

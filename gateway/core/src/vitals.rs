@@ -3,8 +3,9 @@
 //! Invariant: nothing is foretold from less than six hours, and no trouble is told of what the machine does not say.
 
 use crate::config::{Config, Mqtt};
-use crate::overview::{CertificateLeft, Trouble, Urgency, Vitals};
+use crate::overview::{CertificateLeft, Vitals};
 use crate::time::{ClockQuality, Mono};
+use crate::trouble::{Trouble, Urgency};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;

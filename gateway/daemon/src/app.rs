@@ -63,7 +63,7 @@ pub struct Control {
 /// Why the gateway cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    #[error("{0}")]
+    #[error(transparent)]
     Store(#[from] StoreError),
     #[error("a part of the gateway has stopped: {0}")]
     PartStopped(String),

@@ -1,12 +1,13 @@
 //! The notice board: every part tells it facts, and those who show the gateway's state look at it.
 
+use crate::spans::Spans;
 use crate::tally::Tally;
-use crate::telemetry::Spans;
 use gateway_core::config::Config;
 use gateway_core::delivery::Reason;
 use gateway_core::event::Id;
-use gateway_core::health::{ConfiguredAnalyzer, DeviceState, Fact, Health};
+use gateway_core::health::{ConfiguredAnalyzer, Fact, Health};
 use gateway_core::monitoring::Publication;
+use gateway_core::overview::DeviceState;
 use gateway_core::overview::Overview;
 use gateway_core::time::Now;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -5,10 +5,27 @@
 
 use gateway_core::monitoring::{CommandResponse, Publication};
 use gateway_core::time::Timestamp;
+use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex as StdMutex;
 use tokio::sync::{Mutex, mpsc, oneshot};
+
+/// Of the id of a call.
+pub const ID_CHARACTERS_MAX: usize = 64;
+/// Where the answer goes to a call whose own id cannot be read.
+pub const WITHOUT_ID: &str = "unreadable";
+
+/// The id, if it fits into a topic: letters, digits, `-` and `_`.
+pub fn readable_id(payload: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct OnlyId {
+        id: String,
+    }
+    let OnlyId { id } = serde_json::from_slice(payload).ok()?;
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (!id.is_empty() && id.len() <= ID_CHARACTERS_MAX && id.bytes().all(fits)).then_some(id)
+}
 
 /// Calls that wait for the API.
 const CALLS_MAX: usize = 16;

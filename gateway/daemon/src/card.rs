@@ -10,9 +10,9 @@ use crate::pulse::Stop;
 use gateway_core::appliance::layout;
 use gateway_core::appliance::light::Light;
 use gateway_core::appliance::pace::Pace;
-use gateway_core::appliance::report::{Dated, Report, Urgent, same};
-use gateway_core::health::DeviceState;
-use gateway_core::time::{Mono, Now};
+use gateway_core::appliance::report::{Dated, Outcome, Page, Report, Urgent, same};
+use gateway_core::overview::DeviceState;
+use gateway_core::time::{Mono, Now, Timestamp};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -21,9 +21,12 @@ use std::time::Duration;
 const FOLDER_VARIABLE: &str = "RUNTIME_DIRECTORY";
 /// Between two looks at what there is to say.
 const LOOK_SECONDS: u64 = 5;
-/// How long the first report waits for what has not been tried yet: ports, and after a restart everything else too, because what
-/// was said before may still be true. Else each start would be written twice.
-const SETTLE_SECONDS_MAX: u64 = 10;
+/// How long the first report waits for what was not tried yet or may pass by itself: ports, brokers and receivers that come up beside
+/// the gateway, an address of the box. Else each start would be written twice.
+const SETTLE_SECONDS_MAX: u64 = 30;
+/// It waits so long for everything to be tried once, and after a restart longer, because what was said before may still be true.
+const TRY_SECONDS: u64 = 4;
+const RESTART_SECONDS: u64 = 10;
 /// A change that comes while the privileged half still runs may not start it again: so everything is left a second time.
 const AGAIN_SECONDS: u64 = 30;
 
@@ -91,22 +94,23 @@ struct Left {
     urgent: Option<Urgent>,
     pace: Pace,
     again: Option<Mono>,
+    /// Where the page was last, and when.
+    page: Option<(Vec<String>, Timestamp)>,
 }
 
 /// Keeps report and light as they should be until the stop.
 pub async fn keep(api: &Api, mut stop: Stop) {
     let Some(told) = api.front.settings.as_deref().and_then(Told::of) else { return stop.asked().await };
     let clock = &api.platform.clock;
-    let settled = clock.now().mono.after(Duration::from_secs(SETTLE_SECONDS_MAX));
+    let began = clock.now().mono;
+    let after = |seconds| began.after(Duration::from_secs(seconds));
     let mut left = Left::default();
-    let is_restart = told.report_there().is_some();
+    let tried = after(if told.report_there().is_some() { RESTART_SECONDS } else { TRY_SECONDS });
+    let settled = after(SETTLE_SECONDS_MAX);
     loop {
         let (report, light) = api.report().await;
         let now = clock.now();
-        let tried = |report: &Report| {
-            report.overview.iter().flat_map(|overview| &overview.analyzers).all(|one| one.state != DeviceState::Init)
-        };
-        if now.mono >= settled || (!is_restart && tried(&report)) {
+        if now.mono >= settled || (now.mono >= tried && is_settled(&report)) {
             left.take(&told, report, now);
         }
         left.show(&told, light, now);
@@ -119,15 +123,25 @@ pub async fn keep(api: &Api, mut stop: Stop) {
     }
 }
 
+/// Whether nothing is open that the next seconds may decide. Mistakes in the settings wait for nothing.
+fn is_settled(report: &Report) -> bool {
+    let Some(overview) = &report.overview else { return true };
+    let is_tried = overview.analyzers.iter().all(|one| one.state != DeviceState::Init);
+    let may_pass = overview.destinations.iter().any(|one| one.state == "trouble");
+    let has_address = !matches!(&report.page, Page::At(addresses) if addresses.is_empty());
+    matches!(report.settings.outcome, Outcome::Refused(_)) || (is_tried && !may_pass && has_address)
+}
+
 impl Left {
     fn take(&mut self, told: &Told, mut report: Report, now: Now) {
+        let addressed = self.recall(&mut report, now);
         let essence = report.essence();
         if essence == self.essence {
             return;
         }
         let urgent = report.urgent();
         let first = self.urgent.is_none();
-        if !first && self.urgent.as_ref() == Some(&urgent) && !self.pace.may(now.mono) {
+        if !first && !addressed && self.urgent.as_ref() == Some(&urgent) && !self.pace.may(now.mono) {
             return;
         }
         report.dated = Dated::LastChange(now.wall, now.quality);
@@ -143,6 +157,21 @@ impl Left {
                 self.again = Some(now.mono.after(Duration::from_secs(AGAIN_SECONDS)));
             }
         }
+    }
+
+    /// A box that has lost its address says which it was. Returns whether this is its first one: somebody waits for that.
+    fn recall(&mut self, report: &mut Report, now: Now) -> bool {
+        let Page::At(addresses) = &report.page else { return false };
+        match (&self.page, addresses.is_empty()) {
+            (Some((before, at)), true) => report.page = Page::Was(before.clone(), *at),
+            (None, true) => {}
+            (before, false) => {
+                let first = before.is_none();
+                self.page = Some((addresses.clone(), now.wall));
+                return first;
+            }
+        }
+        false
     }
 
     fn show(&mut self, told: &Told, light: Light, now: Now) {
@@ -163,14 +192,15 @@ impl Left {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gateway_core::appliance::report::{Outcome, Page, Settings};
-    use gateway_core::time::{ClockQuality, Timestamp};
+    use gateway_core::appliance::report::Settings;
+    use gateway_core::health::Health;
+    use gateway_core::time::ClockQuality;
 
     fn report(spare: &str) -> Report {
         Report {
             version: "1.2.3".to_owned(),
             dated: Dated::Now(Timestamp(0), ClockQuality::Unset),
-            settings: Settings { file: None, outcome: Outcome::InForce, beside: Vec::new() },
+            settings: Settings { file: None, outcome: Outcome::InForce, beside: Vec::new(), warnings: Vec::new() },
             overview: None,
             down: None,
             page: Page::Off,
@@ -206,6 +236,28 @@ mod tests {
         let missing = Settings { outcome: Outcome::Missing, ..report("b").settings };
         Left::default().take(&told, Report { settings: missing, ..report("b") }, at(9_000));
         assert_eq!(there(), before);
+    }
+
+    #[test]
+    fn an_address_is_told_at_once_and_stays_known_when_it_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = Told { folder: folder.path().to_owned() };
+        let there = || told.report_there().unwrap_or_default();
+        let mut left = Left::default();
+        let overview = Health::new("clinic-7", "1.2.3", String::new(), at(0)).overview(at(0), None);
+        let with = |addresses: &[&str]| Report {
+            overview: Some(overview.clone()),
+            page: Page::At(addresses.iter().map(|one| (*one).to_owned()).collect()),
+            ..report("a")
+        };
+        assert!(!is_settled(&with(&[])) && is_settled(&with(&["http://192.0.2.17/"])));
+        left.take(&told, with(&[]), at(0));
+        assert!(there().contains("no address in the network yet"), "{}", there());
+        left.take(&told, with(&["http://192.0.2.17/"]), at(5));
+        assert!(there().contains("http://192.0.2.17/"), "it did not wait its turn: {}", there());
+        left.take(&told, with(&[]), at(600));
+        assert!(there().contains("any more. Until 2026-11-21 20:14 UTC"), "{}", there());
+        assert!(there().contains("http://192.0.2.17/"), "{}", there());
     }
 
     #[test]

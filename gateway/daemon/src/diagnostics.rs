@@ -10,6 +10,7 @@ use crate::metrics;
 use crate::platform::Platform;
 use crate::platform::journal;
 use crate::store::{Content, MessageHead, Store, StoreError};
+use data_encoding::HEXLOWER;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use gateway_core::config::{Analyzer, Config};
@@ -134,7 +135,7 @@ impl Bundle {
         if held + bytes.len() > BUNDLE_BYTES_MAX {
             return self.leave_out(name, &format!("the bundle would be larger than {BUNDLE_BYTES_MAX} bytes"));
         }
-        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = HEXLOWER.encode(&Sha256::digest(&bytes));
         let told = FileTold { name: name.to_owned(), about: about.to_owned(), bytes: bytes.len(), sha256 };
         self.manifest.files.push(told);
         self.files.push((name.to_owned(), bytes));

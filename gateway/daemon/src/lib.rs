@@ -19,6 +19,7 @@ pub mod pulse;
 pub mod redecode;
 pub mod registrar;
 pub mod simulated;
+mod spans;
 pub mod store;
 pub mod supervision;
 pub mod tally;

@@ -3,8 +3,9 @@
 //! Invariant: it is made from those two alone, which hold nobody's data.
 
 use crate::tally::Tally;
-use gateway_core::overview::{Overview, Urgency};
+use gateway_core::overview::Overview;
 use gateway_core::time::{ClockQuality, Timestamp};
+use gateway_core::trouble::Urgency;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;

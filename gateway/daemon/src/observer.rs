@@ -106,10 +106,11 @@ impl Observer {
             seen.certificates = self.platform.machine.certificates(&self.files, now).await;
         }
         vitals.certificates.clone_from(&seen.certificates);
-        let (store, standings) = self.store.standings().await?;
-        self.board.tell(now, Fact::Measured { vitals, store });
+        let standings = self.store.standings().await?;
+        self.board.tell(now, Fact::Measured { vitals, store: standings.store });
+        self.board.tell(now, Fact::LeftBehind { waiting: standings.left_behind });
         self.board.tell(now, Fact::BoxSeen { appliance: self.platform.machine.appliance().await });
-        for (destination, standing) in standings {
+        for (destination, standing) in standings.configured {
             self.board.tell(now, Fact::Counted { destination: destination.0, standing });
         }
         Ok(())

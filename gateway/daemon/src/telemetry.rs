@@ -7,102 +7,17 @@
 use crate::board::Board;
 use crate::platform::{Platform, SendError};
 use crate::pulse::{BEAT_SECONDS, Pulse, Stop};
-use crate::tally::word;
+use crate::spans::{Span, What};
+use data_encoding::HEXLOWER;
 use gateway_core::config::{Telemetry, Webhook};
-use gateway_core::delivery::Outcome;
 use gateway_core::dialects::{HttpRequest, Request};
-use gateway_core::event::{EventId, EventName, Id};
-use gateway_core::time::{Now, Timestamp};
+use gateway_core::event::Id;
 use serde_json::{Value, json};
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// Spans that wait for the collector; beyond it the oldest go.
-const WAITING_SPANS_MAX: usize = 2048;
-/// Spans in one request.
-const BATCH_SPANS_MAX: usize = 512;
 /// How long the collector may take for one request.
 const TIMEOUT_SECONDS: u64 = 10;
-
-/// Something that took time.
-#[derive(Debug, Clone, PartialEq)]
-struct Span {
-    event: EventId,
-    began: Timestamp,
-    took: Duration,
-    what: What,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum What {
-    Commit { analyzer: String, name: EventName },
-    Attempt { destination: String, number: u32, outcome: &'static str },
-}
-
-/// What waits for the collector; nothing does while there is none.
-#[derive(Debug, Default)]
-pub struct Spans {
-    wanted: AtomicBool,
-    waiting: Mutex<VecDeque<Span>>,
-}
-
-impl Spans {
-    /// Whether there is a collector.
-    pub fn want(&self, wanted: bool) {
-        self.wanted.store(wanted, Ordering::Relaxed);
-        if !wanted {
-            self.waiting().clear();
-        }
-    }
-
-    pub fn are_wanted(&self) -> bool {
-        self.wanted.load(Ordering::Relaxed)
-    }
-
-    /// An event is on the disk.
-    pub fn committed(&self, event: EventId, analyzer: &str, name: EventName, began: Now, ended: Now) {
-        let what = What::Commit { analyzer: analyzer.to_owned(), name };
-        self.add(Span { event, began: began.wall, took: ended.mono.since(began.mono), what });
-    }
-
-    /// An attempt to deliver it came to its end.
-    pub fn attempted(&self, event: EventId, destination: &str, number: u32, outcome: &Outcome, began: Now, ended: Now) {
-        let what = What::Attempt { destination: destination.to_owned(), number, outcome: word(outcome) };
-        self.add(Span { event, began: began.wall, took: ended.mono.since(began.mono), what });
-    }
-
-    fn add(&self, span: Span) {
-        if self.are_wanted() {
-            let mut waiting = self.waiting();
-            if waiting.len() >= WAITING_SPANS_MAX {
-                waiting.pop_front();
-            }
-            waiting.push_back(span);
-        }
-    }
-
-    fn next(&self) -> Vec<Span> {
-        let mut waiting = self.waiting();
-        let many = waiting.len().min(BATCH_SPANS_MAX);
-        waiting.drain(..many).collect()
-    }
-
-    /// What the collector has not taken goes back to the front, as far as there is room.
-    fn give_back(&self, spans: Vec<Span>) {
-        let mut waiting = self.waiting();
-        for span in spans.into_iter().rev() {
-            if waiting.len() < WAITING_SPANS_MAX {
-                waiting.push_front(span);
-            }
-        }
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Span>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The part that sends them.
 pub struct Exporter {
@@ -196,14 +111,13 @@ fn text(key: &str, value: &str) -> Value {
 
 /// The commit is the trace's root, every attempt its child.
 fn span_json(span: &Span) -> Value {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let id = |parts: &[&[u8]]| hex(&Id::derived(parts).0[..8]);
+    let id = |parts: &[&[u8]]| HEXLOWER.encode(&Id::derived(parts).0[..8]);
     let root = id(&[b"commit", &span.event.0]);
     let began = i128::from(span.began.0) * 1_000_000;
     let ended = began + i128::try_from(span.took.as_nanos()).unwrap_or(0);
     let mut attributes = vec![text("event.id", &span.event.to_string())];
     let mut told = json!({
-        "traceId": hex(&span.event.0),
+        "traceId": HEXLOWER.encode(&span.event.0),
         "startTimeUnixNano": began.to_string(),
         "endTimeUnixNano": ended.to_string(),
     });
@@ -237,26 +151,13 @@ fn span_json(span: &Span) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gateway_core::time::Mono;
+    use crate::spans::Spans;
+    use gateway_core::delivery::Outcome;
+    use gateway_core::event::EventName;
+    use gateway_core::time::{Mono, Now, Timestamp};
 
     fn now(ms: u64) -> Now {
         Now { mono: Mono(ms * 1_000_000), wall: Timestamp(1_790_000_000_000 + ms.cast_signed()), ..Now::default() }
-    }
-
-    #[test]
-    fn what_nobody_wants_is_not_kept_and_what_waits_is_bounded() {
-        let spans = Spans::default();
-        let commit = || spans.committed(Id([1; 16]), "pcr", EventName::TestFinished, now(0), now(5));
-        commit();
-        assert!(spans.next().is_empty());
-        spans.want(true);
-        (0..WAITING_SPANS_MAX + 10).for_each(|_| commit());
-        assert_eq!(spans.waiting().len(), WAITING_SPANS_MAX);
-        let batch = spans.next();
-        assert_eq!(batch.len(), BATCH_SPANS_MAX);
-        commit();
-        spans.give_back(batch);
-        assert_eq!(spans.waiting().len(), WAITING_SPANS_MAX);
     }
 
     #[test]

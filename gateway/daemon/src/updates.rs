@@ -5,13 +5,14 @@
 use crate::board::Board;
 use crate::platform::Platform;
 use crate::pulse::{Pulse, Stop};
-use crate::store::Store;
+use crate::store::{AuditEntry, Store};
 use gateway_core::appliance::gate::BoxHealth;
 use gateway_core::appliance::layout;
 use gateway_core::appliance::schedule::due;
 use gateway_core::appliance::update::{Action, Asked, BY_ITSELF};
 use gateway_core::config::{Automatic, Config, Secret, Updates};
 use gateway_core::event::Seq;
+use gateway_core::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +20,6 @@ use std::time::Duration;
 const TELL_SECONDS: u64 = 5;
 /// The database answers within this, or does not.
 const STORE_SECONDS_MAX: u64 = 5;
-/// Below [`layout::TOLD`].
-const REQUEST: &str = "requests/update.json";
 
 /// What of the settings it looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,8 +79,9 @@ impl Updater {
                     proxy: proxy.as_ref().map(|proxy| proxy.expose().to_owned()),
                     by: BY_ITSELF.to_owned(),
                 };
-                if let Err(error) = ask(&self.platform, &asked).await {
-                    tracing::warn!(error, "updates are not looked for");
+                match ask(&self.platform, &asked).await {
+                    Err(error) => tracing::warn!(error = error.sentence(), "updates are not looked for"),
+                    Ok(()) => self.note(now.wall).await,
                 }
             }
             tokio::select! {
@@ -89,6 +89,20 @@ impl Updater {
                 () = stop.asked() => return,
                 () = clock.sleep_until(now.mono.after(Duration::from_secs(TELL_SECONDS))) => {}
             }
+        }
+    }
+
+    /// Into the audit log, as when a person asks.
+    async fn note(&self, at: Timestamp) {
+        let entry = AuditEntry {
+            at,
+            client: BY_ITSELF.to_owned(),
+            action: "update".to_owned(),
+            object: "system".to_owned(),
+            outcome: "ok".to_owned(),
+        };
+        if let Err(error) = self.store.audit(entry).await {
+            tracing::warn!(%error, "that an update is looked for is not in the audit log");
         }
     }
 
@@ -107,8 +121,38 @@ impl Updater {
     }
 }
 
-/// Asks the privileged half. The error is a sentence.
-pub async fn ask(platform: &Platform, asked: &Asked) -> Result<(), String> {
-    let bytes = serde_json::to_vec(asked).map_err(|error| error.to_string())?;
-    platform.machine.leave(REQUEST, bytes).await
+/// Why the privileged half was not asked.
+pub enum Unasked {
+    /// Somebody else has asked, and it has not begun.
+    Waits(Box<Asked>),
+    /// A sentence.
+    Failed(String),
+}
+
+impl Unasked {
+    pub fn sentence(&self) -> String {
+        match self {
+            Unasked::Failed(reason) => reason.clone(),
+            Unasked::Waits(asked) => {
+                let what = match asked.action {
+                    Action::Check => "look for an update",
+                    Action::Install => "install one",
+                    Action::Rollback => "go back to the system that ran before",
+                };
+                let by = if asked.by == BY_ITSELF { "the settings" } else { &asked.by };
+                format!(
+                    "{by} asked to {what} a moment ago: wait for the end of that (`analyzer-gateway update status`)"
+                )
+            }
+        }
+    }
+}
+
+/// Asks the privileged half; one at a time.
+pub async fn ask(platform: &Platform, asked: &Asked) -> Result<(), Unasked> {
+    let bytes = serde_json::to_vec(asked).map_err(|error| Unasked::Failed(error.to_string()))?;
+    let before = platform.machine.ask(layout::ASKED_UPDATE, bytes).await.map_err(Unasked::Failed)?;
+    let Some(before) = before else { return Ok(()) };
+    let unread = || Unasked::Failed("another request waits that cannot be read: ask again in a minute".to_owned());
+    Err(serde_json::from_slice(&before).map_or_else(|_| unread(), |asked| Unasked::Waits(Box::new(asked))))
 }

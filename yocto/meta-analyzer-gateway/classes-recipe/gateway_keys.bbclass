@@ -9,6 +9,7 @@ python () {
     if not folder:
         return
     for name in d.getVar("GATEWAY_KEYS_NEEDED").split():
-        if not os.path.exists(os.path.join(folder, name)):
-            raise bb.parse.SkipRecipe("there is no %s in %s (GATEWAY_KEYS); yocto/make-keys makes keys to try with" % (name, folder))
+        path = os.path.join(folder, name)
+        if not os.path.exists(path):
+            raise bb.parse.SkipRecipe("there is no %s (GATEWAY_KEYS); yocto/make-keys makes keys to try with" % path)
 }

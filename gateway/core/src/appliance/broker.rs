@@ -16,8 +16,9 @@ use sha2::{Digest, Sha256, Sha512};
 use std::fmt::Write;
 use std::path::PathBuf;
 
-/// mosquitto's own group: it reads these files and nobody else does.
-pub const GROUP: &str = "mosquitto";
+/// Whose files these are: mosquitto warns of passwords and access lists that are another user's or group's, or that others may
+/// read, and says that it will refuse them one day (`mosquitto__fopen` in its lib/misc_mosq.c, from 2.0.17 on).
+pub const USER: &str = "mosquitto";
 /// Of PBKDF2. Reading the file gives nobody a password soon, and a login costs a Pi some milliseconds.
 const HASH_ROUNDS: u32 = 10_000;
 /// Clients at once.
@@ -36,7 +37,7 @@ pub fn files(config: &Config, broker: &OwnBroker, own_password: &Secret) -> Vec<
     let file = |name: &str, text: String| Generated {
         path: format!("{}/{name}", layout::OWN_BROKER),
         text: Secret::new(&text),
-        readers: Readers::Group(GROUP),
+        readers: Readers::User(USER),
         part: Part::Broker,
     };
     vec![

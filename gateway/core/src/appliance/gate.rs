@@ -4,7 +4,7 @@
 //! switched off before, a clinic without its network) is not held against it.
 
 use crate::event::{Id, TestState};
-use crate::health::DeviceState;
+use crate::overview::DeviceState;
 use crate::overview::Overview;
 use crate::time::{Mono, Timestamp};
 use serde::{Deserialize, Serialize};

@@ -23,8 +23,8 @@ pub struct Generated {
 pub enum Readers {
     All,
     Nobody,
-    /// A group of the system.
-    Group(&'static str),
+    /// A user of the system, whose file it is, with the group of the same name.
+    User(&'static str),
 }
 
 /// Which of the box's programs reads it.

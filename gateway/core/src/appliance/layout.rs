@@ -2,10 +2,13 @@
 //!
 //! Invariant: each folder has one writer.
 
-/// The partition that any laptop can read; where the settings file is and the report is written. Written only by the privileged half.
+/// The partition that any laptop can read; where the settings file is and the report is written. On the box only the privileged half
+/// writes it.
 pub const BOOT: &str = "/boot/firmware";
 /// The answer to whoever edits the settings on the card, beside them.
 pub const REPORT: &str = "gateway.report.txt";
+/// The settings of the box, in [`BOOT`].
+pub const SETTINGS: &str = "gateway.yaml";
 
 /// Written by the gateway (its RuntimeDirectory, kept after it stops).
 pub const TOLD: &str = "/run/analyzer-gateway";
@@ -13,10 +16,12 @@ pub const TOLD: &str = "/run/analyzer-gateway";
 pub const TOLD_REPORT: &str = "report.txt";
 /// In [`TOLD`]: one word, which light the box shows.
 pub const TOLD_LIGHT: &str = "light";
-/// In [`TOLD`]: what somebody let in asks of the privileged half, one file a kind: `update.json`.
+/// In [`TOLD`]: what somebody let in asks of the privileged half, one file a kind.
 pub const ASKED: &str = "requests";
 /// In [`ASKED`]: an update that is asked for.
 pub const ASKED_UPDATE: &str = "update.json";
+/// In [`ASKED`]: settings that were pushed and confirmed, to be put onto the card.
+pub const ASKED_SETTINGS: &str = "settings.json";
 /// In [`TOLD`]: how the gateway is, for the gate of an update.
 pub const TOLD_GATE: &str = "gate.json";
 
@@ -25,6 +30,8 @@ pub const SAYS: &str = "/run/analyzer-gateway-appliance";
 
 /// In [`SAYS`]: the first partition of the card is writable and must be made read-only again.
 pub const CARD_OPEN: &str = "card-open";
+/// In [`SAYS`]: what became of [`ASKED_SETTINGS`].
+pub const PUSHED: &str = "pushed";
 /// In [`SAYS`]: locked by whoever writes the [`JOURNAL`].
 pub const UPDATE_LOCK: &str = "update.lock";
 
@@ -33,6 +40,9 @@ pub const OWN_BROKER_PASSWORD: &str = "/run/analyzer-gateway-appliance/broker-pa
 /// Everything that the box's broker reads; for its group alone.
 pub const OWN_BROKER: &str = "/run/analyzer-gateway-appliance/mosquitto";
 
+/// What RAUC is told of the box; beside it the keyring of those whose bundles are installed.
+pub const RAUC_CONFIGURATION: &str = "/etc/rauc/system.conf";
+
 /// What stays of the box when its system is replaced; the events and the settings that were good are below.
 pub const DATA: &str = "/data";
 /// What the box knows of itself whatever system runs: its identity, the last update, the last backup
@@ -40,6 +50,8 @@ pub const DATA: &str = "/data";
 pub const SYSTEM: &str = "/data/system";
 /// The same for root's copy of the last good settings where the gateway is a package of an ordinary system.
 pub const SYSTEM_ELSEWHERE: &str = "/var/lib/analyzer-gateway-appliance";
+/// In [`SYSTEM`]: settings that are being written onto the card, for root alone.
+pub const SETTINGS_UNDER_WAY: &str = "settings-under-way.json";
 /// In [`SYSTEM`]: the last update, step by step.
 pub const JOURNAL: &str = "update.json";
 /// In [`SYSTEM`]: which system the next start tries, and which were found bad, where the firmware keeps no counters.

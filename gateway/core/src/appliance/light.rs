@@ -3,7 +3,7 @@
 //! Invariant: each state has a pattern of its own, by the kernel's trigger `pattern` and, where a kernel lacks that, by `timer`.
 
 use super::{NetworkSource, UpdatePhase};
-use crate::health::DeviceState;
+use crate::overview::DeviceState;
 use crate::overview::Overview;
 
 /// What the light says. docs/card.md has the table for people.

@@ -7,6 +7,7 @@
 use super::generated::{Generated, HEAD, Part, Readers, Renderer, on_one_line};
 use super::layout;
 use crate::config::{Addressing, Ethernet, Network, Secret, Wifi};
+use data_encoding::HEXLOWER;
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -96,7 +97,7 @@ fn networkd_text(addressing: &Addressing, plan: Plan) -> String {
 }
 
 fn wpa_supplicant(wifi: &Wifi) -> String {
-    let ssid: String = wifi.ssid.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let ssid = HEXLOWER.encode(wifi.ssid.as_bytes());
     // A passphrase ends at the last quote of its line, so it may have some inside, but then no #: the settings refuse both together.
     format!(
         "{HEAD}ctrl_interface=/run/wpa_supplicant\ncountry={}\nnetwork={{\n\tssid={ssid}\n\tscan_ssid=1\n\

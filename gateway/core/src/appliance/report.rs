@@ -4,6 +4,7 @@
 //! Invariants: no secret but the pairing code and no patient data get in; while nothing changes that a person would act on,
 //! [`Report::essence`] is the same, however often it is asked.
 
+mod faults;
 mod lines;
 mod sections;
 
@@ -81,11 +82,13 @@ pub enum Dated {
 /// The settings file and what became of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// Its path; `None`: there is none.
+    /// Its path, also of one that was named and is not there; `None`: there is none.
     pub file: Option<String>,
     pub outcome: Outcome,
     /// Files beside it that look as if somebody meant them to be the settings.
     pub beside: Vec<String>,
+    /// What is allowed and should be known all the same, in sentences.
+    pub warnings: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -109,6 +112,8 @@ pub enum Page {
     BoxOnly(String),
     /// Addresses for a browser; empty while the box has none.
     At(Vec<String>),
+    /// The box has no address any more; where the page was, and when that was last so.
+    Was(Vec<String>, Timestamp),
 }
 
 impl Page {

@@ -66,13 +66,22 @@ impl Source {
         match text {
             USB => Ok(Source::Usb),
             _ if text.contains(char::is_control) => Err("the source holds a control character".to_owned()),
+            _ if is_url && has_login(text) => Err("the address holds a user name or a password, which would show up in logs: serve the \
+                                                   bundle to whoever asks; it is signed, and holds nothing that is secret"
+                .to_owned()),
+            // A bundle is signed: whoever changes it on its way is found out without TLS too.
             _ if is_url => Ok(Source::Url(text.to_owned())),
             _ if text.starts_with('/') && text.ends_with(SUFFIX) => Ok(Source::Path(text.to_owned())),
             _ => Err(format!(
-                "write `{USB}`, an address that begins with https://, or a whole path that ends in {SUFFIX}"
+                "the source is no place where a bundle can be: write `{USB}`, an address that begins with https:// or http://, or a whole path that \
+                 ends in {SUFFIX}"
             )),
         }
     }
+}
+
+fn has_login(url: &str) -> bool {
+    url::Url::parse(url).is_ok_and(|url| !url.username().is_empty() || url.password().is_some())
 }
 
 /// What a bundle says of itself, under its signature.
@@ -287,7 +296,11 @@ mod tests {
     #[test]
     fn a_source_is_a_stick_an_address_or_a_path() {
         assert_eq!(Source::read("usb"), Ok(Source::Usb));
-        assert_eq!(Source::read("https://a.example/b"), Ok(Source::Url("https://a.example/b".to_owned())));
+        for url in ["https://a.example/b", "http://a.example/b"] {
+            assert_eq!(Source::read(url), Ok(Source::Url(url.to_owned())));
+        }
+        let told = Source::read("https://user:hunter2@a.example/b").expect_err("a password");
+        assert!(told.contains("password") && !told.contains("hunter2"), "{told}");
         assert_eq!(Source::read("/data/b.raucb"), Ok(Source::Path("/data/b.raucb".to_owned())));
         for wrong in ["", "-h", "b.raucb", "/etc/shadow", "ftp://a.example/b", "/data/\nb.raucb"] {
             assert!(Source::read(wrong).is_err(), "{wrong:?}");

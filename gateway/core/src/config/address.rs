@@ -10,6 +10,9 @@ use url::Url;
 /// Results must not cross a network in plain text unless somebody has said so.
 const PLAIN: &str = "would send results through the network unencrypted";
 
+/// Of an address with zeros in front of its numbers.
+pub const ZEROS: &str = "has a number with a zero in front, which programs read in different ways";
+
 /// Whether this host is the machine itself.
 pub fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -127,7 +130,11 @@ pub fn broker(field: &Field<'_>, allow_plain: bool) -> Option<Broker> {
         "mosquitto" => return Some(Broker::Mosquitto),
         _ => {}
     }
-    let url = parsed(field, &["mqtts", "mqtt"], "mqtts://broker.example:8883")?;
+    let example = match section(field) {
+        "sparkplug" => "mqtts://scada.example:8883",
+        _ => "mqtts://broker.example:8883",
+    };
+    let url = parsed(field, &["mqtts", "mqtt"], example)?;
     if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
         field.wrong("has something after the host", "write only `mqtts://HOST:PORT`");
         return None;
@@ -135,7 +142,8 @@ pub fn broker(field: &Field<'_>, allow_plain: bool) -> Option<Broker> {
     let tls = url.scheme() == "mqtts";
     let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
     if !tls && !is_loopback(&host) && !allow_plain {
-        field.wrong(PLAIN, "write `mqtts://...`, or add `allow_plain: true` under mqtt");
+        let section = section(field);
+        field.wrong(PLAIN, &format!("write `mqtts://...`, or add `allow_plain: true` under {section}"));
         return None;
     }
     let port = url.port().unwrap_or(if tls { 8883 } else { 1883 });
@@ -155,6 +163,9 @@ pub fn listen(field: &Field<'_>) -> Option<String> {
 pub fn connect(field: &Field<'_>) -> Option<String> {
     let text = field.text()?;
     let good = text.rsplit_once(':').is_some_and(|(host, port)| {
+        if without_zeros(host).is_some() {
+            return false;
+        }
         let named = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
         (named || text.parse::<SocketAddr>().is_ok()) && port.parse::<u16>().is_ok_and(|port| port != 0)
     });
@@ -164,8 +175,48 @@ pub fn connect(field: &Field<'_>) -> Option<String> {
     good.then(|| text.to_lowercase())
 }
 
+/// The group that an address stands in: `mqtt`.
+fn section<'f>(field: &'f Field<'_>) -> &'f str {
+    field.path.split(['.', '[']).next().unwrap_or_default()
+}
+
+/// An address of IPv4 in which numbers have zeros in front (`192.168.001.020`), without those. Some programs read such numbers
+/// as octal (inet(3)): then it is another machine's.
+pub fn without_zeros(text: &str) -> Option<String> {
+    let parts: Vec<&str> = text.split('.').collect();
+    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let has_zero = parts.iter().any(|part| part.len() > 1 && part.starts_with('0'));
+    let plain = |part: &&str| match part.trim_start_matches('0') {
+        "" => "0".to_owned(),
+        rest => rest.to_owned(),
+    };
+    (parts.len() == 4 && has_zero && parts.iter().all(is_number))
+        .then(|| parts.iter().map(plain).collect::<Vec<_>>().join("."))
+}
+
+/// What to do with a user and a password in an address.
+fn login_elsewhere(field: &Field<'_>, schemes: &[&str]) -> String {
+    let text = match (section(field), field.path.rsplit('.').next().unwrap_or_default()) {
+        (section, _) if schemes.contains(&"mqtt") => {
+            return format!("write them as `user` and `password` under {section}");
+        }
+        ("registrations", _) => "remove them; who asks is told by `lab_id_token`",
+        ("telemetry", _) => "remove them; who sends is told by `otlp_token`",
+        ("update", _) => {
+            "remove them, and serve the bundle to whoever asks: it is signed, and holds nothing that is secret"
+        }
+        ("http", _) => "remove them",
+        _ => "write them as an `authorization` header under `headers`",
+    };
+    text.to_owned()
+}
+
 fn parsed(field: &Field<'_>, schemes: &[&str], example: &str) -> Option<Url> {
     let text = field.text()?;
+    if text.contains(char::is_whitespace) {
+        field.wrong("has a blank in it", "remove the blank; within an address it would be written `%20`");
+        return None;
+    }
     let starts: Vec<String> = schemes.iter().map(|scheme| format!("{scheme}://")).collect();
     let starts: Vec<&str> = starts.iter().map(String::as_str).collect();
     let lower = text.to_lowercase();
@@ -179,11 +230,19 @@ fn parsed(field: &Field<'_>, schemes: &[&str], example: &str) -> Option<Url> {
         return None;
     };
     if !url.username().is_empty() || url.password().is_some() {
-        let suggestion = match schemes.contains(&"mqtt") {
-            true => "write them as `user` and `password` under mqtt",
-            false => "write them as an `authorization` header under `headers`",
-        };
-        field.wrong("holds a user name or a password, which would show up in logs", suggestion);
+        let suggestion = login_elsewhere(field, schemes);
+        field.wrong("holds a user name or a password, which would show up in logs", &suggestion);
+        return None;
+    }
+    let host = text.split_once("://").and_then(|(_, rest)| rest.split([':', '/', '?', '#']).next());
+    if host.is_some_and(|host| host.contains(|c: char| !c.is_ascii() && !c.is_alphanumeric())) {
+        let suggestion = "type the name again by hand: a word processor has put a long dash or a curly quote there";
+        field.wrong("has a character in its host that no host has", suggestion);
+        return None;
+    }
+    if host.and_then(without_zeros).is_some() {
+        field
+            .wrong(ZEROS, "write the address without zeros in front of its numbers: 192.168.1.20, not 192.168.001.020");
         return None;
     }
     Some(url)

@@ -4,40 +4,18 @@
 //! Invariant: no message quotes a value unless its caller says that the value cannot be a secret.
 
 use super::duration;
-use super::file::schema_of;
+use super::file::{File, schema_of};
+use super::outside::Outside;
 use super::tree::{Entry, Mistake, Node, Place, Value};
+use super::words::{begins_with, glued_to, holds_secrets, shown};
+pub use super::words::{either, instead, is_id, known_keys, nearest, shown_key};
 use crate::reading::Pattern;
-use crate::time::Timestamp;
 use schemars::JsonSchema;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
-
-/// What the validation has to ask about the machine. The core itself opens nothing.
-pub trait Outside {
-    /// The text of a secret's file, or why it cannot be had.
-    fn read(&self, path: &Path) -> Result<String, String>;
-    /// Whether there is such a file. A last good configuration says yes to all: it must start.
-    fn is_file(&self, path: &Path) -> bool;
-    /// The IANA names that this machine knows.
-    fn time_zones(&self) -> Vec<String>;
-    /// The profile of that name: the user's own before those that the gateway brings along; `None` if there is no such file.
-    fn profile(&self, name: &str) -> Option<WrittenProfile>;
-    /// The names of all profiles, sorted.
-    fn profiles(&self) -> Vec<String>;
-    /// The present time; `None` if what has run out shall not be judged. A last good configuration judges nothing.
-    fn now(&self) -> Option<Timestamp>;
-}
-
-/// A profile's file.
-pub struct WrittenProfile {
-    /// What mistakes in it call it: its path, or its name among those that the gateway brings along.
-    pub file: String,
-    /// Its tree, or why there is none.
-    pub tree: Result<Node, Vec<Mistake>>,
-}
 
 /// What a whole reading shares.
 pub struct Context<'a> {
@@ -48,6 +26,11 @@ pub struct Context<'a> {
 impl Context<'_> {
     pub fn note(&self, mistake: Mistake) {
         self.mistakes.borrow_mut().push(mistake);
+    }
+
+    /// Whether something is wrong with the key of this path.
+    pub fn is_told(&self, path: &str) -> bool {
+        self.mistakes.borrow().iter().any(|mistake| mistake.error.path == path)
     }
 }
 
@@ -60,6 +43,8 @@ pub struct Group<'a> {
     schema: serde_json::Value,
     /// Whether it is no group at all, which has been said: then nothing in it is missing.
     broken: bool,
+    /// Whether secrets stand in it: then any value may be one that stands at the wrong key.
+    guarded: bool,
     asked: RefCell<BTreeSet<&'static str>>,
 }
 
@@ -76,15 +61,27 @@ impl<'a> Group<'a> {
         let (entries, broken): (&[Entry], bool) = match node.map(|node| &node.value) {
             None | Some(Value::Nothing) => (&[], false),
             Some(Value::Group(entries)) => (entries, false),
-            Some(_) => {
-                let keys = known_keys(&schema).join(", ");
-                let suggestion = format!("write keys under it, each with a colon and a value: {keys}");
+            Some(other) => {
+                let keys = known_keys(&schema);
+                let suggestion = match begins_with(other, &keys) {
+                    Some(key) => format!("write `{key}: ...`, with a colon and a space behind the key"),
+                    None => format!("write keys under it, each with a colon and a value: {}", keys.join(", ")),
+                };
                 context.note(Mistake::new(place.clone(), path, "must be a group of keys", &suggestion));
                 (&[], true)
             }
         };
-        let asked = RefCell::default();
-        let group = Group { context, path: path.to_owned(), place, entries, schema, broken, asked };
+        let guarded = holds_secrets(&schema);
+        let group = Group {
+            context,
+            path: path.to_owned(),
+            place,
+            entries,
+            schema,
+            broken,
+            guarded,
+            asked: RefCell::default(),
+        };
         group.look_over();
         group
     }
@@ -93,25 +90,62 @@ impl<'a> Group<'a> {
         let known = known_keys(&self.schema);
         for (index, entry) in self.entries.iter().enumerate() {
             let earlier = self.entries[..index].iter().find(|other| other.key == entry.key);
-            if !known.contains(&entry.key.as_str()) {
-                // A long unknown key may be a secret that lost its own key.
-                let shown = if entry.key.chars().count() <= 32 { entry.key.as_str() } else { "..." };
-                let suggestion = match nearest(&entry.key, &known) {
-                    Some(word) => format!("write `{word}`"),
-                    None => format!("remove it; the keys known here are {}", known.join(", ")),
+            let is_known = known.contains(&entry.key.as_str());
+            let above = if is_known { None } else { self.belongs_above(index) };
+            if let Some(key) = glued_to(&entry.key, &known) {
+                let problem = format!("a blank is missing after the colon of `{key}`");
+                let suggestion = format!("write `{key}: ...`, with a blank behind the colon");
+                self.context.note(Mistake::new(entry.place.clone(), self.join(key), problem, &suggestion));
+            } else if !is_known && above.is_none() && self.belongs_to_root(entry) {
+                let suggestion = format!("`{}` belongs to the left edge: delete the blanks in front of it", entry.key);
+                let problem = "this key does not belong under the one above";
+                self.context.note(Mistake::new(entry.place.clone(), self.join(&entry.key), problem, &suggestion));
+            } else if !is_known {
+                let near = nearest(&entry.key, &known);
+                // An unknown key may be a secret that lost its own key; a misspelt one is none.
+                let is_safe = near.is_some() || above.is_some() || !self.guarded;
+                let shown = if is_safe { shown_key(&entry.key) } else { String::new() };
+                let suggestion = match (near, above) {
+                    (Some(word), _) => format!("write `{word}`"),
+                    (None, Some(above)) => format!("indent it by two spaces more, if it belongs to `{above}`"),
+                    (None, None) => format!("remove it; the keys known here are {}", known.join(", ")),
                 };
-                let mistake = Mistake::new(entry.place.clone(), self.join(shown), "there is no such key", &suggestion);
-                self.context.note(mistake);
+                let problem = if is_safe { "there is no such key" } else { "here stands a key that is not known" };
+                self.context.note(Mistake::new(entry.place.clone(), self.join(&shown), problem, &suggestion));
             } else if let Some(earlier) = earlier {
                 let problem = match &earlier.place {
                     Place::At { line, .. } => format!("this key is already written in line {line}"),
                     _ => "this key is written twice".to_owned(),
                 };
-                let mistake =
-                    Mistake::new(entry.place.clone(), self.join(&entry.key), problem, "remove one of the two");
+                let suggestion = match entry.node.value {
+                    Value::List(_) | Value::Group(_) => "write what stands under both under one of them",
+                    _ => "remove one of the two",
+                };
+                let mistake = Mistake::new(entry.place.clone(), self.join(&entry.key), problem, suggestion);
                 self.context.note(mistake);
             }
         }
+    }
+
+    /// The group without anything in it that stands above this key and knows it: the key lacks its indentation.
+    fn belongs_above(&self, index: usize) -> Option<&str> {
+        let known = known_keys(&self.schema);
+        let above = self.entries[..index].iter().rev().find(|entry| known.contains(&entry.key.as_str()))?;
+        let inner = &self.schema["properties"][&above.key]["properties"];
+        (above.node.value == Value::Nothing && inner.get(&self.entries[index].key).is_some())
+            .then_some(above.key.as_str())
+    }
+
+    /// Whether this unknown key is a section of the whole file that was pushed to the right. A text is none.
+    fn belongs_to_root(&self, entry: &Entry) -> bool {
+        !self.path.is_empty()
+            && matches!(entry.node.value, Value::Group(_) | Value::List(_))
+            && known_keys(&schema_of::<File>()).contains(&entry.key.as_str())
+    }
+
+    /// Whether this key is there, without the blank behind its colon.
+    fn is_glued(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| glued_to(&entry.key, &[key]).is_some())
     }
 
     /// The path of a key; of the group itself without one.
@@ -127,10 +161,17 @@ impl<'a> Group<'a> {
     pub fn get(&self, key: &'static str) -> Option<Field<'a>> {
         self.asked.borrow_mut().insert(key);
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
-        Some(Field { context: self.context, node: &entry.node, path: self.join(key) })
+        Some(Field { context: self.context, node: &entry.node, path: self.join(key), guarded: self.guarded })
     }
 
-    /// The same; its absence is a mistake.
+    /// The value of a key of a group within this one, which reads itself.
+    pub fn get_within(&self, group: &'static str, key: &str) -> Option<Field<'a>> {
+        let field = self.get(group)?;
+        let node = field.node.get(key)?;
+        Some(field.below(node, format!("{}.{key}", field.path)))
+    }
+
+    /// The value of a key, whose absence is a mistake.
     pub fn need(&self, key: &'static str, suggestion: &str) -> Option<Field<'a>> {
         let field = self.get(key);
         if field.is_none() && !self.broken {
@@ -142,6 +183,9 @@ impl<'a> Group<'a> {
     /// Notes a mistake about a key, at the key's value or else at the group; about the group itself without a key.
     pub fn wrong(&self, key: &str, problem: &str, suggestion: &str) {
         let entry = self.entries.iter().find(|entry| entry.key == key);
+        if entry.is_none() && self.is_glued(key) {
+            return;
+        }
         let place = entry.map_or(&self.place, |entry| &entry.node.place);
         self.context.note(Mistake::new(place.clone(), self.join(key), problem, suggestion));
     }
@@ -185,6 +229,11 @@ impl<'a> Group<'a> {
         self.get(key).and_then(|field| field.choice(&[("true", true), ("false", false)]))
     }
 
+    /// `allow_plain`. What is wrong with it is told here, and not a second time where it would have been needed.
+    pub fn allows_plain(&self) -> bool {
+        self.get("allow_plain").is_some() && self.flag_if_written("allow_plain").unwrap_or(true)
+    }
+
     pub fn choice<T: Copy>(&self, key: &'static str, words: &[(&str, T)], default: T) -> T {
         self.get(key).and_then(|field| field.choice(words)).unwrap_or(default)
     }
@@ -220,9 +269,16 @@ pub struct Field<'a> {
     pub context: &'a Context<'a>,
     pub node: &'a Node,
     pub path: String,
+    /// Whether its group holds secrets: then its value is never quoted.
+    pub guarded: bool,
 }
 
 impl<'a> Field<'a> {
+    /// Another value at or below this one.
+    pub fn below(&self, node: &'a Node, path: String) -> Field<'a> {
+        Field { context: self.context, node, path, guarded: self.guarded }
+    }
+
     pub fn wrong(&self, problem: &str, suggestion: &str) {
         self.context.note(Mistake::new(self.node.place.clone(), self.path.clone(), problem, suggestion));
     }
@@ -246,6 +302,9 @@ impl<'a> Field<'a> {
         let text = self.text()?;
         let (least, most) = (range.start(), range.end());
         let suggestion = match *most {
+            u64::MAX if self.path.ends_with("_bytes_max") => {
+                format!("write a whole number of bytes from {least} on; 4 GB are `4294967296`")
+            }
             u64::MAX => format!("write a whole number from {least} on, such as {least}"),
             _ => format!("write a whole number from {least} to {most}"),
         };
@@ -254,7 +313,8 @@ impl<'a> Field<'a> {
             return None;
         };
         if !range.contains(&number) {
-            self.wrong(&format!("{number} is out of range"), &suggestion);
+            let problem = if self.guarded { "is out of range" } else { &format!("{number} is out of range") };
+            self.wrong(problem, &suggestion);
             return None;
         }
         Some(number)
@@ -264,7 +324,8 @@ impl<'a> Field<'a> {
         let text = self.text()?;
         let Some(span) = duration::parse(text) else {
             let suggestion = match text.parse::<u32>() {
-                Ok(number) => format!("write the unit as well: `{number}s`, `{number}m`, `{number}h`"),
+                Ok(number) if !self.guarded => format!("write the unit as well: `{number}s`, `{number}m`, `{number}h`"),
+                Ok(_) => "write the unit as well, as in 500ms, 30s, 5m, 2h or 1d".to_owned(),
                 Err(_) => "write a number and a unit: 500ms, 30s, 5m, 2h or 1d".to_owned(),
             };
             self.wrong("must be a time", &suggestion);
@@ -272,7 +333,10 @@ impl<'a> Field<'a> {
         };
         if !range.contains(&span) {
             let (least, most) = (duration::format(*range.start()), duration::format(*range.end()));
-            let problem = format!("{} is out of range", duration::format(span));
+            let problem = match self.guarded {
+                true => "is out of range".to_owned(),
+                false => format!("{} is out of range", duration::format(span)),
+            };
             self.wrong(&problem, &format!("write a time from {least} to {most}"));
             return None;
         }
@@ -286,7 +350,11 @@ impl<'a> Field<'a> {
             return Some(*value);
         }
         let names: Vec<&'w str> = words.iter().map(|(word, _)| *word).collect();
-        self.wrong(&format!("there is no {what} {}", shown(text)), &instead(text, &names));
+        let problem = match self.guarded {
+            true => format!("there is no such {what}"),
+            false => format!("there is no {what} {}", shown(text)),
+        };
+        self.wrong(&problem, &instead(text, &names));
         None
     }
 
@@ -297,7 +365,8 @@ impl<'a> Field<'a> {
             return Some(*value);
         }
         let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        self.wrong(&format!("{} is not possible here", shown(text)), &format!("write {}", either(&names)));
+        let what = if self.guarded { "this word".to_owned() } else { shown(text) };
+        self.wrong(&format!("{what} is not possible here"), &format!("write {}", either(&names)));
         None
     }
 
@@ -315,10 +384,14 @@ impl<'a> Field<'a> {
 
     pub fn items(&self) -> Vec<Field<'a>> {
         let Value::List(items) = &self.node.value else {
-            self.wrong("must be a list", "write one item a line, each after a dash: `- ...`");
+            let suggestion = match &self.node.value {
+                Value::Text(_) => "write it in brackets: `[one]` or `[one, two]`; or one a line, each after a dash",
+                _ => "write one item a line, each after a dash: `- ...`",
+            };
+            self.wrong("must be a list", suggestion);
             return Vec::new();
         };
-        let field = |(index, node)| Field { context: self.context, node, path: format!("{}[{index}]", self.path) };
+        let field = |(index, node)| self.below(node, format!("{}[{index}]", self.path));
         items.iter().enumerate().map(field).collect()
     }
 
@@ -351,8 +424,8 @@ impl<'a> Field<'a> {
         }
         let better: String =
             text.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        let better = better.trim_start_matches('-');
-        let suggestion = match is_id(better) {
+        let better = better.trim_matches('-');
+        let suggestion = match is_id(better) && !self.guarded {
             true => format!("write `{better}`"),
             false => "write a short word such as `lab-1`".to_owned(),
         };
@@ -373,56 +446,10 @@ impl<'a> Field<'a> {
             self.wrong("must be a whole path", &format!("write it from the root on, such as `{example}`"));
             return None;
         }
-        if present && !self.context.outside.is_file(&path) {
-            self.wrong("there is no such file, or it may not be read", "write the path of a file that is there");
+        if present && let Err(unfit) = self.context.outside.file(&path) {
+            self.wrong(unfit.problem, unfit.suggestion);
             return None;
         }
         Some(path)
     }
-}
-
-pub fn is_id(text: &str) -> bool {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    (1..=32).contains(&text.len()) && text.starts_with(plain) && text.chars().all(|c| plain(c) || c == '-')
-}
-
-/// The keys of an object schema, in its order.
-pub fn known_keys(schema: &serde_json::Value) -> Vec<&str> {
-    schema["properties"]
-        .as_object()
-        .map(|properties| properties.keys().map(String::as_str).collect())
-        .unwrap_or_default()
-}
-
-/// The candidate that was probably meant.
-pub fn nearest<'w>(word: &str, candidates: &[&'w str]) -> Option<&'w str> {
-    let plain = |text: &str| text.to_lowercase().replace('-', "_");
-    let word = plain(word);
-    let distance = |candidate: &str| strsim::osa_distance(&word, &plain(candidate));
-    let best = candidates.iter().copied().min_by_key(|candidate| distance(candidate))?;
-    let near = (word.chars().count().min(best.chars().count()) / 3).clamp(1, 4);
-    (distance(best) <= near).then_some(best)
-}
-
-/// "write `astm`" if one is near, else all of them.
-pub fn instead(word: &str, candidates: &[&str]) -> String {
-    match nearest(word, candidates) {
-        Some(word) => format!("write `{word}`"),
-        None => format!("write {}", either(candidates)),
-    }
-}
-
-/// `a`, `b` or `c`
-pub fn either(words: &[&str]) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-    match quoted.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-        _ => quoted.join(""),
-    }
-}
-
-/// A wrong word in quotes, cut short.
-fn shown(text: &str) -> String {
-    let short: String = text.chars().filter(|c| !c.is_control()).take(40).collect();
-    if short == text { format!("`{short}`") } else { format!("`{short}...`") }
 }

@@ -7,19 +7,22 @@ pub mod file;
 mod group;
 mod masked;
 mod network;
+mod outside;
 mod overlay;
 mod read;
 mod sparkplug;
 mod tree;
 mod update;
+mod warnings;
+mod words;
 
 pub use address::is_loopback;
-pub use group::{Outside, WrittenProfile};
 pub use masked::{MASK, masked};
 pub use network::{
     Addressing, BrokerDoor, BrokerScope, BrokerUser, Ethernet, Fixed, Network, OWN_BROKER_PORT, OWN_BROKER_USER,
     OwnBroker, Wifi,
 };
+pub use outside::{Outside, Pem, Unfit, WrittenProfile};
 pub use overlay::{Variable, overlay};
 pub use read::{profile, read};
 pub use sparkplug::Sparkplug;
@@ -478,22 +481,4 @@ pub struct Retention {
     pub attempts_kept_days: u32,
     pub captures_kept_days: u32,
     pub events_kept_days: u32,
-}
-
-impl Config {
-    /// What is allowed and should be known all the same, in sentences.
-    pub fn warnings(&self) -> Vec<String> {
-        let unsigned = self.webhooks.iter().filter(|webhook| !webhook.is_signed());
-        let open = self.sources.iter().filter(|source| source.secrets.is_empty());
-        let unsigned = unsigned
-            .map(|webhook| format!("webhook `{}`: no secret is set: the receiver cannot tell who sends", webhook.id));
-        let open = open.map(|source| {
-            format!("source `{0}`: no secret is set: whoever reaches /in/{0} can send events in its name", source.id)
-        });
-        let is_first =
-            |second: &&Mqtt| second.broker == self.mqtt.broker && second.topic_prefix == self.mqtt.topic_prefix;
-        let twice = self.monitoring.broker.iter().filter(is_first);
-        let twice = twice.map(|_| "monitoring.url is the broker of mqtt.url: it is told everything twice".to_owned());
-        unsigned.chain(open).chain(twice).chain(self.idle_parts()).collect()
-    }
 }

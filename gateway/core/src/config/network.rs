@@ -5,7 +5,13 @@ use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-/// `network:`; without it the network is not touched.
+/// A label of a name (RFC 1123, 2.1), and below the kernel's 64.
+const HOSTNAME_BYTES_MAX: usize = 63;
+/// The box itself, wherever they are asked for (RFC 6761, hosts(5)); domains (RFC 6762); and what computers ask for by name to take
+/// their proxy or their tunnel from whoever is called so (Microsoft's DNS servers keep these two from being given out).
+const TAKEN_NAMES: [&str; 7] = ["localhost", "ip6-localhost", "ip6-loopback", "localdomain", "local", "wpad", "isatap"];
+
+/// `network:`; without it nothing but the box's name is touched.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Network {
     /// `None`: `gateway.id`.
@@ -135,5 +141,27 @@ impl Config {
         let published = "the gateway publishes nothing to the box's own broker: write `url: mosquitto` under mqtt";
         let bridged = broker.bridge.then_some("broker.bridge carries nothing until `mqtt.url` is `mosquitto`");
         [published].into_iter().chain(bridged).map(str::to_owned).collect()
+    }
+
+    /// What an appliance is called in its network; `None`: `gateway.id` cannot be a name there, and nobody has written another.
+    pub fn machine_name(&self) -> Option<&str> {
+        let written = self.network.as_ref().and_then(|network| network.hostname.as_deref());
+        written.or_else(|| Some(self.gateway.id.as_str()).filter(|id| no_hostname(id).is_none()))
+    }
+}
+
+/// Why this cannot be what a box is called in its network.
+pub fn no_hostname(text: &str) -> Option<&'static str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let good = text.len() <= HOSTNAME_BYTES_MAX
+        && text.chars().all(plain)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && text.contains(|c: char| !c.is_ascii_digit());
+    let taken = TAKEN_NAMES.iter().any(|name| name.eq_ignore_ascii_case(text));
+    match (good, taken) {
+        (false, _) => Some("is not the name of a machine"),
+        (true, true) => Some("is a name that means something else in every network"),
+        (true, false) => None,
     }
 }

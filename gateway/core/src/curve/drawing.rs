@@ -5,7 +5,7 @@
 use super::palette::Role;
 use super::shapes::{Anchor, Drawing, Shape, Size};
 use super::{Curve, Point};
-use crate::report::Words;
+use crate::report::words::Words;
 
 const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 450.0;

@@ -7,7 +7,7 @@ use super::Curve;
 use super::drawing::{Heading, draw};
 use super::palette::{Colour, Role, Theme};
 use super::shapes::{Anchor, Drawing, Shape, Size};
-use crate::report::Words;
+use crate::report::words::Words;
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, RasterizedChar, get_raster, get_raster_width};
 use tiny_skia::{
     Color, FillRule, LineCap, LineJoin, Paint, PathBuilder, Pixmap, PixmapMut, Rect, Stroke, StrokeDash, Transform,

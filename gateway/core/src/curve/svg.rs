@@ -6,7 +6,8 @@ use super::Curve;
 use super::drawing::{Heading, draw};
 use super::palette::{Colour, Role, Theme};
 use super::shapes::{Anchor, Drawing, Shape};
-use crate::report::{Words, escaped};
+use crate::markup::escaped;
+use crate::report::words::Words;
 use std::fmt::Write;
 
 /// The curve as an SVG file, or as an element inside of HTML.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::{AnalyzerId, Device, EventKind, EventName, Gap, Id, Personal, RunDelta, Seq, Test, TestState};
-use crate::report::Language;
+use crate::report::words::Language;
 use crate::time::{ClockQuality, Mono};
 use serde_json::json;
 use std::path::Path;

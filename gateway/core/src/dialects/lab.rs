@@ -139,7 +139,7 @@ impl Dialect for Lab {
     }
 
     fn accept(&self, received: &Received<'_>) -> Result<Vec<Accepted>, Refusal> {
-        incoming::lab(received)
+        incoming::lab(self, received)
     }
 
     fn schedule(&self) -> RetrySchedule {

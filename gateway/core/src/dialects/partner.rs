@@ -200,7 +200,7 @@ impl Dialect for Partner {
     }
 
     fn accept(&self, received: &Received<'_>) -> Result<Vec<Accepted>, Refusal> {
-        incoming::partner(received)
+        incoming::partner(self, received)
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
 use crate::delivery::Outcome;
 use crate::event::{Event, EventId, EventKind, EventName, Payload, Personal, Posted};
 use crate::time::Now;
+use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -212,8 +213,7 @@ fn ascii(json: &str) -> String {
 pub fn content_mac(secret: &str, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
     mac.update(body);
-    let digits: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("hmac-sha256={digits}")
+    format!("hmac-sha256={}", HEXLOWER.encode(&mac.finalize().into_bytes()))
 }
 
 #[cfg(test)]

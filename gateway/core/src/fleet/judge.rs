@@ -2,9 +2,9 @@
 
 use super::known::Known;
 use super::{Rules, Standing, Usual};
-use crate::health::DeviceState;
-use crate::overview::{Trouble, Urgency};
+use crate::overview::DeviceState;
 use crate::time::{ClockQuality, Mono, Now, Timestamp};
+use crate::trouble::{Trouble, Urgency};
 use std::time::Duration;
 
 /// A box that another one has pushed out is back sooner.

@@ -1,9 +1,9 @@
 //! What is known of one gateway of a fleet: the last that it said, and when it was heard.
 
 use super::{News, PAYLOAD_BYTES_MAX, Rules, TROUBLES_MAX};
-use crate::health::DeviceState;
-use crate::overview::Trouble;
+use crate::overview::DeviceState;
 use crate::time::{ClockQuality, Mono, Now, Timestamp};
+use crate::trouble::Trouble;
 use serde::Deserialize;
 use std::time::Duration;
 

@@ -11,9 +11,9 @@ mod known;
 #[cfg(test)]
 mod tests;
 
-use crate::health::DeviceState;
-use crate::overview::{Trouble, Urgency};
+use crate::overview::DeviceState;
 use crate::time::{Mono, Now, Timestamp};
+use crate::trouble::{Trouble, Urgency};
 use known::Known;
 use serde::Serialize;
 use std::cmp::Reverse;

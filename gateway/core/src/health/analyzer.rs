@@ -1,9 +1,10 @@
 //! What is known of one analyzer.
 
-use super::{ConfiguredAnalyzer, DeviceState};
+use super::ConfiguredAnalyzer;
 use crate::event::{AnalyzerId, TestState};
-use crate::overview::{AnalyzerOverview, Trouble, Urgency};
+use crate::overview::{AnalyzerOverview, DeviceState};
 use crate::time::{Now, Timestamp};
+use crate::trouble::{Trouble, Urgency};
 
 /// The trouble of an analyzer that is not there.
 pub(super) const ANALYZER_LOST: &str = "analyzer_lost";
@@ -55,7 +56,7 @@ impl AnalyzerHealth {
             DeviceState::Alert => {
                 Some(("analyzer_alert", Urgency::Today, "Look at the analyzer and its last messages."))
             }
-            DeviceState::Lost | DeviceState::Disconnected if away => {
+            state if state.is_away() && away => {
                 Some((ANALYZER_LOST, Urgency::Watch, "Check its cable and that it is switched on."))
             }
             _ => None,
@@ -96,7 +97,8 @@ impl AnalyzerHealth {
 #[cfg(test)]
 mod tests {
     use crate::event::{AnalyzerId, EventKind, EventName, Id, Test, TestState};
-    use crate::health::{DeviceState, Fact, Health};
+    use crate::health::{Fact, Health};
+    use crate::overview::DeviceState;
     use crate::time::{Now, Timestamp};
 
     fn at(minutes: i64) -> Now {

@@ -2,8 +2,17 @@
 
 use super::Standing;
 use crate::delivery::{Reason, ReasonCode};
-use crate::overview::{DestinationOverview, Trouble, Urgency};
+use crate::overview::DestinationOverview;
 use crate::time::{Now, Timestamp};
+use crate::trouble::{Trouble, Urgency};
+
+/// A destination that is not in the settings any more, and for which events wait: a change of its id looks like that.
+pub(super) fn left_behind(id: &str, waiting: u64) -> Trouble {
+    let events = if waiting == 1 { "1 event waits".to_owned() } else { format!("{waiting} events wait") };
+    let reason = format!("{events} for {id}, which is not in the settings any more");
+    let next = "Write it back under this id, and they are delivered; or give them up with `analyzer-gateway destinations drop`.";
+    Trouble::new("destination_removed", Urgency::Today, id, &reason, next)
+}
 
 /// One destination.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -76,5 +85,27 @@ impl DestinationHealth {
 
     pub(super) fn since_with(&self, trouble: Option<&Reason>, now: Now) -> Option<Timestamp> {
         trouble.map(|_| self.since.unwrap_or(now.wall))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::health::{Fact, Health};
+    use crate::time::Now;
+    use crate::trouble::Urgency;
+
+    #[test]
+    fn what_waits_for_a_destination_that_is_gone_is_a_trouble_until_it_is_there_again_or_given_up() {
+        let now = Now::default();
+        let mut health = Health::new("box", "1.0.0", String::new(), now);
+        let gone = vec![("webhook:lims".to_owned(), 5)];
+        assert!(health.learn(now, Fact::LeftBehind { waiting: gone.clone() }));
+        assert!(!health.learn(now, Fact::LeftBehind { waiting: gone }), "it is no news twice");
+        let troubles = health.overview(now, None).troubles;
+        let told: Vec<_> = troubles.iter().map(|trouble| (trouble.code.as_str(), trouble.urgency)).collect();
+        assert_eq!(told, [("destination_removed", Urgency::Today)]);
+        assert!(troubles[0].reason.starts_with("5 events wait for webhook:lims"), "{}", troubles[0].reason);
+        health.learn(now, Fact::LeftBehind { waiting: Vec::new() });
+        assert!(health.overview(now, None).troubles.is_empty());
     }
 }

@@ -70,6 +70,10 @@ pub enum Fact {
         destination: String,
         standing: Standing,
     },
+    /// Destinations that are not in the settings any more, and how many events wait for each.
+    LeftBehind {
+        waiting: Vec<(String, u64)>,
+    },
     /// An attempt was answered as delivered.
     Delivered {
         destination: String,

@@ -4,8 +4,8 @@
 
 use super::replace;
 use crate::delivery::{Reason, ReasonCode};
-use crate::overview::{Trouble, Urgency};
 use crate::time::{Now, Timestamp};
+use crate::trouble::{Trouble, Urgency};
 use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -1,9 +1,10 @@
 //! What of the facts is told as a notice: changes for better or worse, each once.
 
-use super::{DestinationHealth, DeviceState, Health};
+use super::{DestinationHealth, Health};
 use crate::delivery::{Reason, ReasonCode};
 use crate::event::{AnalyzerId, EventId};
 use crate::monitoring::{Notice, NoticeCode, Publication};
+use crate::overview::DeviceState;
 use crate::overview::MonitoringOverview;
 use crate::time::{Now, Timestamp};
 
@@ -96,7 +97,7 @@ impl Health {
     ) {
         let code = match (from, to) {
             (_, DeviceState::Lost) => NoticeCode::AnalyzerLost,
-            (DeviceState::Lost | DeviceState::Disconnected, DeviceState::Ready) => NoticeCode::AnalyzerFound,
+            (before, DeviceState::Ready) if before.is_away() => NoticeCode::AnalyzerFound,
             _ => return,
         };
         let reason = if reason.is_empty() { code.about() } else { reason };

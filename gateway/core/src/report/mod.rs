@@ -2,16 +2,16 @@
 //!
 //! Invariant: no text reaches the page unescaped, nothing in it is loaded from elsewhere, and nothing in it can run.
 
-mod words;
-
-pub use words::{Language, Words};
+pub mod words;
 
 use crate::curve::svg::svg;
 use crate::curve::{Curve, Heading, Theme};
 use crate::event::{Event, EventName, Personal, ResultValue, Test};
+use crate::markup::escaped;
 use crate::registration::Registration;
 use crate::time::{ClockQuality, Timestamp};
 use std::fmt::Write;
+use words::{Language, Words};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -228,25 +228,6 @@ fn moment(at: Timestamp) -> String {
     let text = at.to_string();
     let (day, time) = text.split_once('T').unwrap_or((&text, ""));
     format!("{day} {} UTC", time.split('.').next().unwrap_or_default())
-}
-
-/// Text as XML and HTML have it, in elements and in quoted attributes. What XML 1.0 cannot carry (section 2.2, `Char`) becomes
-/// U+FFFD.
-pub fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            '\t' | '\n' | '\r' => out.push(letter),
-            letter if letter < ' ' || matches!(letter, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
-            letter => out.push(letter),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

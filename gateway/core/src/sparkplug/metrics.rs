@@ -2,8 +2,9 @@
 //!
 //! Invariant: read off an [`Overview`], which has no field for what an analyzer said of a person.
 
-use crate::health::DeviceState;
-use crate::overview::{AnalyzerOverview, DestinationOverview, Overview, Urgency};
+use crate::overview::DeviceState;
+use crate::overview::{AnalyzerOverview, DestinationOverview, Overview};
+use crate::trouble::Urgency;
 use std::collections::BTreeMap;
 
 /// What a metric says; `None` where nobody knows.

@@ -7,9 +7,8 @@
 use super::Api;
 use super::auth::{Client, Door};
 use super::extract::from_json;
-use super::over_mqtt::{WITHOUT_ID, readable_id};
 use super::problem::Problem;
-use crate::calls::{Known, Memory};
+use crate::calls::{Known, Memory, WITHOUT_ID, readable_id};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, header};

@@ -57,6 +57,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
+use data_encoding::HEXLOWER;
 use gateway_core::config::Config;
 use gateway_core::event::Id;
 use gateway_core::time::Mono;
@@ -260,7 +261,7 @@ fn with_json<T: Serialize>(status: StatusCode, value: &T) -> Response {
 fn unless_known<T: Serialize>(headers: &HeaderMap, value: &T) -> Response {
     let mut response = axum_json(value);
     let body = serde_json::to_vec(value).expect("answers have only string keys");
-    let tag: String = Sha256::digest(&body)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let tag = HEXLOWER.encode(&Sha256::digest(&body)[..16]);
     let tag = format!("\"{tag}\"");
     let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut known = known.flat_map(|value| value.split(',')).map(str::trim);

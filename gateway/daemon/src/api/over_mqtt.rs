@@ -7,7 +7,7 @@ use super::auth::Door;
 use super::extract::from_json;
 use super::problem::Problem;
 use super::{Api, commands};
-use crate::calls::{Answer, Call, Inbox, Way};
+use crate::calls::{Answer, Call, ID_CHARACTERS_MAX, Inbox, WITHOUT_ID, Way, readable_id};
 use crate::pulse::Stop;
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -24,9 +24,6 @@ use tower::ServiceExt;
 const AT_ONCE_MAX: usize = 8;
 /// How long a stop waits for what is being answered.
 const DRAIN_SECONDS_MAX: u64 = 3;
-const ID_CHARACTERS_MAX: usize = 64;
-/// Where the answer goes to a request whose own id cannot be read.
-pub(super) const WITHOUT_ID: &str = "unreadable";
 /// Bytes of a packet beside the answer's own text, at most.
 const PACKET_OVERHEAD_BYTES: usize = 1024;
 
@@ -116,17 +113,6 @@ async fn ask(payload: &[u8], router: Router, packet_bytes_max: usize) -> Answer 
         }
     };
     Answer::Api { id, payload }
-}
-
-/// The id, if it fits into a topic: letters, digits, `-` and `_`.
-pub(super) fn readable_id(payload: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct OnlyId {
-        id: String,
-    }
-    let OnlyId { id } = serde_json::from_slice(payload).ok()?;
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    (!id.is_empty() && id.len() <= ID_CHARACTERS_MAX && id.bytes().all(fits)).then_some(id)
 }
 
 fn request(payload: &[u8], has_id: bool) -> Result<Request<Body>, Problem> {

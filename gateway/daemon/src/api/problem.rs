@@ -114,6 +114,11 @@ impl Problem {
         Problem::faults(vec![Fault { path: path.to_owned(), problem: problem.into() }])
     }
 
+    /// 422 with one fault, whose sentence is whole without its place: a person may have asked by a command or over MQTT.
+    pub fn told(path: &str, problem: &str) -> Problem {
+        Problem { detail: problem.to_owned(), ..Problem::fault(path, problem) }
+    }
+
     /// 429
     pub fn slow_down(detail: impl Into<String>, seconds: u32) -> Problem {
         Problem::come_again(StatusCode::TOO_MANY_REQUESTS, detail, seconds)

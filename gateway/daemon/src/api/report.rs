@@ -56,10 +56,15 @@ impl Api {
             Ok(false) => self.pairing_code().await.ok().flatten(),
             _ => None,
         };
+        let mut settings = self.settings_file(&overview.configuration.hash).await;
+        // Nobody must switch a box off that tries other settings: the file is the one that holds if they are not confirmed.
+        if overview.configuration.confirm_by.is_some() && settings.outcome == Outcome::Unread {
+            settings.outcome = Outcome::InForce;
+        }
         let report = Report {
             version: overview.version.clone(),
             dated: Dated::Now(now.wall, now.quality),
-            settings: self.settings_file(&overview.configuration.hash).await,
+            settings,
             page: Page::of(&self.config.http, &addresses.unwrap_or_default(), host.as_deref()),
             overview: Some(overview),
             down: None,
@@ -73,6 +78,11 @@ impl Api {
         let source = self.front.settings.clone().unwrap_or_else(|| Arc::new(Source::of_process(None, None)));
         let hash = hash.to_owned();
         let looked = aside(&*self.platform.disk, move || configuration::judged(&source, &hash)).await;
-        looked.unwrap_or_else(|| Settings { file: None, outcome: Outcome::InForce, beside: Vec::new() })
+        looked.unwrap_or_else(|| Settings {
+            file: None,
+            outcome: Outcome::InForce,
+            beside: Vec::new(),
+            warnings: Vec::new(),
+        })
     }
 }

@@ -7,17 +7,20 @@ use super::extract::Json;
 use super::problem::Problem;
 use super::table::Route;
 use super::{Api, axum_json, with_json};
-use crate::updates;
+use crate::updates::{self, Unasked};
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
-use gateway_core::appliance::update::{Action, Asked, Source};
+use gateway_core::appliance::update::{Action, Asked, BY_ITSELF, Source};
 use gateway_core::appliance::{Image, Update};
 use gateway_core::config::Scope;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+
+/// As far back as it is looked for who asked for an update.
+const AUDIT_ENTRIES_LOOKED_AT: usize = 200;
 
 pub fn routes() -> Vec<Route> {
     let about = ("update", "How far an update of the box's system is, or how the last one ended");
@@ -47,7 +50,7 @@ struct Updating {
 #[serde(deny_unknown_fields)]
 struct Wanted {
     action: Action,
-    /// An address (https://), a whole path that ends in .raucb, or `usb`. Default: `update.url` of the settings, else `usb`.
+    /// An address (https:// or http://), a whole path that ends in .raucb, or `usb`. Default: `update.url` of the settings, else `usb`.
     #[serde(default)]
     source: Option<String>,
     /// Whether a version older than the one that runs is wanted.
@@ -74,6 +77,14 @@ async fn ask(State(api): State<Arc<Api>>, client: Client, Json(wanted): Json<Wan
     answer
 }
 
+/// Who was the last to ask for one that was handed on; `None`: nobody of late.
+async fn asked_by(api: &Api) -> Result<Option<String>, Problem> {
+    let newest = api.store.newest_audit_entries(i64::MAX, AUDIT_ENTRIES_LOOKED_AT).await?;
+    let asked =
+        newest.into_iter().map(|(_, entry)| entry).filter(|entry| entry.action == "update" && entry.outcome == "ok");
+    Ok(asked.max_by_key(|entry| entry.at).map(|entry| entry.client))
+}
+
 async fn handed(api: &Api, client: &Client, wanted: Wanted) -> Result<Response, Problem> {
     let now = updating(api).await;
     if now.image.is_none() {
@@ -81,8 +92,16 @@ async fn handed(api: &Api, client: &Client, wanted: Wanted) -> Result<Response, 
                       updates (apt)";
         return Err(Problem::conflict(detail).coded("no_appliance"));
     }
-    if now.update.as_ref().is_some_and(|update| update.phase.is_going_on()) {
-        let detail = "an update is going on: wait for its end (`analyzer-gateway update status`)";
+    if let Some(update) = now.update.as_ref().filter(|update| update.phase.is_going_on()) {
+        let phase =
+            serde_json::to_value(update.phase).ok().and_then(|word| word.as_str().map(|word| word.replace('_', " ")));
+        let to = update.to.as_ref().map(|version| format!(" to {version}")).unwrap_or_default();
+        let by = asked_by(api).await?.map(|by| if by == BY_ITSELF { by } else { format!("asked for by {by}") });
+        let by = by.map(|by| format!(", {by}")).unwrap_or_default();
+        let detail = format!(
+            "an update{to} is going on ({}{by}): wait for its end (`analyzer-gateway update status`)",
+            phase.unwrap_or_default()
+        );
         return Err(Problem::conflict(detail).coded("update_going_on"));
     }
     let source = match wanted.action {
@@ -90,11 +109,14 @@ async fn handed(api: &Api, client: &Client, wanted: Wanted) -> Result<Response, 
         _ => Some(wanted.source.or_else(|| api.config.update.url.clone()).unwrap_or_else(|| "usb".to_owned())),
     };
     if let Some(Err(problem)) = source.as_deref().map(Source::read) {
-        return Err(Problem::fault("/source", problem));
+        return Err(Problem::told("/source", &problem));
     }
     let proxy = api.config.proxy().map(|proxy| proxy.expose().to_owned());
     let asked = Asked { action: wanted.action, source, older: wanted.older, proxy, by: client.id.clone() };
     let handed = updates::ask(&api.platform, &asked).await;
-    handed.map_err(|told| Problem::come_again(StatusCode::SERVICE_UNAVAILABLE, told, 5))?;
+    handed.map_err(|unasked| match unasked {
+        Unasked::Waits(_) => Problem::conflict(unasked.sentence()).coded("update_going_on"),
+        Unasked::Failed(told) => Problem::come_again(StatusCode::SERVICE_UNAVAILABLE, told, 5),
+    })?;
     Ok(with_json(StatusCode::ACCEPTED, &now))
 }

@@ -3,7 +3,7 @@
 use super::ask::{Asker, By, print_json};
 use super::screen::{age, age_or_dash};
 use super::{EXIT_FAILED, plain, status};
-use gateway_core::health::DeviceState;
+use gateway_core::overview::DeviceState;
 use gateway_core::overview::{AnalyzerOverview, Overview};
 use std::io::{self, Write};
 

@@ -249,12 +249,13 @@ async fn alone(config: Config, request: Request<String>) -> Result<Asked, Failed
 async fn board(config: &Config, platform: &Platform, store: &Store) -> Result<Arc<Board>, StoreError> {
     let now = platform.clock.now();
     let board = Board::new(config, platform.clock.boot(), now);
-    let (log, standings) = store.standings().await?;
-    let names: Vec<String> = standings.iter().map(|(id, _)| id.0.clone()).collect();
+    let standings = store.standings().await?;
+    let names: Vec<String> = standings.configured.iter().map(|(id, _)| id.0.clone()).collect();
     board.configure(config, &names, now);
     let vitals = platform.machine.vitals(&config.gateway.state_dir).await;
-    board.tell(now, Fact::Measured { vitals, store: log });
-    for (destination, standing) in standings {
+    board.tell(now, Fact::Measured { vitals, store: standings.store });
+    board.tell(now, Fact::LeftBehind { waiting: standings.left_behind });
+    for (destination, standing) in standings.configured {
         let dead = usize::try_from(standing.dead).unwrap_or(usize::MAX);
         board.tell(now, Fact::DeadLetters { destination: destination.0.clone(), dead });
         board.tell(now, Fact::Counted { destination: destination.0, standing });

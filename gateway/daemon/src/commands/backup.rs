@@ -6,9 +6,10 @@
 use super::ask::{Asker, Failed, print_json};
 use super::screen::{count, size};
 use super::{EXIT_CONFIG, plain};
-use crate::configuration::{self, Loaded, Source};
+use crate::configuration::{self, Loaded};
 use crate::platform::Platform;
 use crate::store::backup;
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
@@ -93,16 +94,17 @@ fn told(path: &Path, manifest: &Manifest, out: &mut dyn Write) -> io::Result<()>
 }
 
 fn made(args: &Args) -> Result<(PathBuf, Manifest), Failed> {
-    make(&args.asker.home.source(), args.to.as_deref(), args.with_secrets)
+    let source = args.asker.home.source();
+    let running = configuration::load_for_run(&source);
+    let loaded = running.map_err(|failure| Failed { status: EXIT_CONFIG, text: failure.to_string() })?.loaded;
+    make(&loaded, args.to.as_deref(), args.with_secrets)
 }
 
 /// Backs up the gateway with these settings: to a folder, under a name made of the gateway's and the time; or to a file; without
 /// `to` in the working folder. Returns the file and what it says of itself.
-pub fn make(source: &Source, to: Option<&Path>, with_secrets: bool) -> Result<(PathBuf, Manifest), Failed> {
+pub fn make(loaded: &Loaded, to: Option<&Path>, with_secrets: bool) -> Result<(PathBuf, Manifest), Failed> {
     // For its owner only, whatever is made on the way.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let running = configuration::load_for_run(source);
-    let loaded = running.map_err(|failure| Failed { status: EXIT_CONFIG, text: failure.to_string() })?.loaded;
     let database = loaded.config.gateway.state_dir.join(DATABASE);
     if !database.try_exists().unwrap_or(true) {
         let text = format!("there is no database at {}: nothing to back up", database.display());
@@ -125,7 +127,7 @@ pub fn make(source: &Source, to: Option<&Path>, with_secrets: bool) -> Result<(P
     let copied = backup::copy(&database, &copy.0).map_err(|error| {
         Failed::unreachable(format!("the database cannot be copied to {}: {error}", copy.0.display()))
     })?;
-    let settings = settings(&loaded, with_secrets);
+    let settings = settings(loaded, with_secrets);
     let mut files = vec![listed(DATABASE, &copy.0).map_err(|error| cannot(&copy.0, &error))?];
     files.extend(settings.as_ref().map(|text| of_bytes(SETTINGS, text.as_bytes())));
     let manifest = Manifest {
@@ -200,16 +202,11 @@ fn listed(name: &str, path: &Path) -> io::Result<Listed> {
             }
         }
     }
-    Ok(Listed { name: name.to_owned(), bytes, sha256: hex(&hash.finalize()) })
+    Ok(Listed { name: name.to_owned(), bytes, sha256: HEXLOWER.encode(&hash.finalize()) })
 }
 
 fn of_bytes(name: &str, bytes: &[u8]) -> Listed {
-    Listed { name: name.to_owned(), bytes: bytes.len() as u64, sha256: hex(&Sha256::digest(bytes)) }
-}
-
-/// Bytes in hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Listed { name: name.to_owned(), bytes: bytes.len() as u64, sha256: HEXLOWER.encode(&Sha256::digest(bytes)) }
 }
 
 fn cannot(path: &Path, error: &io::Error) -> Failed {

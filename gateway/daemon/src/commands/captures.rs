@@ -6,6 +6,7 @@ use crate::platform::Platform;
 use axum::http::Method;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use data_encoding::HEXLOWER;
 use serde_json::Value;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -145,7 +146,7 @@ fn fetched(asker: &Asker, id: i64, key: Option<&str>) -> Result<(Value, Vec<u8>)
 fn key(scrub: bool) -> Option<String> {
     let mut random = [0; 32];
     Platform::real().entropy.fill(&mut random);
-    scrub.then(|| random.iter().map(|byte| format!("{byte:02x}")).collect())
+    scrub.then(|| HEXLOWER.encode(&random))
 }
 
 fn show(args: &Show, out: &mut dyn Write) -> Result<u8, Failed> {

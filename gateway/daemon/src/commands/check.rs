@@ -1,10 +1,11 @@
-//! `analyzer-gateway check [FILE]`: every mistake of the settings at once, and nothing else.
+//! `analyzer-gateway check [FILE]`: every mistake of the settings at once, and what is good and should be known all the same.
 
 use super::EXIT_CONFIG;
+use super::appliance::settings::not_read_by_root;
 use crate::configuration::{self, Source};
 use gateway_core::config::{Broker, Config};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Looks through the settings, with the environment laid over them, and says everything that is wrong.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -17,27 +18,37 @@ pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     run_from(&Source::of_process(args.file, None), out, err)
 }
 
-/// The same, with the environment and the usual places given.
+/// The same, with the environment and the usual places given. Exit status 78 if there is a mistake, or no such file.
 pub fn run_from(source: &Source, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     match configuration::load(source) {
         Ok(loaded) => {
             let file = match &loaded.path {
                 Some(path) => path.display().to_string(),
-                None => "no settings file, the defaults hold".to_owned(),
+                None => format!("no settings file ({}), the defaults hold", looked_for(source)),
             };
             let _ = writeln!(out, "{file}: good: {}", summary(&loaded.config));
-            for warning in loaded.config.warnings() {
+            if loaded.path.is_none() {
+                let _ = writeln!(out, "To look through a file that lies elsewhere: analyzer-gateway check FILE");
+            }
+            for warning in loaded.warnings().into_iter().chain(not_read_by_root(Path::new("/"), &loaded)) {
                 let _ = writeln!(out, "warning: {warning}");
             }
             0
         }
         Err(failure) => {
             let _ = writeln!(err, "{failure}");
-            let count = failure.mistakes.len();
-            let _ = writeln!(err, "{count} {}", if count == 1 { "mistake" } else { "mistakes" });
+            if !failure.is_missing() {
+                let count = failure.mistakes.len();
+                let _ = writeln!(err, "{count} {}", if count == 1 { "mistake" } else { "mistakes" });
+            }
             EXIT_CONFIG
         }
     }
+}
+
+fn looked_for(source: &Source) -> String {
+    let usual: Vec<String> = source.usual.iter().map(|path| path.display().to_string()).collect();
+    format!("looked for {}", usual.join(" and "))
 }
 
 /// `2 analyzers, 1 webhook, embedded MQTT broker`

@@ -9,10 +9,12 @@ pub fn port(text: &str) -> Result<Port, String> {
         let well = rest.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
         well.then(|| rest.to_owned()).ok_or_else(|| format!("\"{rest}\" is no address: write HOST:PORT"))
     };
-    if let Some(rest) = text.strip_prefix("tcp:") {
+    // Also as an address of the web is written.
+    let after = |word: &str| text.strip_prefix(word).map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+    if let Some(rest) = after("tcp:") {
         return address(rest).map(Port::TcpConnect);
     }
-    if let Some(rest) = text.strip_prefix("listen:") {
+    if let Some(rest) = after("listen:") {
         return address(rest).map(Port::TcpListen);
     }
     if text.starts_with('/') {
@@ -40,7 +42,9 @@ mod tests {
     #[test]
     fn a_port_is_a_device_or_an_address() {
         assert_eq!(port("/dev/ttyS0"), Ok(Port::Path("/dev/ttyS0".into())));
-        assert_eq!(port("tcp:10.0.0.7:5600"), Ok(Port::TcpConnect("10.0.0.7:5600".to_owned())));
+        for written in ["tcp:10.0.0.7:5600", "tcp://10.0.0.7:5600"] {
+            assert_eq!(port(written), Ok(Port::TcpConnect("10.0.0.7:5600".to_owned())));
+        }
         assert_eq!(port("listen:0.0.0.0:5600"), Ok(Port::TcpListen("0.0.0.0:5600".to_owned())));
         for wrong in ["ttyUSB0", "tcp:host", "tcp:host:x", "listen::5", ""] {
             assert!(port(wrong).is_err(), "{wrong}");

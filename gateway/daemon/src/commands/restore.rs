@@ -4,13 +4,14 @@
 //! runs there.
 
 use super::ask::{Asker, Failed, print_json};
-use super::backup::{DATABASE, FORMAT, Listed, MANIFEST, Manifest, SCHEMA, SETTINGS, hex};
+use super::backup::{DATABASE, FORMAT, Listed, MANIFEST, Manifest, SCHEMA, SETTINGS};
 use super::plain;
 use super::screen::count;
 use super::{EXIT_CONFIG, EXIT_USAGE};
 use crate::configuration;
 use crate::platform::Platform;
 use crate::store::backup;
+use data_encoding::HEXLOWER;
 use gateway_core::event::Id;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -52,7 +53,7 @@ pub struct Args {
 /// Exit status 0 if it is restored, 1 if the backup is not good or the folder is not free, 2 without a folder, 3 if something
 /// cannot be read or written.
 pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-    let done = if args.check { checked(&args) } else { restored(&args) };
+    let done = if args.check { checked(&args) } else { restored(&args).map(|restored| restored.told(&args)) };
     match done {
         Ok((answer, text)) => {
             // A closed pipe leaves nobody to tell.
@@ -66,15 +67,27 @@ pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
 type Done = (serde_json::Value, String);
 
 fn checked(args: &Args) -> Result<Done, Failed> {
-    let mut archive = Archive::open(&args.file)?;
-    let manifest = archive.manifest()?;
     // Beside the file, where there was room for it before.
     let folder = args.file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let stage = Stage::new(folder, &format!(".{STAGE}-{}", std::process::id()))?;
-    archive.unpack(&manifest, &stage.0)?;
-    verify(&manifest, &stage.0)?;
+    let manifest = read_through(&args.file, folder, &format!(".{STAGE}-{}", std::process::id()))?;
     let text = format!("the backup is good: {} of {}", count(manifest.events, "event"), plain(&manifest.gateway));
     Ok((json!({ "good": true, "manifest": manifest }), text))
+}
+
+fn read_through(file: &Path, folder: &Path, stage: &str) -> Result<Manifest, Failed> {
+    let mut archive = Archive::open(file)?;
+    let manifest = archive.manifest()?;
+    let stage = Stage::new(folder, stage)?;
+    archive.unpack(&manifest, &stage.0)?;
+    verify(&manifest, &stage.0)?;
+    Ok(manifest)
+}
+
+/// Reads a backup through that is to be restored into this folder, and changes nothing; for a moment it is unpacked there, as
+/// it will be. An error with exit status 1 is the backup's, any other one the folder's.
+pub fn whole(file: &Path, folder: &Path) -> Result<Manifest, Failed> {
+    let there = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    read_through(file, there, STAGE)
 }
 
 /// `--state-dir`, or the one that the settings of `--config` name. It is never guessed.
@@ -90,12 +103,13 @@ fn folder(args: &Args) -> Result<Option<PathBuf>, Failed> {
     }
 }
 
-/// Restores a backup into a state folder; what is there is moved aside if `replace`. What a person should know, on a line each.
+/// Restores a backup into a state folder; what is there is moved aside if `replace`. What a person should know, on a line each,
+/// but for the settings: whoever calls knows what becomes of them.
 pub fn into(file: &Path, source: &configuration::Source, as_another: bool, replace: bool) -> Result<String, Failed> {
     let home = super::ask::Home { config: source.file.clone(), state_dir: source.state_dir.clone() };
     let asker = Asker { home, json: false };
     let args = Args { file: file.to_owned(), check: false, force: replace, new_identity: as_another, asker };
-    restored(&args).map(|(_, text)| text)
+    restored(&args).map(|restored| restored.lines().join("\n"))
 }
 
 /// What a backup says of itself; nothing is unpacked.
@@ -103,7 +117,7 @@ pub fn manifest_of(file: &Path) -> Result<Manifest, Failed> {
     Archive::open(file)?.manifest()
 }
 
-fn restored(args: &Args) -> Result<Done, Failed> {
+fn restored(args: &Args) -> Result<Restored, Failed> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o027));
     let Some(folder) = folder(args)? else {
         let text = "say where to: --state-dir FOLDER, such as /var/lib/analyzer-gateway, or --config FILE".to_owned();
@@ -137,35 +151,47 @@ fn restored(args: &Args) -> Result<Done, Failed> {
         }
     }
     File::open(&folder).and_then(|folder| folder.sync_all()).map_err(|error| cannot(&folder, &error))?;
-    Ok(told(args, &manifest, &folder, aside.as_deref(), made))
+    Ok(Restored { manifest, folder, aside, made })
 }
 
-fn told(args: &Args, manifest: &Manifest, folder: &Path, aside: Option<&Path>, made: bool) -> Done {
-    let mut lines = vec![format!(
-        "restored {} of {} as of {} into {}",
-        count(manifest.events, "event"),
-        plain(&manifest.gateway),
-        manifest.made_at,
-        folder.display()
-    )];
-    if let Some(aside) = aside {
-        let aside = aside.display();
-        lines.push(format!("What was there is in {aside}; it holds patients' data: delete it when all is well."));
-    }
-    if made {
-        let folder = folder.display();
-        lines.push(format!("Give the folder to the service's user: chown -R analyzer-gateway: {folder}"));
-    }
-    match (manifest.secrets, args.new_identity) {
-        (_, true) => lines.push("Give this box another gateway.id before it starts.".to_owned()),
-        (true, false) => {
-            lines.push("Its settings are there too; a settings file on the card goes before them.".to_owned())
+/// What came of it.
+struct Restored {
+    manifest: Manifest,
+    folder: PathBuf,
+    aside: Option<PathBuf>,
+    /// The folder was not there.
+    made: bool,
+}
+
+impl Restored {
+    fn lines(&self) -> Vec<String> {
+        let (manifest, folder) = (&self.manifest, self.folder.display());
+        let events = count(manifest.events, "event");
+        let mut lines =
+            vec![format!("restored {events} of {} as of {} into {folder}", plain(&manifest.gateway), manifest.made_at)];
+        if let Some(aside) = &self.aside {
+            let aside = aside.display();
+            lines.push(format!("What was there is in {aside}; it holds patients' data: delete it when all is well."));
         }
-        (false, false) => lines.push("Put your settings file in its place before you start the gateway.".to_owned()),
+        if self.made {
+            lines.push(format!("Give the folder to the service's user: chown -R analyzer-gateway: {folder}"));
+        }
+        lines
     }
-    let answer =
-        json!({ "manifest": manifest, "state_dir": folder, "aside": aside, "new_identity": args.new_identity });
-    (answer, lines.join("\n"))
+
+    fn told(self, args: &Args) -> Done {
+        let mut lines = self.lines();
+        let of_settings = match (self.manifest.secrets, args.new_identity) {
+            (_, true) => "Give this box another gateway.id before it starts.",
+            (true, false) => "Its settings are there too; a settings file on the card goes before them.",
+            (false, false) => "Put your settings file in its place before you start the gateway.",
+        };
+        lines.push(of_settings.to_owned());
+        let Restored { manifest, folder, aside, .. } = self;
+        let answer =
+            json!({ "manifest": manifest, "state_dir": folder, "aside": aside, "new_identity": args.new_identity });
+        (answer, lines.join("\n"))
+    }
 }
 
 /// The database reads through, and is not of a later program than this one.
@@ -285,10 +311,7 @@ impl Archive {
             let Some(at) = missing.iter().position(|listed| listed.name == name) else { continue };
             let listed = missing.swap_remove(at);
             let target = to.join(&listed.name);
-            let copied = copy(&mut entry, &target).map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => self.not_good("it ends too early"),
-                _ => cannot(&target, &error),
-            })?;
+            let copied = self.copy(&mut entry, &target)?;
             if copied != (listed.bytes, listed.sha256.clone()) {
                 return Err(
                     self.not_good(&format!("{} is not what the manifest says (its SHA-256 differs)", listed.name))
@@ -301,20 +324,23 @@ impl Archive {
             None => Ok(()),
         }
     }
-}
-
-/// Returns how many bytes, and their SHA-256 in hexadecimal.
-fn copy(from: &mut impl Read, to: &Path) -> io::Result<(u64, String)> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
-    let (mut hash, mut bytes, mut piece) = (Sha256::new(), 0, vec![0; 64 * 1024]);
-    loop {
-        let read = from.read(&mut piece)?;
-        if read == 0 {
-            file.sync_all()?;
-            return Ok((bytes, hex(&hash.finalize())));
+    /// Returns how many bytes, and their SHA-256 in hexadecimal.
+    fn copy(&self, from: &mut impl Read, to: &Path) -> Result<(u64, String), Failed> {
+        let unwritten = |error: io::Error| cannot(to, &error);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(unwritten)?;
+        let (mut hash, mut bytes, mut piece) = (Sha256::new(), 0, vec![0; 64 * 1024]);
+        loop {
+            let read = from.read(&mut piece).map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => self.not_good("it ends too early"),
+                _ => self.not_good(&format!("it cannot be read: {error}")),
+            })?;
+            if read == 0 {
+                file.sync_all().map_err(unwritten)?;
+                return Ok((bytes, HEXLOWER.encode(&hash.finalize())));
+            }
+            hash.update(&piece[..read]);
+            file.write_all(&piece[..read]).map_err(unwritten)?;
+            bytes += read as u64;
         }
-        hash.update(&piece[..read]);
-        file.write_all(&piece[..read])?;
-        bytes += read as u64;
     }
 }

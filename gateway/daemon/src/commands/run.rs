@@ -1,6 +1,7 @@
 //! `run`: the gateway itself, until it is told to stop.
 
 mod desk;
+mod hand;
 
 use super::ask::Home;
 use super::{EXIT_CONFIG, EXIT_FAILED};
@@ -8,14 +9,18 @@ use crate::app::{self, Control, Order};
 use crate::card::Told;
 use crate::configuration::{self, Source};
 use crate::platform::clock::SystemClock;
+use crate::platform::disk::is_read_only;
 use crate::platform::journal::Recent;
 use crate::platform::machine::ThisMachine;
+use crate::platform::privileged::below;
 use crate::platform::{Clock, Platform};
 use crate::pulse::{Stopper, stop_channel};
 use crate::supervision::{Asked, Supervisor};
 use desk::{Desk, keep, summary};
+use gateway_core::appliance::layout;
 use gateway_core::appliance::light::Light;
 use gateway_core::appliance::report::{Dated, Down, Report, Settings};
+use hand::OtherHalf;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,7 +58,8 @@ pub fn run(args: Args, err: &mut dyn Write) -> u8 {
     if let Some(told) = &told {
         told.light_at_start();
     }
-    let hash = running.loaded.hash.clone();
+    let (hash, folder) = (running.loaded.hash.clone(), running.loaded.config.gateway.state_dir.clone());
+    let is_box = below(&args.root, layout::IMAGE).exists();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(16)
@@ -73,7 +79,11 @@ pub fn run(args: Args, err: &mut dyn Write) -> u8 {
             tracing::error!(%error, "stopped");
             if let Some(told) = &told {
                 told.light(Light::Degraded);
-                told.report_down(&down(configuration::judged(&source, &hash), Some(format!("{error:#}"))));
+                let why = match is_box && is_read_only(&folder) {
+                    true => Down::without_data(true, ""),
+                    false => Down::because(format!("{error:#}")),
+                };
+                told.report_down(&down(configuration::judged(&source, &hash), Some(why)));
             }
             EXIT_FAILED
         }
@@ -81,10 +91,10 @@ pub fn run(args: Args, err: &mut dyn Write) -> u8 {
 }
 
 /// The report of a gateway that does not run, because of the settings or for this reason.
-fn down(settings: Settings, reason: Option<String>) -> Report {
+fn down(settings: Settings, why: Option<Down>) -> Report {
     let now = SystemClock::new().now();
     let dated = Dated::LastChange(now.wall, now.quality);
-    Report::of_down(env!("CARGO_PKG_VERSION"), dated, settings, reason.map(Down::because))
+    Report::of_down(env!("CARGO_PKG_VERSION"), dated, settings, why)
 }
 
 async fn supervise(source: Source, running: configuration::Running, root: PathBuf) -> anyhow::Result<()> {
@@ -107,6 +117,7 @@ async fn supervise(source: Source, running: configuration::Running, root: PathBu
             orders.send(Order::Refused(summary(failure))).await?;
         }
     }
+    let other_half = OtherHalf::of(&root);
     let platform = Platform { machine: Arc::new(ThisMachine::below(root)), ..Platform::real() };
     let (supervisor, asked) = Supervisor::new();
     let settings = Some(Arc::new(source.clone()));
@@ -117,6 +128,7 @@ async fn supervise(source: Source, running: configuration::Running, root: PathBu
         file_refused: running.refused.as_ref().map(summary),
         current: loaded.clone(),
         trial: None,
+        other_half,
     };
     desk.clear_up().await?;
     let control = Control { stop, orders: inbox, started, supervisor, settings };
@@ -139,7 +151,8 @@ async fn heed(mut desk: Desk, stopper: Stopper, mut asked: mpsc::Receiver<Asked>
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hang_up.recv() => desk.read_again().await?,
+            // The file that is written right now is read once it is.
+            _ = hang_up.recv(), if !desk.is_writing() => desk.read_again().await?,
             turn = desk.turn() => desk.take(turn).await?,
             Some(asked) = asked.recv() => desk.hear(asked).await?,
         }

@@ -6,8 +6,9 @@ use super::screen::{Paint, Tone, age, age_or_dash, count, size, span};
 use super::the_box;
 use crate::platform::privileged;
 use axum::http::Method;
-use gateway_core::health::DeviceState;
-use gateway_core::overview::{Overview, Trouble, Urgency};
+use gateway_core::overview::DeviceState;
+use gateway_core::overview::Overview;
+use gateway_core::trouble::{Trouble, Urgency};
 use serde_json::Value;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -85,8 +86,13 @@ fn head(overview: &Overview, by: By, paint: Paint, out: &mut dyn Write) -> io::R
         );
     }
     let since = age(overview.since, overview.at).replace(" ago", "");
+    let away = overview.analyzers.iter().filter(|one| one.state.is_away()).count();
     let verdict = match (overview.troubles.len(), needs_a_person(overview)) {
-        (0, _) => paint.put(Tone::Good, "all is well"),
+        (0, _) if away == 0 => paint.put(Tone::Good, "all is well"),
+        (0, _) => {
+            let analyzers = count(overview.analyzers.len() as u64, "analyzer");
+            paint.put(Tone::Good, &format!("no trouble; {away} of {analyzers} not there"))
+        }
         (_, false) => paint.put(Tone::Warning, "nobody is needed just now"),
         (_, true) => {
             let urgent = overview.troubles.iter().filter(|trouble| trouble.urgency < Urgency::Watch).count();

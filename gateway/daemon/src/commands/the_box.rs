@@ -105,6 +105,7 @@ mod tests {
             card: Some(Card { written: true, reason: String::new(), at }),
             light: Some("updating".to_owned()),
             backup: None,
+            obeyed: None,
         };
         let shown: Vec<String> = told(&appliance).into_iter().map(|(name, told)| format!("{name}: {told}")).collect();
         assert_eq!(

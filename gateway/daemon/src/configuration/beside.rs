@@ -2,9 +2,8 @@
 //!
 //! Invariant: a file of such a name is never read, because there may be two; it is named, so that somebody can rename it.
 
-use super::Source;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// As many are named; a folder of copies is not listed whole.
 const NAMED_MAX: usize = 5;
@@ -12,11 +11,10 @@ const NAMED_MAX: usize = 5;
 const OURS: [&str; 4] = ["gateway.yaml", "gateway.yaml.new", "gateway.example.yaml", "gateway.report.txt"];
 
 /// Files in the usual folders that look as if somebody meant them to be the settings: `gateway.yaml.txt`, `gateway.yml`,
-/// `gateway (1).yaml`, `Gateway.YAML`. Sorted.
-pub fn beside(source: &Source) -> Vec<String> {
-    let named = super::file::find(source);
-    let folders = source.usual.iter().chain(named.as_ref()).filter_map(|path| path.parent());
-    let mut found: Vec<String> = folders.flat_map(|folder| lookalikes(folder, named.as_deref())).collect();
+/// `gateway (1).yaml`, `Gateway.YAML`. Sorted. `read`: the file that is.
+pub fn beside(usual: &[PathBuf], read: Option<&Path>) -> Vec<String> {
+    let folders = usual.iter().map(PathBuf::as_path).chain(read).filter_map(Path::parent);
+    let mut found: Vec<String> = folders.flat_map(|folder| lookalikes(folder, read)).collect();
     found.sort();
     found.dedup();
     found.truncate(NAMED_MAX);
@@ -27,6 +25,8 @@ pub fn beside(source: &Source) -> Vec<String> {
 pub fn nearly(missing: &Path) -> Option<String> {
     let name = missing.file_name()?.to_str()?;
     let folder = missing.parent().filter(|_| name == OURS[0])?;
+    // A name alone is one in the present folder.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let mut found = lookalikes(folder, None);
     found.sort();
     found.into_iter().next()

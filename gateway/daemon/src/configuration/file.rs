@@ -1,13 +1,12 @@
 //! Where the settings file is, and its text.
 
 use super::Source;
+use crate::platform::plain;
+use gateway_core::appliance::pushed::SETTINGS_BYTES_MAX;
 use gateway_core::config::{Mistake, Place};
-use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-/// A settings file is never larger; what is larger is some other file.
-const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Names the file, after `--config`.
 pub const VARIABLE: &str = "ANALYZER_GATEWAY_CONFIG";
 
@@ -48,19 +47,16 @@ pub fn text(path: &Path) -> Result<String, Mistake> {
             "the gateway may not read this file",
             "give its group the right to: `chgrp analyzer-gateway` and `chmod 640`",
         ),
+        ErrorKind::IsADirectory => {
+            wrong("is a folder, not a file", "write the name of the file in it, such as `gateway.yaml`")
+        }
+        ErrorKind::InvalidInput => wrong("is not a plain file", "write the name of a plain file"),
         _ => wrong(&format!("cannot be read: {error}"), "check the disk or the SD card"),
     };
-    let kind = fs::metadata(path).map_err(|error| cannot(&error))?;
-    if kind.is_dir() {
-        return Err(wrong("is a folder, not a file", "write the name of the file in it, such as `gateway.yaml`"));
-    }
-    if !kind.is_file() {
-        return Err(wrong("is not a plain file", "write the name of a plain file"));
-    }
     let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(|error| cannot(&error))?;
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
+    let file = plain::open(path).map_err(|error| cannot(&error))?;
+    file.take(SETTINGS_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
+    if bytes.len() > SETTINGS_BYTES_MAX {
         return Err(wrong("is larger than 1 MiB, so it is not a settings file", "write the name of the settings file"));
     }
     if bytes.iter().all(u8::is_ascii_whitespace) {
@@ -72,6 +68,10 @@ pub fn text(path: &Path) -> Result<String, Mistake> {
     if let Some(units) = utf16(&bytes) {
         let text: Result<String, _> = char::decode_utf16(units).collect();
         return text.map_err(|_| wrong("is damaged: it begins as UTF-16 text and does not go on so", SAVE_AS));
+    }
+    // The mark that Notepad puts in front is no part of it, be it of settings or of a password.
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
     }
     String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];

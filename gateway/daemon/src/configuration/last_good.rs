@@ -5,7 +5,7 @@
 
 use super::{Failure, Loaded, Machine, Source, profiles, yaml};
 use crate::platform::replace::replace;
-use gateway_core::config::{self, Node, Outside, Value};
+use gateway_core::config::{self, Node, Outside, Pem, Unfit, Value};
 use gateway_core::time::Timestamp;
 use std::fs;
 use std::io;
@@ -14,8 +14,20 @@ use std::path::{Path, PathBuf};
 
 /// The file's name in the state folder.
 pub const NAME: &str = "last-good.yaml";
+/// The last good settings of the program's version before, which may not understand those of this one.
+const BEFORE: &str = "last-good.before.yaml";
+/// The version that has written [`NAME`].
+const WRITTEN_BY: &str = "last-good.version";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 const HEAD: &str =
     "# The last good settings, written by the gateway. It holds secrets. Changes here are overwritten.\n";
+/// What stands there instead where they have become somebody's own file.
+const HEAD_OF_OWN: &str = "# The settings of this box as its backup had them, with their secrets. Change them here.\n";
+
+/// The kept text as a settings file that people change.
+pub fn as_own(kept: &str) -> String {
+    format!("{HEAD_OF_OWN}{}", kept.strip_prefix(HEAD).unwrap_or(kept))
+}
 
 /// Stores these settings as the last good ones. They replace the older ones in one step: after a power cut either the one
 /// or the other is there. Settings that came from no file are not kept: they need none.
@@ -33,6 +45,13 @@ pub fn keep_in(folder: &Path, loaded: &Loaded) -> io::Result<()> {
         return Ok(());
     }
     fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
+    let by = folder.join(WRITTEN_BY);
+    if !fs::read_to_string(&by).is_ok_and(|version| version.trim() == VERSION) {
+        if let Ok(former) = fs::read(&target) {
+            replace(&folder.join(BEFORE), &former, 0o600)?;
+        }
+        replace(&by, VERSION.as_bytes(), 0o600)?;
+    }
     replace(&target, loaded.text.as_bytes(), 0o600)
 }
 
@@ -91,10 +110,11 @@ fn inline_file(written: &mut String, node: &mut Node, key: &str) {
     *written = key.to_owned();
 }
 
-/// Reads the last good settings of the first of these folders that has some.
+/// Reads the last good settings of the first of these folders that has some. After an update was taken back they may be of the
+/// newer version, with keys that this one does not know: then those hold that were good before it.
 pub fn load(folders: &[PathBuf], source: &Source) -> Option<Result<Loaded, Failure>> {
     let path = folders.iter().map(|folder| folder.join(NAME)).find(|path| path.is_file())?;
-    Some(load_one(&path, source))
+    Some(load_one(&path, source).or_else(|failure| load_one(&path.with_file_name(BEFORE), source).map_err(|_| failure)))
 }
 
 fn load_one(path: &Path, source: &Source) -> Result<Loaded, Failure> {
@@ -107,7 +127,7 @@ fn load_one(path: &Path, source: &Source) -> Result<Loaded, Failure> {
     // It is kept where it was found, whatever name the folder had when it was written.
     let _ = config::overlay(&mut tree, &super::state_dir_argument(source));
     let config = config::read(&tree, &Lenient).map_err(failure)?;
-    Ok(Loaded::new(config, Some(path.to_owned()), text))
+    Ok(Loaded { named: super::files_named_in(&tree), ..Loaded::new(config, Some(path.to_owned()), text) })
 }
 
 /// Certificates that have gone missing are the connection's trouble: the box must start.
@@ -118,7 +138,15 @@ impl Outside for Lenient {
         Machine::default().read(path)
     }
 
-    fn is_file(&self, _: &Path) -> bool {
+    fn file(&self, _: &Path) -> Result<(), Unfit> {
+        Ok(())
+    }
+
+    fn pem(&self, _: &Path, _: Pem) -> Result<(), Unfit> {
+        Ok(())
+    }
+
+    fn is_pair(&self, _: &Path, _: &Path) -> bool {
         true
     }
 

@@ -6,27 +6,33 @@
 //! settings and hands the mistakes over to be told.
 
 mod beside;
+mod broken;
 mod environment;
 mod file;
 mod last_good;
+mod letters;
+mod pem;
 mod profiles;
 mod pushed;
+mod remarks;
 mod yaml;
 
-pub use beside::beside;
 pub use file::behind;
-pub use last_good::{keep_in, keep_last_good, shown};
+pub use last_good::{as_own, keep_in, keep_last_good, shown};
 pub use profiles::{PROFILES, folder_beside};
-pub use pushed::{Pushed, check_pushed, keep_pushed, try_to_keep};
+pub use pushed::{Pushed, check_pushed, check_text, keep_pushed, try_to_keep};
 
 use crate::platform::Clock;
 use crate::platform::clock::SystemClock;
+use crate::platform::disk::unsafe_for_events;
+use data_encoding::HEXLOWER;
 use gateway_core::appliance::report::{Outcome, Settings};
-use gateway_core::config::{self, Config, Gateway, Mistake, Node, Outside, Place, Value, Variable};
+use gateway_core::config::{self, Config, Gateway, Mistake, Node, Outside, Pem, Place, Unfit, Value, Variable};
 use gateway_core::time::{ClockQuality, Timestamp};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The annotated default: the manual.
@@ -66,6 +72,10 @@ pub struct Loaded {
     pub path: Option<PathBuf>,
     /// File and environment together, as `last-good.yaml` keeps them. Holds secrets.
     pub text: String,
+    /// Every file that they name, by the place of its key. In `text` what those files hold has taken their place.
+    pub named: Vec<(String, PathBuf)>,
+    /// Warnings of values that a remark may have cut, in sentences.
+    cut: Vec<String>,
     /// SHA-256 of `text` in hexadecimal: equal settings, equal hash.
     pub hash: String,
 }
@@ -73,12 +83,20 @@ pub struct Loaded {
 impl Loaded {
     fn new(config: Config, path: Option<PathBuf>, text: String) -> Loaded {
         let hash = hash_of(&text);
-        Loaded { config: Config { hash: hash.clone(), ..config }, path, text, hash }
+        Loaded { config: Config { hash: hash.clone(), ..config }, path, text, named: Vec::new(), cut: Vec::new(), hash }
+    }
+
+    /// What is allowed and should be known all the same, in sentences.
+    pub fn warnings(&self) -> Vec<String> {
+        let folder = &self.config.gateway.state_dir;
+        let place = unsafe_for_events(folder).map(|why| format!("gateway.state_dir: {} {why}", folder.display()));
+        self.config.warnings().into_iter().chain(self.cut.iter().cloned()).chain(place).collect()
     }
 }
 
+/// As [`Loaded::hash`] is made of a text.
 fn hash_of(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&Sha256::digest(text))
 }
 
 /// Shows where the settings came from, never what they hold.
@@ -94,6 +112,15 @@ pub struct Failure {
     /// The file, if there is one.
     pub path: Option<PathBuf>,
     pub mistakes: Vec<Mistake>,
+}
+
+impl Failure {
+    /// Whether it is only that a file that was named is not there.
+    pub fn is_missing(&self) -> bool {
+        let not_there =
+            |path: &PathBuf| path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        self.path.as_ref().is_some_and(not_there)
+    }
 }
 
 impl std::error::Error for Failure {}
@@ -187,16 +214,13 @@ pub fn without_secrets(loaded: &Loaded) -> Option<String> {
 pub fn named_files(source: &Source) -> (Option<PathBuf>, Vec<(String, PathBuf)>) {
     let path = file::find(source);
     let text = path.as_deref().and_then(|path| file::text(path).ok());
-    let found = text.map(|text| files_named_in(&text)).unwrap_or_default();
-    (path, found)
+    let tree = text.and_then(|text| yaml::parse(&text).ok());
+    (path, tree.map(|(tree, _)| files_named_in(&tree)).unwrap_or_default())
 }
 
-/// The same of a text.
-pub fn files_named_in(text: &str) -> Vec<(String, PathBuf)> {
+fn files_named_in(tree: &Node) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
-    if let Ok((tree, _)) = yaml::parse(text) {
-        name_files(&tree, "", &mut found);
-    }
+    name_files(tree, "", &mut found);
     found
 }
 
@@ -220,26 +244,33 @@ fn name_files(node: &Node, place: &str, found: &mut Vec<(String, PathBuf)>) {
     }
 }
 
+/// Files in the usual folders that look as if somebody meant them to be the settings.
+pub fn beside(source: &Source) -> Vec<String> {
+    beside::beside(&source.usual, file::find(source).as_deref())
+}
+
 /// The file as the report shows it; `hash` is that of the settings in force.
 pub fn judged(source: &Source, hash: &str) -> Settings {
-    let (path, outcome) = match load(source) {
+    let mut warnings = Vec::new();
+    let (path, outcome) = match load(source).inspect(|loaded| warnings = loaded.warnings()) {
         Ok(loaded) if loaded.path.is_none() && loaded.hash != hash => (None, Outcome::Gone),
         Ok(Loaded { path: None, .. }) => (None, Outcome::Missing),
         Ok(loaded) if loaded.hash == hash => (loaded.path, Outcome::InForce),
         Ok(loaded) => (loaded.path, Outcome::Unread),
-        Err(failure) => refused(failure),
+        Err(failure) if failure.is_missing() => (failure.path, Outcome::Gone),
+        Err(failure) => (failure.path, Outcome::Refused(failure.mistakes)),
     };
-    Settings { file: path.map(|path| path.display().to_string()), outcome, beside: beside(source) }
+    Settings { file: path.map(|path| path.display().to_string()), outcome, beside: beside(source), warnings }
 }
 
 /// The same of a file that is known to be refused.
 pub fn judged_refused(source: &Source, failure: &Failure) -> Settings {
-    let (path, outcome) = refused(failure.clone());
-    Settings { file: path.map(|path| path.display().to_string()), outcome, beside: beside(source) }
-}
-
-fn refused(failure: Failure) -> (Option<PathBuf>, Outcome) {
-    (failure.path, Outcome::Refused(failure.mistakes))
+    let outcome = match failure.is_missing() {
+        true => Outcome::Missing,
+        false => Outcome::Refused(failure.mistakes.clone()),
+    };
+    let file = failure.path.as_ref().map(|path| path.display().to_string());
+    Settings { file, outcome, beside: beside(source), warnings: Vec::new() }
 }
 
 fn no_file(source: &Source) -> Failure {
@@ -282,6 +313,7 @@ fn read_text(
         Ok(parsed) => parsed.unwrap_or_else(|| (Node::new(Value::Group(Vec::new()), Place::Whole), Vec::new())),
         Err(mistakes) => return fail(mistakes, None, shown),
     };
+    let cut = remarks::behind_secrets(shown, &tree);
     mistakes.extend(mend(&mut tree));
     match &variables {
         Ok(variables) => mistakes.extend(config::overlay(&mut tree, variables)),
@@ -292,7 +324,7 @@ fn read_text(
     match config::read(&tree, &machine) {
         Ok(config) if mistakes.is_empty() => {
             let text = last_good::text(&tree, &machine);
-            Ok(Loaded::new(config, path, text))
+            Ok(Loaded { cut, named: files_named_in(&tree), ..Loaded::new(config, path, text) })
         }
         Ok(_) => fail(mistakes, Some(&tree), shown),
         Err(more) => {
@@ -362,8 +394,16 @@ impl Outside for Machine {
         file::text(&file::behind(path)).map_err(|mistake| mistake.error.problem)
     }
 
-    fn is_file(&self, path: &Path) -> bool {
-        std::fs::File::open(file::behind(path)).and_then(|file| file.metadata()).is_ok_and(|kind| kind.is_file())
+    fn file(&self, path: &Path) -> Result<(), Unfit> {
+        pem::file(&file::behind(path))
+    }
+
+    fn pem(&self, path: &Path, holds: Pem) -> Result<(), Unfit> {
+        pem::fits(&file::behind(path), holds)
+    }
+
+    fn is_pair(&self, certificate: &Path, key: &Path) -> bool {
+        pem::is_pair(&file::behind(certificate), &file::behind(key))
     }
 
     fn time_zones(&self) -> Vec<String> {

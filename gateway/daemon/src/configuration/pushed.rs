@@ -5,14 +5,13 @@
 
 use super::last_good::IN_FILES;
 use super::{Failure, Loaded, Source, file, read_text, yaml};
+use crate::platform::replace::{can_be_replaced, replace};
+use gateway_core::appliance::pushed::{SETTINGS_BYTES_MAX, fingerprint};
 use gateway_core::config::{Entry, MASK, Mistake, Node, Place, Value};
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-/// As many bytes as a settings file may have.
-const TEXT_BYTES_MAX: usize = 1 << 20;
 
 /// Good settings that came as a text.
 #[derive(Clone)]
@@ -22,6 +21,15 @@ pub struct Pushed {
     pub path: PathBuf,
     /// What will stand in it. Holds secrets.
     pub text: String,
+    /// The [`fingerprint`] of the file that they replace; `None`: there was none.
+    pub replaces: Option<String>,
+}
+
+impl Pushed {
+    /// Whether somebody has changed the file since they came.
+    pub fn is_outdated(&self) -> bool {
+        present(&self.path) != self.replaces
+    }
 }
 
 /// Checks a text as if it stood in the settings file. `in_force` are the settings whose secrets `***` stands for.
@@ -31,9 +39,10 @@ pub fn check_pushed(source: &Source, text: &str, in_force: &Loaded) -> Result<Pu
         path: Some(path.clone()),
         mistakes: vec![Mistake::new(Place::Whole, "", problem, suggestion)],
     };
-    if text.len() > TEXT_BYTES_MAX {
+    if text.len() > SETTINGS_BYTES_MAX {
         return Err(wrong("is larger than 1 MiB, so it is not a settings file", "send the settings alone"));
     }
+    let replaces = present(&path);
     let parsed = |text: &str| yaml::parse(text).map_or_else(|_| None, |(tree, _)| Some(tree));
     let known = parsed(&in_force.text);
     let card = file::text(&path).ok().and_then(|text| parsed(&text));
@@ -51,41 +60,32 @@ pub fn check_pushed(source: &Source, text: &str, in_force: &Loaded) -> Result<Pu
     let text = written(text, filled).ok_or_else(|| {
         wrong("has `***` in a place where it cannot be replaced", "write each `***` alone in \"quotes\", on one line")
     })?;
-    Ok(Pushed { loaded, path, text })
+    Ok(Pushed { loaded, path, text, replaces })
 }
 
-/// Puts the text in the file's place: a new file, on disk, then renamed over the old one.
+/// Checks a text as if it stood in this file.
+pub fn check_text(source: &Source, path: &Path, text: &str) -> Result<Loaded, Failure> {
+    read_text(source, Some(path.to_owned()), Some(text), |_| Vec::new()).map_err(|(failure, _)| failure)
+}
+
+fn present(path: &Path) -> Option<String> {
+    fs::read(path).ok().map(|bytes| fingerprint(&bytes))
+}
+
+/// Puts the text in the file's place.
 pub fn keep_pushed(pushed: &Pushed) -> io::Result<()> {
     let target = fs::canonicalize(&pushed.path).unwrap_or_else(|_| pushed.path.clone());
-    let new = beside(&target);
-    let _ = fs::remove_file(&new);
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    if let Ok(old) = fs::metadata(&target) {
-        // The boot partition knows neither modes nor owners; where there are some they stay.
-        let _ = file.set_permissions(fs::Permissions::from_mode(old.mode() & 0o777));
-        let _ = std::os::unix::fs::chown(&new, Some(old.uid()), Some(old.gid()));
-    }
-    let written = file.write_all(pushed.text.as_bytes()).and_then(|()| file.sync_all());
-    if let Err(error) = written.and_then(|()| fs::rename(&new, &target)) {
-        let _ = fs::remove_file(&new);
-        return Err(error);
-    }
-    target.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+    let old = fs::metadata(&target).ok();
+    // The boot partition knows neither modes nor owners; where there are some they stay.
+    replace(&target, pushed.text.as_bytes(), old.as_ref().map_or(0o600, |old| old.mode() & 0o777))?;
+    let _ = old.map(|old| std::os::unix::fs::chown(&target, Some(old.uid()), Some(old.gid())));
+    Ok(())
 }
 
 /// Whether the file could be written now: tried, not guessed.
 pub fn try_to_keep(pushed: &Pushed) -> io::Result<()> {
     let target = fs::canonicalize(&pushed.path).unwrap_or_else(|_| pushed.path.clone());
-    let new = beside(&target);
-    let _ = fs::remove_file(&new);
-    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    fs::remove_file(&new)
-}
-
-fn beside(target: &Path) -> PathBuf {
-    let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    target.with_file_name(name)
+    can_be_replaced(&target)
 }
 
 /// The file in force, or the one that would be looked for last if there is none yet.

@@ -4,13 +4,19 @@
 //! all mistakes at once. Anchors and aliases are refused, so no text can grow when it is read; depth and number of parts
 //! are bounded.
 
+use super::broken::broken;
+use super::letters::{self, Letter};
 use gateway_core::config::{Entry, Mistake, Node, Place, Value};
-use serde_saphyr::granit_parser::{self, ErrorKind, Event, Parser, ScalarStyle, ScanError, Span};
+use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, Span};
+use std::borrow::Cow;
+use std::ops::Range;
 
 /// Nothing in the schema is deeper than 5.
 const DEPTH_MAX: usize = 16;
 /// Keys, values and items of one file.
 const PARTS_MAX: usize = 50_000;
+/// How often a text is read anew with letters mended: each time uncovers what they hid.
+const MENDED_MAX: usize = 20;
 
 /// Reads a file's text. What the tree could not take is among the mistakes; without a tree there is nothing to go on with.
 pub fn parse(text: &str) -> Result<(Node, Vec<Mistake>), Vec<Mistake>> {
@@ -22,25 +28,78 @@ pub fn parse(text: &str) -> Result<(Node, Vec<Mistake>), Vec<Mistake>> {
         let place = if at == 0 { Place::Whole } else { Place::At { line, column } };
         return Err(vec![Mistake::new(place, "", problem, "copy it to the box again, or from a backup")]);
     }
+    let mut found = letters::Found::default();
+    let mut mended = Cow::from(text);
+    for _ in 0..MENDED_MAX {
+        let (read, letters) = pass(&mended);
+        if letters.is_empty() {
+            return match (read, found.is_empty()) {
+                (read, true) => read,
+                (Ok((tree, mistakes)), false) => Ok((tree, found.mistakes().into_iter().chain(mistakes).collect())),
+                // What is broken besides may come from what these letters hide.
+                (Err(_), false) => Err(found.mistakes()),
+            };
+        }
+        mended = found.mend(&mended, &letters).into();
+    }
+    Err(found.mistakes())
+}
+
+type Read = Result<(Node, Vec<Mistake>), Vec<Mistake>>;
+
+/// Reads the text as it stands, and says which letters in it only look like YAML's.
+fn pass(text: &str) -> (Read, Vec<Letter>) {
     let mut builder = Builder { open: Vec::new(), root: None, documents: 0, parts: 0, mistakes: Vec::new() };
     let options =
         granit_parser::options! { emit_comments: false, emit_unresolved_aliases: true, disallow_directives: true };
+    let mut letters = Vec::new();
+    let mut since = 0;
     for event in Parser::new_from_str_with_options(text, options) {
-        let step =
-            event.map_err(|error| broken(text, &error)).and_then(|(event, span)| builder.take(event, place(&span)));
+        let step = match event {
+            Ok((event, span)) => {
+                let bytes = span.byte_range().unwrap_or(since..since);
+                since = since.max(bytes.end);
+                if matches!(event, Event::Scalar(_, ScalarStyle::Plain, ..)) {
+                    letters.extend(letters::of_word(text, bytes));
+                }
+                builder.take(event, place(&span))
+            }
+            Err(error) => {
+                let mistake = broken(text, &error, since);
+                // Where a person has to mend it, if that is further up: an open quote takes in all that follows.
+                let last = match mistake.place {
+                    Place::At { line, .. } => line.min(error.marker().line()),
+                    _ => error.marker().line(),
+                };
+                letters.extend(letters::of_lines(text, lines(text, since, last.max(line_of(text, since)))));
+                Err(mistake)
+            }
+        };
         if let Err(mistake) = step {
             builder.mistakes.push(mistake);
-            return Err(builder.mistakes);
+            return (Err(builder.mistakes), letters);
         }
     }
-    match builder.root {
+    let read = match builder.root {
         Some(root) if root.value != Value::Nothing => Ok((root, builder.mistakes)),
         _ => {
             let suggestion = "write your settings, or only `version: 1` if every default is right";
             builder.mistakes.push(Mistake::new(Place::Whole, "", "there is nothing in this file", suggestion));
             Err(builder.mistakes)
         }
-    }
+    };
+    (read, letters)
+}
+
+/// The bytes from `since` to the end of the line `last`.
+fn lines(text: &str, since: usize, last: usize) -> Range<usize> {
+    let end: usize = text.split_inclusive('\n').take(last).map(str::len).sum();
+    since..end.max(since)
+}
+
+/// From 1.
+fn line_of(text: &str, byte: usize) -> usize {
+    text.get(..byte).unwrap_or_default().matches('\n').count() + 1
 }
 
 fn place(span: &Span) -> Place {
@@ -151,82 +210,4 @@ impl Builder {
             },
         }
     }
-}
-
-/// What the parser could not follow, in plain words. Its own words may quote nothing of the file, and do not.
-fn broken(text: &str, error: &ScanError) -> Mistake {
-    let line = error.marker().line();
-    for (letter, problem, suggestion) in WRONG_BLANKS {
-        if let Some((line, column)) = in_indentation(letter, text, line) {
-            return Mistake::new(Place::At { line, column }, "", problem, suggestion);
-        }
-    }
-    let column = error.marker().col() + 1;
-    let (problem, suggestion) = in_words(error.kind());
-    Mistake::new(Place::At { line, column }, "", problem, suggestion)
-}
-
-/// The parser's error for somebody who has never heard of a mapping, and what to do.
-fn in_words(kind: &ErrorKind) -> (String, &'static str) {
-    let (problem, suggestion) = match kind {
-        ErrorKind::UnexpectedCharacter { .. } => {
-            ("a value cannot begin with this character", "put the value in \"quotes\"")
-        }
-        ErrorKind::UnclosedFlowCollection { open: '[' } | ErrorKind::ExpectedFlowSequenceSeparator => {
-            ("a list in [brackets] is not closed, or lacks a comma", "write it as `[one, two]`")
-        }
-        ErrorKind::UnclosedFlowCollection { .. } | ErrorKind::ExpectedFlowMappingSeparator => {
-            ("a group in {braces} is not closed, or lacks a comma", "write it as `{ one: 1, two: 2 }`")
-        }
-        ErrorKind::UnclosedQuotedScalar | ErrorKind::InvalidQuotedScalarIndent => {
-            ("the \"quotes\" of a value are not closed", "close them, here or in a line above")
-        }
-        ErrorKind::InvalidTrailingSingleQuotedScalar | ErrorKind::InvalidTrailingDoubleQuotedScalar => {
-            ("something follows after the closing quotes", "put the whole value in quotes, or remove what follows")
-        }
-        ErrorKind::UnknownQuotedScalarEscape | ErrorKind::InvalidQuotedScalarHexEscape => {
-            ("a \\ in \"quotes\" has a meaning of its own", "put the value in 'single quotes' instead")
-        }
-        ErrorKind::MappingKeyNotAllowed | ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => {
-            ("there is a colon too many in this line", "put a value that has a colon in it in \"quotes\"")
-        }
-        ErrorKind::ExpectedBlockMappingKey
-        | ErrorKind::ExpectedDocumentStart
-        | ErrorKind::ExpectedBlockSequenceEntry
-        | ErrorKind::InvalidIndentation
-        | ErrorKind::BlockSequenceEntryNotAllowed => (
-            "this line does not fit to the ones above it",
-            "indent it by as many spaces as the lines that it belongs to, with the dash under the dashes",
-        ),
-        ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => {
-            ("this line is no key with a colon", "write `key: value`, with a space after the colon")
-        }
-        ErrorKind::BomInsideDocument => ("there is an invisible mark (BOM) in this line", "type the line again"),
-        // The parser's own words quote nothing of the file.
-        other => {
-            let suggestion = "look at this line and the one above it: colons, spaces in front, quotes";
-            return (format!("this is not YAML: {other}"), suggestion);
-        }
-    };
-    (problem.to_owned(), suggestion)
-}
-
-/// What looks like a blank in front of a line and is none.
-const WRONG_BLANKS: [(char, &str, &str); 2] = [
-    ('\t', "this line is indented with a tab, which YAML does not allow", "write spaces in place of the tab"),
-    (
-        '\u{a0}',
-        "this line is indented with a hard blank, as web pages and word processors have them",
-        "write ordinary spaces in its place",
-    ),
-];
-
-/// The first line up to `last` that has this letter in its indentation, and where.
-fn in_indentation(letter: char, text: &str, last: usize) -> Option<(usize, usize)> {
-    text.lines().take(last + 1).enumerate().find_map(|(index, line)| {
-        let indentation = &line[..line.len() - line.trim_start_matches([' ', '\t', '\u{a0}']).len()];
-        let content = !line.trim().is_empty() && !line.trim_start().starts_with('#');
-        let column = indentation.chars().position(|c| c == letter).filter(|_| content)?;
-        Some((index + 1, column + 1))
-    })
 }

@@ -6,8 +6,9 @@ use gateway_core::time::{ClockQuality, Mono, Now, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
-/// Before this moment (2026-01-01) the wall clock is plainly wrong: the gateway did not exist.
-const PLAUSIBLE_FROM: Timestamp = Timestamp(1_767_225_600_000);
+/// When this program was built. Before this moment the wall clock is plainly wrong. A box without a battery starts at the moment at
+/// which its service manager was built (systemd(1), "System clock epoch"), which is earlier: a moment of our own would not tell.
+const BUILT_AT_SECONDS: &str = env!("BUILT_AT_SECONDS");
 
 /// `adjtimex` reports this state while no time source keeps the clock (timex.h, TIME_ERROR).
 const TIME_ERROR: libc::c_int = 5;
@@ -18,6 +19,7 @@ const PIECE: Duration = Duration::from_secs(60);
 /// The real clocks.
 pub struct SystemClock {
     boot: Id,
+    plausible_from: Timestamp,
 }
 
 impl SystemClock {
@@ -29,7 +31,8 @@ impl SystemClock {
             SystemEntropy.fill(&mut random);
             Id::timed(Timestamp(0), random)
         });
-        SystemClock { boot }
+        let built_at: i64 = BUILT_AT_SECONDS.parse().expect("the build script writes a number");
+        SystemClock { boot, plausible_from: Timestamp(built_at * 1000) }
     }
 }
 
@@ -46,7 +49,7 @@ impl Clock for SystemClock {
         let wall = Timestamp(realtime.tv_sec * 1000 + realtime.tv_nsec / 1_000_000);
         let quality = match () {
             () if kernel_says_synchronized() => ClockQuality::Synchronized,
-            () if wall < PLAUSIBLE_FROM => ClockQuality::Unset,
+            () if wall < self.plausible_from => ClockQuality::Unset,
             () => ClockQuality::Unsynchronized,
         };
         Now { mono, wall, quality }

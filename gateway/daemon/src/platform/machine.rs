@@ -90,6 +90,14 @@ impl Machine for ThisMachine {
         })
     }
 
+    fn ask(&self, name: &'static str, bytes: Vec<u8>) -> BoxFuture<'static, Result<Option<Vec<u8>>, String>> {
+        let root = self.root.clone();
+        let work = move || told::ask(&root, name, &bytes);
+        Box::pin(async move {
+            tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err("cut off while writing".to_owned()))
+        })
+    }
+
     fn host_name(&self) -> Option<String> {
         let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         name.split('.').next().filter(|name| !name.is_empty()).map(str::to_owned)

@@ -25,6 +25,7 @@ mod mllp;
 pub mod mounted;
 pub mod mqtt;
 pub mod network;
+pub mod plain;
 pub mod privileged;
 pub mod probe;
 pub mod programs;
@@ -306,6 +307,12 @@ pub trait Machine: Send + Sync {
     }
     /// Leaves a file for the privileged half. The error is a sentence.
     fn leave(&self, name: &'static str, bytes: Vec<u8>) -> BoxFuture<'static, Result<(), String>> {
+        let _ = (name, bytes);
+        Box::pin(std::future::ready(Err("this is no appliance".to_owned())))
+    }
+    /// Asks the privileged half for something. Gives back what somebody has asked before and what nobody has taken yet: then nothing
+    /// was asked. The error is a sentence.
+    fn ask(&self, name: &'static str, bytes: Vec<u8>) -> BoxFuture<'static, Result<Option<Vec<u8>>, String>> {
         let _ = (name, bytes);
         Box::pin(std::future::ready(Err("this is no appliance".to_owned())))
     }

@@ -2,15 +2,16 @@
 //!
 //! Invariant: a file that is missing, torn or of a newer shape is as if that part did not exist. No shell is ever asked.
 
+use super::plain::open_itself;
 use super::replace::replace;
 use gateway_core::appliance::{Appliance, Image, layout};
-use rustix::fs::OFlags;
+use rustix::fs::CWD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -35,23 +36,23 @@ pub fn said(root: &Path) -> Appliance {
         update: read(&says.join("update.json")),
         card: read(&says.join("card.json")),
         backup: read(&below(root, layout::SYSTEM).join("backup.json")),
+        obeyed: read(&says.join("obeyed.json")),
         light: None,
     };
     // The gateway asks for a light anywhere; only a box shows it.
-    let light = (said != Appliance::default()).then(|| word(&below(root, layout::TOLD).join(layout::TOLD_LIGHT)));
+    let light = (said != Appliance::default()).then(|| word(&told(root, layout::TOLD_LIGHT)?));
     Appliance { light: light.flatten(), ..said }
 }
 
 /// The one word of a small file.
-fn word(path: &Path) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
+fn word(text: &str) -> Option<String> {
     let word = text.trim();
     let is_word =
         !word.is_empty() && word.len() <= WORD_BYTES_MAX && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     is_word.then(|| word.to_owned())
 }
 
-/// Leaves one part for the others: `name` is `network`, `update` or `card`.
+/// Leaves one part for the others: `name` is `network`, `update`, `card` ...
 pub fn say(root: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
     let folder = below(root, layout::SAYS);
     fs::create_dir_all(&folder)?;
@@ -65,19 +66,17 @@ pub fn keep(root: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
     replace(&folder.join(format!("{name}.json")), &serde_json::to_vec(value)?, 0o644)
 }
 
-/// What the gateway has left in [`layout::TOLD`] under this name, if it is text. It writes there as a user that root must not
-/// trust: a link, a pipe or anything too long is as if it were not there.
+/// What the gateway has left in [`layout::TOLD`] under this name, if it is text in a plain file.
 pub fn told(root: &Path, name: &str) -> Option<String> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    let path = below(root, layout::TOLD).join(name);
-    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
-    let kind = file.metadata().ok()?;
-    if !kind.is_file() || kind.len() > FILE_BYTES_MAX {
-        return None;
-    }
-    let mut text = String::new();
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
-    Some(text)
+    String::from_utf8(plain(CWD, &below(root, layout::TOLD).join(name), FILE_BYTES_MAX)?).ok()
+}
+
+/// All of a plain file of at most so many bytes. The folder may be another user's, whom root must not trust: a link, a pipe and
+/// anything longer are as if they were not there. `folder`: where a relative path begins.
+pub fn plain(folder: impl AsFd, path: &Path, bytes_max: u64) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_itself(folder, path).ok()?.take(bytes_max + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 <= bytes_max).then_some(bytes)
 }
 
 /// A path of the box below this root, which is `/` but in tests.
@@ -85,13 +84,9 @@ pub fn below(root: &Path, path: &str) -> std::path::PathBuf {
     root.join(path.trim_start_matches('/'))
 }
 
-/// A file of JSON; `None` if there is none that can be read. A link is not followed: the folder may be another user's.
+/// A plain file of JSON; `None` if there is none that can be read.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    let mut text = Vec::new();
-    let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits();
-    let file = fs::OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path).ok()?;
-    file.take(FILE_BYTES_MAX).read_to_end(&mut text).ok()?;
-    serde_json::from_slice(&text).ok()
+    serde_json::from_slice(&plain(CWD, path, FILE_BYTES_MAX)?).ok()
 }
 
 /// Runs one of the system's programs and returns what it printed. The error names the program and quotes the end of what it

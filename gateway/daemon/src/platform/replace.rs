@@ -5,20 +5,12 @@
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Writes a new file beside the old one, forces it to the disk and renames it. `mode`: the permissions of the new file, whatever
 /// the process's mask is (a FAT file system knows none and takes any).
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let mut beside = name.to_owned();
-    beside.push(".new");
-    let new = path.with_file_name(beside);
-    // Made anew, so that the mode holds even if an older one was left behind.
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    let new = free(path)?;
     let written = write(&new, bytes, mode).and_then(|()| fs::rename(&new, path));
     if let Err(error) = written {
         let _ = fs::remove_file(&new);
@@ -27,6 +19,29 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     path.parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+}
+
+/// Whether [`replace`] could be done now: a new file is made beside it, and taken away again.
+pub fn can_be_replaced(path: &Path) -> io::Result<()> {
+    let new = free(path)?;
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    fs::remove_file(&new)
+}
+
+/// What the new file is called until it takes the old one's place. After a power cut it may be there.
+pub fn beside(path: &Path) -> io::Result<PathBuf> {
+    let mut name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?.to_owned();
+    name.push(".new");
+    Ok(path.with_file_name(name))
+}
+
+/// The same, and it is not there: made anew, it has its own mode.
+fn free(path: &Path) -> io::Result<PathBuf> {
+    let new = beside(path)?;
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(new),
+    }
 }
 
 fn write(new: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {

@@ -1,14 +1,19 @@
 //! Drives that a person plugs in for a moment, mounted only while something is done with them: they may be pulled at any other
 //! time.
 //!
-//! Invariant: nothing on a stick is run, and one that was mounted here is unmounted whatever happens.
+//! Invariant: nothing on a stick is run, and one that was mounted here is unmounted whatever happens. Of several programs one at a
+//! time has a stick: the kernel mounts none read-only for one that is writable for another.
 
+use super::alone::alone;
 use super::privileged::{below, system};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where they are mounted, each at a place of its own, in the privileged half's folder.
 const PLACE: &str = "/run/analyzer-gateway-appliance/sticks";
+/// So long a program waits for another one to be done with a stick.
+const TURN_SECONDS_MAX: u64 = 600;
 /// What sticks are formatted with. No other driver of the kernel reads what somebody brings.
 const KINDS: &str = "vfat,exfat,ext4";
 /// Names of a folder that are looked at.
@@ -20,15 +25,17 @@ const OWN: [&str; 3] = ["/", "/boot/firmware", "/data"];
 pub struct Stick {
     folder: PathBuf,
     ours: bool,
+    _turn: Option<fs::File>,
 }
 
 impl Stick {
     /// Mounts a partition such as `/dev/sda1` to look at it. The error is for people.
     pub fn mount(device: &Path) -> Result<Stick, String> {
         let name = device.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let turn = turn(&Path::new(PLACE).join(format!("{name}.lock")))?;
         let folder = Path::new(PLACE).join(format!("{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).map_err(|error| format!("{} cannot be made: {error}", folder.display()))?;
-        let stick = Stick { folder, ours: true };
+        let stick = Stick { folder, ours: true, _turn: Some(turn) };
         let (device, place) = (device.to_string_lossy(), stick.folder.to_string_lossy());
         system("mount", &["-t", KINDS, "-o", "ro,nosuid,nodev,noexec", &device, &place]).map_err(|error| {
             tracing::info!(error, "a stick is not mounted");
@@ -42,7 +49,7 @@ impl Stick {
 
     /// A folder that is there already stands for a stick.
     pub fn folder_instead(folder: &Path) -> Stick {
-        Stick { folder: folder.to_owned(), ours: false }
+        Stick { folder: folder.to_owned(), ours: false, _turn: None }
     }
 
     pub fn folder(&self) -> &Path {
@@ -71,6 +78,14 @@ impl Drop for Stick {
         }
         let _ = fs::remove_dir(&self.folder);
     }
+}
+
+/// Waits until no other program has the stick.
+fn turn(lock: &Path) -> Result<fs::File, String> {
+    let turn = alone(lock, Duration::from_secs(TURN_SECONDS_MAX));
+    turn.map_err(|error| format!("{}: {error}", lock.display()))?.ok_or_else(|| {
+        "a backup or an update has been at work on the stick for ten minutes: ask again later".to_owned()
+    })
 }
 
 /// A file on a stick. The stick stays mounted until this is dropped.

@@ -2,18 +2,19 @@
 //!
 //! Invariant: each file is there whole or not at all, and only this user and root read it.
 
-use super::privileged::below;
+use super::privileged::{below, plain};
 use super::replace::replace;
 use gateway_core::appliance::layout;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, openat, renameat_with, unlinkat};
 use rustix::io::Errno;
 use std::fs;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
-/// More than anything that is asked for has.
-const ASKED_BYTES_MAX: u64 = 64 << 10;
+/// More than anything that is asked for has, but for settings.
+pub const ASKED_BYTES_MAX: u64 = 64 << 10;
 
 /// Writes `name` below [`layout::TOLD`]. The error is a sentence.
 pub fn leave(root: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
@@ -29,9 +30,35 @@ pub fn leave(root: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
     replace(&path, bytes, 0o600).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
+/// Asks for something: the same, unless somebody has asked already and nobody has taken that yet; then it is given back.
+pub fn ask(root: &Path, name: &str, bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
+    // Two who ask at once use the same name on the way.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = below(root, layout::TOLD).join(layout::ASKED).join(name);
+    let mine = format!("{}/{name}.mine", layout::ASKED);
+    leave(root, &mine, bytes)?;
+    let mine = below(root, layout::TOLD).join(mine);
+    match renameat_with(CWD, &mine, CWD, &path, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(None),
+        Err(error) => {
+            let _ = fs::remove_file(mine);
+            if error != Errno::EXIST {
+                return Err(format!("cannot write {}: {}", path.display(), io::Error::from(error)));
+            }
+            Ok(Some(plain(CWD, &path, ASKED_BYTES_MAX).unwrap_or_default()))
+        }
+    }
+}
+
+/// Whether a request, `name` in [`layout::ASKED`], could be taken back: nobody had taken it yet.
+pub fn withdraw(root: &Path, name: &str) -> bool {
+    fs::remove_file(below(root, layout::TOLD).join(layout::ASKED).join(name)).is_ok()
+}
+
 /// Takes what is asked for, `name` in [`layout::ASKED`], away and returns it; nothing if it is no plain file. The folder is the
 /// gateway's, which root must not trust: whatever lies there is gone afterwards, and no link leads elsewhere. Errors: it is still there.
-pub fn take(root: &Path, name: &str) -> io::Result<Vec<u8>> {
+pub fn take(root: &Path, name: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
     let path = below(root, layout::TOLD).join(layout::ASKED);
     let folder = match openat(CWD, &path, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
         Ok(folder) => folder,
@@ -39,14 +66,8 @@ pub fn take(root: &Path, name: &str) -> io::Result<Vec<u8>> {
         Err(Errno::LOOP | Errno::NOTDIR) => return fs::remove_file(path).map(|()| Vec::new()),
         Err(error) => return Err(error.into()),
     };
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let mut bytes = Vec::new();
-    if let Ok(file) = openat(&folder, name, flags, Mode::empty()).map(fs::File::from)
-        && file.metadata().is_ok_and(|kind| kind.is_file())
-    {
-        // What is torn is no request; it goes as well.
-        let _ = file.take(ASKED_BYTES_MAX).read_to_end(&mut bytes);
-    }
+    // What is torn or too long is no request; it goes as well.
+    let bytes = plain(&folder, Path::new(name), bytes_max).unwrap_or_default();
     match unlinkat(&folder, name, AtFlags::empty()) {
         // By way of the folder that is open: another one under its name is not looked at.
         Err(Errno::ISDIR) => fs::remove_dir_all(format!("/proc/self/fd/{}/{name}", folder.as_raw_fd()))?,
@@ -68,8 +89,13 @@ mod tests {
         leave(root.path(), "requests/update.json", b"{}").unwrap();
         leave(root.path(), "requests/update.json", b"[]").unwrap();
         assert_eq!(fs::read(below(root.path(), layout::TOLD).join("requests/update.json")).unwrap(), b"[]");
-        assert_eq!(take(root.path(), "update.json").unwrap(), b"[]");
-        assert_eq!(take(root.path(), "update.json").unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(take(root.path(), "update.json", ASKED_BYTES_MAX).unwrap(), b"[]");
+        assert_eq!(take(root.path(), "update.json", ASKED_BYTES_MAX).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(ask(root.path(), "update.json", b"first"), Ok(None));
+        assert_eq!(ask(root.path(), "update.json", b"second"), Ok(Some(b"first".to_vec())));
+        assert_eq!(take(root.path(), "update.json", ASKED_BYTES_MAX).unwrap(), b"first");
+        assert_eq!(ask(root.path(), "update.json", b"second"), Ok(None));
+        assert_eq!(fs::read_dir(below(root.path(), layout::TOLD).join(layout::ASKED)).unwrap().count(), 1);
     }
 
     #[test]
@@ -80,7 +106,12 @@ mod tests {
         fs::create_dir_all(&requests).unwrap();
         fs::create_dir_all(&other).unwrap();
         fs::write(other.join("update.json"), "theirs").unwrap();
-        let gone = || assert_eq!(take(root.path(), "update.json").ok().filter(|_| !request.exists()), Some(Vec::new()));
+        let gone = || {
+            assert_eq!(
+                take(root.path(), "update.json", ASKED_BYTES_MAX).ok().filter(|_| !request.exists()),
+                Some(Vec::new())
+            )
+        };
         fs::create_dir_all(request.join("folder")).unwrap();
         symlink(&other, request.join("link")).unwrap();
         gone();

@@ -71,7 +71,7 @@ pub use listing::{ExportedTo, ListedTest, WhichResults, WhichTests};
 pub use looks::{Queued, Sought};
 pub use messages::{Content, MessageHead, Part, Statement, Which};
 pub use people::{Changed, Person};
-pub use read_store::{Counts, DestinationCounts, ReadStore};
+pub use read_store::{Counts, DestinationCounts, ReadStore, Standings};
 pub use redrive::RedriveWatch;
 pub use registrations::Worklist;
 pub use requests::Cause;
@@ -83,8 +83,6 @@ pub use types::{
 use crate::platform::disk::aside;
 use crate::platform::{Clock, Disk};
 use gateway_core::event::{AnalyzerId, Event, EventId, EventName, Seq, TestId};
-use gateway_core::health::Standing;
-use gateway_core::overview::StoreOverview;
 use gateway_core::session::RunningTest;
 use gateway_core::time::{Mono, Now};
 use rusqlite::Connection;
@@ -334,8 +332,8 @@ impl Store {
         self.show(read_store::counts).await
     }
 
-    /// The log's size, and how much there is to do for each destination in the settings. Cheap enough to be asked often.
-    pub async fn standings(&self) -> Result<(StoreOverview, Vec<(DestinationId, Standing)>), StoreError> {
+    /// The log's size, and how much there is to do for each destination. Cheap enough to be asked often.
+    pub async fn standings(&self) -> Result<Standings, StoreError> {
         self.show(read_store::standings).await
     }
 

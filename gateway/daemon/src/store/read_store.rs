@@ -14,6 +14,15 @@ pub struct ReadStore {
     connection: Connection,
 }
 
+/// The log's size, and how much there is to do for each destination.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standings {
+    pub store: StoreOverview,
+    pub configured: Vec<(DestinationId, Standing)>,
+    /// Destinations that are not in the settings any more and have events that nobody else sends: their ids, and how many.
+    pub left_behind: Vec<(String, u64)>,
+}
+
 /// How much there is of everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counts {
@@ -97,23 +106,23 @@ pub(super) fn counts(connection: &Connection) -> Result<Counts, StoreError> {
     Ok(counts)
 }
 
-pub(super) fn standings(
-    connection: &Connection,
-) -> Result<(StoreOverview, Vec<(DestinationId, Standing)>), StoreError> {
+pub(super) fn standings(connection: &Connection) -> Result<Standings, StoreError> {
     let bytes = connection.query_row(
         "SELECT (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size)",
         [],
         |row| row.get::<_, i64>(0),
     )?;
     let store = StoreOverview { head: events::head(connection)?.0, bytes: bytes.cast_unsigned() };
-    let mut standings = Vec::new();
+    let mut standings = Standings { store, configured: Vec::new(), left_behind: Vec::new() };
     for (id, configured) in destinations::all(connection)? {
+        let standing = standing(connection, &id)?;
         if configured {
-            let standing = standing(connection, &id)?;
-            standings.push((id, standing));
+            standings.configured.push((id, standing));
+        } else if standing.waiting > 0 {
+            standings.left_behind.push((id.0, standing.waiting));
         }
     }
-    Ok((store, standings))
+    Ok(standings)
 }
 
 fn standing(connection: &Connection, id: &DestinationId) -> Result<Standing, StoreError> {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: no text from outside can end a line or turn its direction.
 
+use super::faults::in_words;
 use crate::plain::plain;
 
 const COLUMNS_MAX: usize = 80;
@@ -21,12 +22,12 @@ impl Lines {
         self.line(text);
     }
 
-    /// Words, broken between them. The first line begins with `first`, the others with as many blanks as `indent`. A word that
+    /// Words, broken between them, and the system's faults in words of ours. The first line begins with `first`, the others with as many blanks as `indent`. A word that
     /// is too long for any line, such as an address, stays whole.
     pub fn words(&mut self, first: &str, indent: usize, text: &str) {
         let mut line = first.to_owned();
         let mut is_empty = true;
-        for word in text.split_whitespace().map(plain) {
+        for word in in_words(text).split_whitespace().map(plain) {
             if !is_empty && line.chars().count() + 1 + word.chars().count() > COLUMNS_MAX {
                 self.line(&line);
                 line = " ".repeat(indent);

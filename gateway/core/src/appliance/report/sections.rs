@@ -4,9 +4,9 @@ use super::lines::Lines;
 use super::{Dated, Outcome, Page, Report};
 use crate::appliance::{NetworkSource, UpdatePhase, layout};
 use crate::config::{Mistake, Place};
-use crate::health::DeviceState;
-use crate::overview::{AnalyzerOverview, Overview, Trouble, Urgency};
-use crate::time::ClockQuality;
+use crate::overview::{DeviceState, Overview};
+use crate::time::{ClockQuality, Timestamp};
+use crate::trouble::{Trouble, Urgency};
 
 /// How the line with the date of the last change begins.
 pub const LAST_CHANGE: &str = "Last change:";
@@ -14,12 +14,14 @@ const LABEL_COLUMNS: usize = 16;
 const MISTAKES_MAX: usize = 20;
 const STEPS_MAX: usize = 4;
 const TROUBLES_MAX: usize = 10;
+const WARNINGS_MAX: usize = 5;
 const SPARE_MAX: usize = 8;
 /// Enough of a hash to see that it is another.
 const HASH_CHARACTERS: usize = 8;
 /// Troubles that have a part of the report to themselves.
-const TOLD_ELSEWHERE: [&str; 7] = [
+const TOLD_ELSEWHERE: [&str; 8] = [
     "config_refused",
+    "settings_not_obeyed",
     "analyzer_lost",
     "analyzer_alert",
     "network_fallback",
@@ -47,13 +49,18 @@ pub fn top(report: &Report, lines: &mut Lines) {
         Dated::LastChange(at, quality) => (LAST_CHANGE, at, quality),
         Dated::Now(at, quality) => ("As of:", at, quality),
     };
-    let at = at.to_string();
-    let minute = at.get(..16).unwrap_or(&at).replace('T', " ");
+    let minute = minute(at);
     let doubt = if quality == ClockQuality::Unset { " (wrong: the clock is not set)" } else { "" };
     labelled(lines, label, &format!("{minute} UTC{doubt}"));
     if let Some(overview) = overview {
         labelled(lines, "Clock:", clock(overview.clock));
     }
+}
+
+/// A moment as people write it, to the minute.
+fn minute(at: Timestamp) -> String {
+    let at = at.to_string();
+    at.get(..16).unwrap_or(&at).replace('T', " ")
 }
 
 fn labelled(lines: &mut Lines, label: &str, text: &str) {
@@ -110,10 +117,14 @@ fn steps(report: &Report) -> Vec<String> {
     if overview.appliance.network.as_ref().is_some_and(|network| network.in_force == NetworkSource::Fallback) {
         steps.push("Correct `network` in the settings file: what it asks for did not work.".to_owned());
     }
-    if report.pairing_code.is_some() && matches!(report.page, Page::At(_)) {
+    if !not_obeyed(overview).is_empty() {
+        steps.push("Correct what is not in force of the settings, as described below.".to_owned());
+    }
+    if report.pairing_code.is_some() && matches!(report.page, Page::At(_) | Page::Was(..)) {
         steps.push("Open the page in a browser and type in the pairing code. Both are below.".to_owned());
     }
-    let away: Vec<&str> = overview.analyzers.iter().filter(|one| is_away(one)).map(|one| one.id.as_str()).collect();
+    let away: Vec<&str> =
+        overview.analyzers.iter().filter(|one| one.state.is_away()).map(|one| one.id.as_str()).collect();
     if !away.is_empty() {
         steps.push(format!("Plug in, or switch on: {}.", away.join(", ")));
     }
@@ -155,6 +166,10 @@ pub fn settings(report: &Report, lines: &mut Lines) {
         }
         Outcome::InForce => match report.overview.as_ref().and_then(|overview| overview.configuration.refused.as_ref())
         {
+            None if report.overview.as_ref().is_some_and(|overview| !not_obeyed(overview).is_empty()) => {
+                lines.heading("SETTINGS: IN FORCE, BUT NOT ALL OF THEM");
+                lines.words("  ", 2, &format!("{file} has no mistakes. What of it is not in force:"));
+            }
             None => {
                 lines.heading("SETTINGS: IN FORCE");
                 lines.words("  ", 2, &format!("{file} has no mistakes, and the box runs as it says."));
@@ -170,12 +185,14 @@ pub fn settings(report: &Report, lines: &mut Lines) {
         }
         missing @ (Outcome::Missing | Outcome::Gone) => {
             lines.heading("SETTINGS: MISSING");
+            let on_the_card = || "gateway.yaml on the card".to_owned();
+            let looked_for = report.settings.file.as_deref().map_or_else(on_the_card, shown);
             let goes_on = match missing {
-                Outcome::Gone => "There is no gateway.yaml any more. The box goes on with the last good settings.",
-                _ if runs => "There is no gateway.yaml on the card. The box runs without analyzers.",
-                _ => "There is no gateway.yaml on the card.",
+                Outcome::Gone => format!("There is no {file} any more. The box goes on with the last good settings."),
+                _ if runs => format!("There is no {looked_for}. The box runs without analyzers."),
+                _ => format!("There is no {looked_for}. The box reads no analyzer."),
             };
-            lines.words("  ", 2, goes_on);
+            lines.words("  ", 2, &goes_on);
             if report.settings.beside.is_empty() {
                 example(report, lines);
             }
@@ -194,8 +211,20 @@ pub fn settings(report: &Report, lines: &mut Lines) {
             }
         }
     }
+    for left in report.overview.iter().flat_map(not_obeyed) {
+        lines.words("  - ", 4, left);
+    }
     for beside in &report.settings.beside {
         lines.words("  ", 2, &format!("{beside} lies on the card too; a file of this name is not read."));
+    }
+    let warnings = &report.settings.warnings;
+    warnings.iter().take(WARNINGS_MAX).for_each(|warning| lines.words("  - ", 4, &format!("Good, but: {warning}")));
+    if warnings.len() > WARNINGS_MAX {
+        lines.words(
+            "  ",
+            2,
+            &format!("and {} more; `analyzer-gateway check` shows all.", warnings.len() - WARNINGS_MAX),
+        );
     }
     let Some(overview) = &report.overview else { return };
     if let Some(until) = overview.configuration.confirm_by {
@@ -204,6 +233,11 @@ pub fn settings(report: &Report, lines: &mut Lines) {
     if let Some(hash) = overview.configuration.hash.get(..HASH_CHARACTERS) {
         lines.words("  ", 2, &format!("In force: settings {hash} (other settings, another number)."));
     }
+}
+
+/// What root has not done of the settings.
+fn not_obeyed(overview: &Overview) -> &[String] {
+    overview.appliance.obeyed.as_ref().map_or(&[], |obeyed| &obeyed.left)
 }
 
 /// A file on the card by its name alone.
@@ -261,8 +295,16 @@ pub fn page(report: &Report, lines: &mut Lines) {
             lines.words("  ", 2, "The box has no address in the network yet.")
         }
         Page::At(addresses) => addresses.iter().for_each(|address| lines.words("  ", 2, address)),
+        Page::Was(addresses, at) => {
+            lines.words(
+                "  ",
+                2,
+                &format!("The box has no address in the network any more. Until {} UTC it had:", minute(*at)),
+            );
+            addresses.iter().for_each(|address| lines.words("  ", 2, address));
+        }
     }
-    if let (Some(code), Page::At(_)) = (&report.pairing_code, &report.page) {
+    if let (Some(code), Page::At(_) | Page::Was(..)) = (&report.pairing_code, &report.page) {
         lines.words("  ", 2, &format!("Pairing code: {code} (lets the first person in, once)"));
     }
 }
@@ -273,7 +315,7 @@ pub fn analyzers(report: &Report, lines: &mut Lines) {
         lines.heading("ANALYZERS: NONE IN THE SETTINGS");
         return;
     }
-    let found = analyzers.iter().filter(|one| !is_away(one)).count();
+    let found = analyzers.iter().filter(|one| !one.state.is_away()).count();
     lines.heading(&format!("ANALYZERS: {found} OF {} FOUND", analyzers.len()));
     for one in analyzers {
         let model = one.model.as_ref().map(|model| format!(" ({model})")).unwrap_or_default();
@@ -287,10 +329,6 @@ pub fn analyzers(report: &Report, lines: &mut Lines) {
         };
         lines.words("  ", 4, &format!("{}{model} at {}: {state}{reason}", one.id, one.port));
     }
-}
-
-fn is_away(analyzer: &AnalyzerOverview) -> bool {
-    matches!(analyzer.state, DeviceState::Disconnected | DeviceState::Lost)
 }
 
 pub fn spare(report: &Report, lines: &mut Lines) {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Updates {
-    /// Where newer bundles are. Default: none; updates then come on a stick.
+    /// Where newer bundles are: https:// or http://, without a user. Default: none; updates then come on a stick.
     #[schemars(extend("x-secret" = "address"))]
     pub url: Option<String>,
     /// What the box does by itself: never, check (says that there is a newer one) or install. Default: never.

@@ -1,9 +1,8 @@
 //! The part of `webhooks[]` that its dialect is told: the form of the requests, and what has no meaning for it.
 
 use super::secrets;
-use super::webhooks::Surroundings;
-use crate::config::group::{Field, Group};
-use crate::config::{Endpoint, Mistake, Place, Value, file};
+use crate::config::group::{Field, Group, shown_key};
+use crate::config::{Endpoint, Gateway, Http, Mistake, Place, Value, file};
 use crate::dialects::{Dialect, Mode, PersonalData, Signature, Template, TemplateError, standard_webhooks};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -24,6 +23,14 @@ const KEYS_OF: [(&str, &[&str]); 7] = [
 ];
 /// Dialects whose documents say what their events hold; there is no more of a person that they could carry.
 const DOCUMENTED_ONLY: [&str; 4] = ["test-v0", "partner", "session", "lab"];
+
+/// What the whole file says that an endpoint depends on.
+pub struct Surroundings<'a> {
+    pub gateway: &'a Gateway,
+    pub http: &'a Http,
+    /// The ids that a filter may name.
+    pub analyzers: Vec<String>,
+}
 
 /// The endpoint's settings and its extra headers.
 pub fn read(
@@ -261,8 +268,8 @@ fn loinc(group: &Group<'_>) -> BTreeMap<String, String> {
 /// The entries of a group with free keys, each with its path.
 fn entries<'a>(field: &Field<'a>) -> Vec<(&'a str, Field<'a>)> {
     let entry = |entry: &'a crate::config::Entry| {
-        let path = format!("{}.{}", field.path, if entry.key.len() <= 64 { &entry.key } else { "..." });
-        (entry.key.as_str(), Field { context: field.context, node: &entry.node, path })
+        let path = format!("{}.{}", field.path, shown_key(&entry.key));
+        (entry.key.as_str(), field.below(&entry.node, path))
     };
     field.free_entries().iter().map(entry).collect()
 }

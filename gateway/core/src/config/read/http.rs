@@ -13,7 +13,7 @@ const WITH_TESTS: [&str; 2] = ["test-v0", "cloudevents"];
 pub fn read(root: &Group<'_>) -> Http {
     let group = root.group::<file::Http>("http");
     let default = Http::default();
-    let allow_plain = group.flag("allow_plain");
+    let allow_plain = group.allows_plain();
     let listen = group.get("listen").and_then(|field| address::http_listen(&field, allow_plain));
     let example = "https://gateway.clinic.example";
     let public_url = group.get("public_url").and_then(|field| address::web(&field, allow_plain, example, "http"));
@@ -79,7 +79,7 @@ fn source(group: &Group<'_>, taken: &mut BTreeMap<String, Place>, ports: &[Strin
     let names: Vec<String> = words.iter().map(|(name, _)| format!("dialect: {name}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let dialect = group.need("dialect", &format!("write {}", either(&names)));
-    let dialect = dialect.and_then(|field| field.word("dialect that can be received", &words));
+    let dialect = dialect.and_then(|field| field.word("dialect for what comes in", &words));
     let secrets = secrets::several(group, dialect, false);
     let origins = group.list("origins").iter().filter_map(address::origin).collect();
     let analyzer = analyzer(group, dialect, id.as_deref(), ports);
@@ -116,7 +116,7 @@ fn analyzer(
 
 pub fn registrations(root: &Group<'_>) -> Registrations {
     let group = root.group::<file::Registrations>("registrations");
-    let allow_plain = group.flag("allow_plain");
+    let allow_plain = group.allows_plain();
     let example = "https://lab.example/ids";
     let lab_id_url = group.get("lab_id_url");
     let lab_id_url = lab_id_url.and_then(|field| address::web(&field, allow_plain, example, "registrations"));

@@ -2,8 +2,10 @@
 
 mod analyzers;
 mod command;
+mod credentials;
 mod endpoint;
 mod http;
+mod listeners;
 mod monitoring;
 mod mqtt;
 mod network;
@@ -18,7 +20,8 @@ mod webhooks;
 
 pub use profile::profile;
 
-use super::group::{Context, Group, Outside, instead};
+use super::group::{Context, Group, nearest};
+use super::outside::Outside;
 use super::tree::{Mistake, Node, Place, Value};
 use super::{Config, Gateway, Limits, Retention, Source, file};
 use std::cell::RefCell;
@@ -45,7 +48,7 @@ fn root<'a>(context: &'a Context<'a>, tree: &'a Node) -> Config {
     let ports = written_analyzers(&root);
     let sources = http::sources(&root, &http, &ports);
     let analyzers = filter_words(ports, &sources);
-    let around = webhooks::Surroundings { gateway: &gateway, http: &http, analyzers };
+    let around = endpoint::Surroundings { gateway: &gateway, http: &http, analyzers };
     let mut config = Config {
         analyzers: analyzers::read(&root, &limits, &gateway.time_zone),
         mqtt: mqtt::read(&root),
@@ -65,6 +68,7 @@ fn root<'a>(context: &'a Context<'a>, tree: &'a Node) -> Config {
         hash: String::new(),
     };
     network::spread_proxy(&root, &mut config);
+    listeners::read(&root, &config);
     config
 }
 
@@ -111,10 +115,13 @@ fn time_zone(group: &Group<'_>) -> Option<String> {
     if name == "UTC" || zones.iter().any(|zone| zone == name) {
         return Some(name.to_owned());
     }
-    let zones: Vec<&str> = zones.iter().map(String::as_str).collect();
-    let suggestion = match instead(name, &zones) {
-        near if zones.len() <= 8 || !near.contains(',') => near,
-        _ => "write a name such as `Europe/Berlin`, or `UTC`".to_owned(),
+    // Of a place. The others (`GMT+1`, `Etc/GMT-1`) count the other way round, and know no summer time.
+    let zones: Vec<&str> =
+        zones.iter().map(String::as_str).filter(|zone| zone.contains('/') && !zone.starts_with("Etc/")).collect();
+    let of_city = zones.iter().find(|zone| zone.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(name)));
+    let suggestion = match of_city.copied().or_else(|| nearest(name, &zones)) {
+        Some(zone) => format!("write `{zone}`"),
+        None => "write a name such as `Europe/Berlin`, or `UTC`".to_owned(),
     };
     field.wrong("is not a time zone that this box knows", &suggestion);
     None

@@ -2,18 +2,20 @@
 
 use super::{mqtt, secrets};
 use crate::config::group::Group;
-use crate::config::{Broker, Monitoring, Telemetry, address, file};
+use crate::config::{Monitoring, Telemetry, address, file};
 use std::time::Duration;
+
+const ELSEWHERE: mqtt::Elsewhere = mqtt::Elsewhere {
+    words: &["embedded", "mosquitto"],
+    problem: "must be another machine's broker",
+    suggestion: "write the broker's address; the box's own broker (`mqtt.url`) has all of this already",
+};
 
 pub fn read(root: &Group<'_>) -> Monitoring {
     let group = root.group::<file::Monitoring>("monitoring");
     let default = Monitoring::default();
     let interval = group.number("interval_seconds", default.interval.as_secs());
-    let broker = group.get("url").map(|_| mqtt::connection(&group));
-    if broker.as_ref().is_some_and(|broker| matches!(broker.broker, Broker::Embedded | Broker::Mosquitto)) {
-        let suggestion = "write the broker's address; the box's own broker (`mqtt.url`) has all of this already";
-        group.wrong("url", "must be another machine's broker", suggestion);
-    }
+    let broker = group.get("url").map(|_| mqtt::connection(&group, Some(&ELSEWHERE)));
     if broker.is_none() {
         let login = ["user", "password", "password_file", "topic_prefix", "version", "allow_plain"];
         let tls = ["ca_file", "certificate_file", "key_file"];
@@ -26,7 +28,7 @@ pub fn read(root: &Group<'_>) -> Monitoring {
 
 pub fn telemetry(root: &Group<'_>) -> Telemetry {
     let group = root.group::<file::Telemetry>("telemetry");
-    let allow_plain = group.flag("allow_plain");
+    let allow_plain = group.allows_plain();
     let example = "https://collector.example:4318/v1/traces";
     let otlp_url = group.get("otlp_url");
     let otlp_url = otlp_url.and_then(|field| address::web(&field, allow_plain, example, "telemetry"));

@@ -1,6 +1,6 @@
 //! `mqtt:`: the one broker, and what has no meaning for it.
 
-use super::secrets;
+use super::{credentials, secrets};
 use crate::config::group::Group;
 use crate::config::{Broker, Mqtt, MqttVersion, address, file};
 
@@ -11,18 +11,34 @@ pub fn read(root: &Group<'_>) -> Mqtt {
         packet_bytes_max: group.number("packet_bytes_max", default.packet_bytes_max),
         window: group.number("window", default.window),
         home_assistant: group.flag("home_assistant"),
-        ..connection(&group)
+        ..connection(&group, None)
     }
+}
+
+/// A broker that must be elsewhere: words of `mqtt.url` that its `url` cannot have, and what a person reads then.
+pub struct Elsewhere {
+    pub words: &'static [&'static str],
+    pub problem: &'static str,
+    pub suggestion: &'static str,
 }
 
 const VERSIONS: [(&str, MqttVersion); 3] =
     [("auto", MqttVersion::Auto), ("5", MqttVersion::V5), ("3.1.1", MqttVersion::V311)];
 
 /// What every connection to a broker is told: its address and who we are there.
-pub fn connection(group: &Group<'_>) -> Mqtt {
+pub fn connection(group: &Group<'_>, elsewhere: Option<&Elsewhere>) -> Mqtt {
     let default = Mqtt::default();
-    let allow_plain = group.flag("allow_plain");
-    let broker = group.get("url").map_or(Some(Broker::Embedded), |field| address::broker(&field, allow_plain));
+    let allow_plain = group.allows_plain();
+    let broker = match group.get("url") {
+        Some(field) => match elsewhere {
+            Some(other) if field.node.as_text().is_some_and(|text| other.words.contains(&text)) => {
+                field.wrong(other.problem, other.suggestion);
+                None
+            }
+            _ => address::broker(&field, allow_plain),
+        },
+        None => Some(Broker::Embedded),
+    };
     let mqtt = Mqtt {
         broker: broker.clone().unwrap_or(default.broker),
         version: group.choice("version", &VERSIONS, default.version),
@@ -59,7 +75,8 @@ pub fn connection(group: &Group<'_>) -> Mqtt {
     if group.get("user").is_none() {
         group.refuse(&["password", "password_file"], "belongs to `user`, which is missing", "add `user:`");
     }
-    certificate_pair(group);
+    credentials::pair(group);
+    credentials::judge(group);
     mqtt
 }
 
@@ -72,15 +89,4 @@ fn topic_prefix(group: &Group<'_>) -> Option<String> {
         return None;
     }
     Some(prefix.to_owned())
-}
-
-/// A certificate of the gateway's own is of use only with its key.
-pub fn certificate_pair(group: &Group<'_>) {
-    match (group.get("certificate_file"), group.get("key_file")) {
-        (Some(field), None) => field.wrong("belongs to `key_file`, which is missing", "add `key_file:`"),
-        (None, Some(field)) => {
-            field.wrong("belongs to `certificate_file`, which is missing", "add `certificate_file:`")
-        }
-        _ => {}
-    }
 }

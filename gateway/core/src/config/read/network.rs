@@ -2,23 +2,36 @@
 //! before anything is tried.
 
 use super::secrets;
-use crate::config::group::{Field, Group};
+use crate::config::group::{Field, Group, is_id};
+use crate::config::network::no_hostname;
 use crate::config::{Addressing, Config, Ethernet, Fixed, Network, Secret, Value, Wifi, address, file};
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use url::Url;
 
 /// As resolv.conf(5) has it (MAXNS).
 const DNS_SERVERS_MAX: usize = 3;
 const TIME_SERVERS_MAX: usize = 8;
-/// A label of a name (RFC 1123, 2.1), and below the kernel's 64.
-const HOSTNAME_BYTES_MAX: usize = 63;
+/// The codes of ISO 3166-1, as Linux's wireless-regdb knows countries.
+const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY \
+                         BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ \
+                         FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO \
+                         IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF \
+                         MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG \
+                         PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX \
+                         SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT \
+                         ZA ZM ZW";
+/// The largest network of a house (RFC 1918).
+const SHORTEST_IPV4: u8 = 8;
 /// Linux: IFNAMSIZ without its zero.
 const INTERFACE_BYTES_MAX: usize = 15;
 
 pub fn read(root: &Group<'_>) -> Option<Network> {
     let group = root.group::<file::Network>("network");
     let written = is_written(root, "network");
+    if written && group.get("hostname").is_none() {
+        named_by_id(root);
+    }
     let network = Network {
         hostname: group.get("hostname").and_then(|field| hostname(&field)),
         ethernet: ethernet(&group),
@@ -29,6 +42,15 @@ pub fn read(root: &Group<'_>) -> Option<Network> {
     let address = |addressing: &Addressing| addressing.fixed.map(|fixed| fixed.address.addr());
     let wire = network.ethernet.as_ref().and_then(|ethernet| address(&ethernet.addressing));
     let air = network.wifi.as_ref().and_then(|wifi| address(&wifi.addressing));
+    if let (Some(ethernet), Some(wifi)) = (&network.ethernet, &network.wifi)
+        && ethernet.interface.as_ref() == Some(&wifi.interface)
+    {
+        let suggestion = "write the wire's own interface, such as `eth0`, or remove the line for any wire";
+        let problem = "is the interface of the wireless network too";
+        if let Some(field) = group.get_within("ethernet", "interface") {
+            field.wrong(problem, suggestion);
+        }
+    }
     if wire.is_some() && wire == air {
         let suggestion = "give each its own address, or leave one of the two to DHCP";
         group.wrong("wifi", "has the same address as the wire", suggestion);
@@ -48,7 +70,7 @@ pub fn is_written(root: &Group<'_>, key: &'static str) -> bool {
 fn ethernet(network: &Group<'_>) -> Option<Ethernet> {
     let written = network.get("ethernet").is_some();
     let group = network.group::<file::Ethernet>("ethernet");
-    let interface = group.get("interface").and_then(|field| interface(&field));
+    let interface = group.get("interface").and_then(|field| interface(&field, Way::Wire));
     let ethernet = Ethernet { interface, addressing: addressing(&group, "192.168.1.50/24") };
     written.then_some(ethernet)
 }
@@ -57,7 +79,7 @@ fn wifi(network: &Group<'_>) -> Option<Wifi> {
     network.get("wifi")?;
     let group = network.group::<file::Wifi>("wifi");
     let interface = match group.get("interface") {
-        Some(field) => interface(&field),
+        Some(field) => interface(&field, Way::Air),
         None => Some("wlan0".to_owned()),
     };
     let ssid = group.need("ssid", "write the network's name: `ssid: \"...\"`").and_then(|field| ssid(&field));
@@ -71,11 +93,18 @@ fn wifi(network: &Group<'_>) -> Option<Wifi> {
     let country = "write the country where the box stands in two capital letters, such as `country: DE`";
     let country = group.need("country", country).and_then(|field| {
         let text = field.text()?;
-        let good = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase());
-        if !good {
-            field.wrong("is not a country in two capital letters", "write one such as `DE`, `SE` or `US`");
-        }
-        good.then(|| text.to_owned())
+        let is_country = |code: &str| COUNTRIES.split(' ').any(|country| country == code);
+        let capital = text.to_ascii_uppercase();
+        let (problem, suggestion) = match capital.as_str() {
+            "UK" => ("is not the code of a country (ISO 3166)", "write `GB`".to_owned()),
+            capital if text != capital && is_country(capital) => {
+                ("is not a country in two capital letters", format!("write `{capital}`"))
+            }
+            _ if is_country(text) => return Some(text.to_owned()),
+            _ => ("is not the code of a country (ISO 3166)", "write one such as `DE`, `SE` or `US`".to_owned()),
+        };
+        field.wrong(problem, &suggestion);
+        None
     });
     let addressing = addressing(&group, "192.168.1.51/24");
     Some(Wifi { interface: interface?, ssid: ssid?, password: password?, country: country?, addressing })
@@ -95,7 +124,11 @@ fn ssid(field: &Field<'_>) -> Option<String> {
 fn is_passphrase(group: &Group<'_>, password: &Secret) -> bool {
     let text = password.expose();
     let key = if group.get("password").is_some() { "password" } else { "password_file" };
-    let problem = if !(8..=63).contains(&text.len()) {
+    let mut suggestion = "compare it with the password that other devices use there";
+    let problem = if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        suggestion = "write the password that people type into their telephones, from which that key is made";
+        "is a key of 64 digits, not a password"
+    } else if !(8..=63).contains(&text.len()) {
         "must have 8 to 63 characters: no wireless network has another password"
     } else if !text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         "has a character that no wireless password can have"
@@ -105,27 +138,46 @@ fn is_passphrase(group: &Group<'_>, password: &Secret) -> bool {
     } else {
         return true;
     };
-    group.wrong(key, problem, "compare it with the password that other devices use there");
+    group.wrong(key, problem, suggestion);
     false
 }
 
 fn hostname(field: &Field<'_>) -> Option<String> {
     let text = field.text()?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    let good = text.len() <= HOSTNAME_BYTES_MAX
-        && text.chars().all(plain)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-        && text.contains(|c: char| !c.is_ascii_digit());
-    if !good {
+    if let Some(problem) = no_hostname(text) {
         let suggestion = "write letters, digits and dashes, at most 63, such as `clinic-7`";
-        field.wrong("is not the name of a machine", suggestion);
+        field.wrong(problem, suggestion);
+        return None;
     }
-    good.then(|| text.to_owned())
+    Some(text.to_owned())
 }
 
-fn interface(field: &Field<'_>) -> Option<String> {
+/// Where no name is written the box is called as `gateway.id` is, which has a rule of its own.
+fn named_by_id(root: &Group<'_>) {
+    let Some(field) = root.get_within("gateway", "id") else { return };
+    if field.node.as_text().filter(|id| is_id(id)).is_some_and(|id| no_hostname(id).is_some()) {
+        let problem = "cannot be the name of the box in its network, which it is while `network.hostname` is missing";
+        field.wrong(problem, "add `hostname:` under network, such as `clinic-7`");
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    Wire,
+    Air,
+}
+
+fn interface(field: &Field<'_>, way: Way) -> Option<String> {
     let text = field.text()?;
+    // Of the kernel and of systemd.net-naming-scheme(7).
+    let (others, problem, example) = match way {
+        Way::Wire => (["wl", "ww"], "is the name of a wireless interface", "eth0"),
+        Way::Air => (["eth", "en"], "is the name of a wired interface", "wlan0"),
+    };
+    if others.iter().any(|other| text.starts_with(other)) {
+        field.wrong(problem, &format!("write one such as `{example}`, or remove this line"));
+        return None;
+    }
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let good = text.len() <= INTERFACE_BYTES_MAX && text.chars().all(plain) && !matches!(text, "." | ".." | "lo");
     if !good {
@@ -138,7 +190,11 @@ fn interface(field: &Field<'_>) -> Option<String> {
 fn time_server(field: &Field<'_>) -> Option<String> {
     let text = field.text()?;
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
-    let named = text.len() <= 253 && text.chars().all(plain) && !text.starts_with(['-', '.']);
+    // What has no letter is an address, or none.
+    let named = text.len() <= 253
+        && text.chars().all(plain)
+        && !text.starts_with(['-', '.'])
+        && text.contains(|c: char| c.is_ascii_alphabetic());
     if !named && text.parse::<IpAddr>().is_err() {
         let suggestion = "write a name or an address and nothing else, such as `ntp.clinic.example`";
         field.wrong("is not a time server", suggestion);
@@ -176,7 +232,7 @@ fn addressing(group: &Group<'_>, example: &str) -> Addressing {
         let server = field.text()?.parse::<IpAddr>().ok();
         let server = server.filter(|server| !server.is_unspecified() && !server.is_multicast());
         if server.is_none() {
-            field.wrong("is not the address of a name server", "write an IP address such as `192.168.1.1`");
+            no_ip(field, "is not the address of a name server");
         }
         server
     });
@@ -197,6 +253,15 @@ fn own_address(field: &Field<'_>, example: &str) -> Option<IpNet> {
         field.wrong("is not an address", "remove this line: without it the network is asked (DHCP)");
         return None;
     }
+    let (alone, length) = text.split_once('/').unwrap_or((text, "24"));
+    if let Some(plain) = address::without_zeros(alone) {
+        field.wrong(address::ZEROS, &format!("write `{plain}/{}`", length.trim_start_matches('0')));
+        return None;
+    }
+    if let Some(net) = alone.parse().ok().and_then(|alone| with_mask(alone, length)) {
+        field.wrong("has a mask where the length of the network belongs", &format!("write `{net}`"));
+        return None;
+    }
     let Ok(net) = text.parse::<IpNet>() else {
         let (problem, suggestion) = match text.parse::<IpAddr>() {
             Ok(IpAddr::V4(address)) => {
@@ -209,7 +274,16 @@ fn own_address(field: &Field<'_>, example: &str) -> Option<IpNet> {
         return None;
     };
     let address = net.addr();
-    let unusable = address.is_loopback() || address.is_multicast() || address.is_unspecified() || net.prefix_len() == 0;
+    let unusable = address.is_loopback()
+        || address.is_multicast()
+        || address.is_unspecified()
+        || net.prefix_len() == 0
+        || address == IpAddr::V4(Ipv4Addr::BROADCAST);
+    if matches!(net, IpNet::V4(net) if net.prefix_len() < SHORTEST_IPV4) {
+        let suggestion = format!("write the length of your network, such as `{address}/24` for the mask 255.255.255.0");
+        field.wrong("makes a large part of the internet the box's own network", &suggestion);
+        return None;
+    }
     if unusable || is_end(&net, address) {
         let problem = if unusable { "cannot be the address of a box" } else { "is the network itself, or all of it" };
         field.wrong(problem, &format!("write an address of one machine, such as `{example}`"));
@@ -220,7 +294,7 @@ fn own_address(field: &Field<'_>, example: &str) -> Option<IpNet> {
 
 fn gateway(field: &Field<'_>, address: Option<IpNet>) -> Option<IpAddr> {
     let Ok(gateway) = field.text()?.parse::<IpAddr>() else {
-        field.wrong("is not the address of a router", "write an IP address such as `192.168.1.1`");
+        no_ip(field, "is not the address of a router");
         return None;
     };
     let Some(net) = address else { return Some(gateway) };
@@ -237,6 +311,20 @@ fn gateway(field: &Field<'_>, address: Option<IpNet>) -> Option<IpAddr> {
     };
     field.wrong(problem, &format!("write the router's address, one of {}", net.trunc()));
     None
+}
+
+/// What is wrong with an address that is none.
+fn no_ip(field: &Field<'_>, problem: &str) {
+    match field.node.as_text().and_then(address::without_zeros) {
+        Some(plain) => field.wrong(address::ZEROS, &format!("write `{plain}`")),
+        None => field.wrong(problem, "write an IP address such as `192.168.1.1`"),
+    }
+}
+
+/// `192.168.1.50` with `255.255.255.0`.
+fn with_mask(address: IpAddr, mask: &str) -> Option<IpNet> {
+    let mask = mask.parse::<Ipv4Addr>().ok()?;
+    IpNet::with_netmask(address, IpAddr::V4(mask)).ok()
 }
 
 /// The first and the last address of a network of IPv4 are nobody's, unless it is a line between two (RFC 3021).

@@ -1,7 +1,7 @@
 //! `broker:`: the box's own mosquitto, and who may come in.
 
 use super::network::is_written;
-use super::{mqtt, own_id, secrets};
+use super::{credentials, own_id, secrets};
 use crate::config::group::{Field, Group};
 use crate::config::{BrokerDoor, BrokerScope, BrokerUser, OWN_BROKER_PORT, OWN_BROKER_USER, OwnBroker, file};
 use std::collections::BTreeMap;
@@ -14,14 +14,15 @@ pub fn read(root: &Group<'_>) -> Option<OwnBroker> {
     let group = root.group::<file::OwnBroker>("broker");
     let is_there = is_written(root, "broker");
     let certificate = group.path("certificate_file", true).zip(group.path("key_file", true));
-    mqtt::certificate_pair(&group);
+    credentials::pair(&group);
     let named = group.get("certificate_file").is_some() || group.get("key_file").is_some();
-    let allow_plain = group.flag("allow_plain");
+    let allow_plain = group.allows_plain();
     let listen = group.get("listen").and_then(|field| listen(&field, named || allow_plain, named));
     if listen.is_none() && group.get("listen").is_none_or(|field| field.node.as_text() == Some("off")) {
         let keys = ["certificate_file", "key_file", "allow_plain"];
         group.refuse(&keys, "has no meaning while nobody else can connect", "add `listen: 0.0.0.0:8883`");
     }
+    credentials::judge(&group);
     let users = users(&group);
     if listen.is_some() && users.is_empty() && group.get("users").is_none() {
         let suggestion = "add `users:` with an id and a password each, or write `listen: off`";
@@ -32,7 +33,7 @@ pub fn read(root: &Group<'_>) -> Option<OwnBroker> {
         bridged(root, &group);
     }
     let own_broker = OwnBroker { door: listen.map(|listen| BrokerDoor { listen, certificate }), users, bridge };
-    let to_it = field_of(root, "mqtt", "url").filter(|field| field.node.as_text() == Some("mosquitto"));
+    let to_it = root.get_within("mqtt", "url").filter(|field| field.node.as_text() == Some("mosquitto"));
     if let Some(field) = to_it.filter(|_| !is_there) {
         let suggestion = "add `broker:` with `listen: off` under it, or with users, or write `url: embedded`";
         field.wrong("needs the section `broker`, which is missing", suggestion);
@@ -101,20 +102,20 @@ fn user(group: &Group<'_>, taken: &mut BTreeMap<String, crate::config::Place>) -
 
 /// What mosquitto.conf(5) cannot write down, or what the bridge lacks.
 fn bridged(root: &Group<'_>, group: &Group<'_>) {
-    if field_of(root, "monitoring", "url").is_none() {
+    if root.get_within("monitoring", "url").is_none() {
         let suggestion = "add `monitoring:` with the second broker's `url`, or remove this line";
         group.wrong("bridge", "leads nowhere: `monitoring.url` is missing", suggestion);
         return;
     }
     let otherwise = "take one without blanks and special characters, or write `bridge: false` under broker";
     for section in ["monitoring", "mqtt"] {
-        let prefix = field_of(root, section, "topic_prefix");
+        let prefix = root.get_within(section, "topic_prefix");
         if let Some(field) = prefix.filter(|field| written(field).contains(char::is_whitespace)) {
             field.wrong("has a blank, which a bridge of mosquitto cannot have", otherwise);
         }
     }
     for key in ["user", "password", "ca_file", "certificate_file", "key_file"] {
-        let field = field_of(root, "monitoring", key);
+        let field = root.get_within("monitoring", key);
         let is_odd = |text: &str| text.contains(char::is_control) || text.trim() != text;
         if let Some(field) = field.filter(|field| is_odd(written(field))) {
             field.wrong("cannot be written into a bridge of mosquitto", otherwise);
@@ -124,11 +125,4 @@ fn bridged(root: &Group<'_>, group: &Group<'_>) {
 
 fn written<'a>(field: &Field<'a>) -> &'a str {
     field.node.as_text().unwrap_or_default()
-}
-
-/// A key of another section, which reads itself.
-fn field_of<'a>(root: &Group<'a>, section: &'static str, key: &str) -> Option<Field<'a>> {
-    let field = root.get(section)?;
-    let node = field.node.get(key)?;
-    Some(Field { context: field.context, node, path: format!("{section}.{key}") })
 }

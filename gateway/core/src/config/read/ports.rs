@@ -125,9 +125,15 @@ fn clash(one: &Port, other: &Port) -> bool {
         (Port::TcpListen(one), Port::TcpListen(other)) => {
             let parsed = |text: &str| text.parse::<SocketAddr>().ok();
             let (Some(one), Some(other)) = (parsed(one), parsed(other)) else { return one == other };
-            let all = one.ip().is_unspecified() || other.ip().is_unspecified();
-            one.port() == other.port() && (all || one.ip() == other.ip())
+            overlap(one, other)
         }
         _ => one == other,
     }
+}
+
+/// Whether only one of two parts can listen: at the same address, or one at all of them. All of IPv6 is all of IPv4 too
+/// (ipv6(7), IPV6_V6ONLY).
+pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers = |one: SocketAddr, other: SocketAddr| one.ip().is_unspecified() && (one.is_ipv6() || other.is_ipv4());
+    one.port() == other.port() && (one.ip() == other.ip() || covers(one, other) || covers(other, one))
 }

@@ -1,7 +1,8 @@
 //! A profile: a model of analyzer, out of a file of its own or out of the settings.
 
 use super::text as rules_of_text;
-use crate::config::group::{Context, Field, Group, Outside, either, instead, is_id};
+use crate::config::Outside;
+use crate::config::group::{Context, Field, Group, either, instead, is_id};
 use crate::config::read::analyzers::{driver, line, refused_by_driver};
 use crate::config::read::command;
 use crate::config::tree::{Entry, Mistake, Node, Place, Value};
@@ -185,7 +186,7 @@ fn components(group: &Group<'_>, key: &'static str) -> Vec<u8> {
 fn qc_fields(group: &Group<'_>) -> Vec<(FieldPlace, Pattern)> {
     let Some(field) = group.get("qc_fields") else { return Vec::new() };
     let entry = |entry: &Entry| {
-        let of = Field { context: field.context, node: &entry.node, path: format!("{}.{}", field.path, entry.key) };
+        let of = field.below(&entry.node, format!("{}.{}", field.path, entry.key));
         let place = FieldPlace::parse(&entry.key);
         if place.is_none() {
             let mistake = Mistake::new(entry.place.clone(), of.path.clone(), NO_PLACE, HOW_A_PLACE_IS_WRITTEN);
@@ -220,7 +221,7 @@ fn codes(group: &Group<'_>) -> BTreeMap<String, Meaning> {
 fn loinc_by_unit(meaning: &Group<'_>) -> BTreeMap<String, String> {
     let Some(field) = meaning.get("loinc_by_unit") else { return BTreeMap::new() };
     let entry = |entry: &Entry| {
-        let of = Field { context: field.context, node: &entry.node, path: format!("{}.{}", field.path, entry.key) };
+        let of = field.below(&entry.node, format!("{}.{}", field.path, entry.key));
         loinc(&of).map(|code| (entry.key.clone(), code))
     };
     field.free_entries().iter().filter_map(entry).collect()

@@ -5,6 +5,9 @@ use crate::config::{DatedSecret, Value, file};
 use crate::dialects::{Dialect, Secret};
 use crate::time::Timestamp;
 
+/// The password of the manual's examples.
+const OF_MANUAL: &str = "at least 8 letters";
+
 /// Reads `key` or, instead, `key_file`.
 pub fn one(group: &Group<'_>, key: &'static str, key_file: &'static str) -> Option<Secret> {
     written(group, key, key_file).map(|(_, secret)| secret)
@@ -25,7 +28,8 @@ fn written<'a>(group: &Group<'a>, key: &'static str, key_file: &'static str) -> 
 
 /// A secret that an example left to be written is known to everybody: it is none.
 fn own(field: &Field<'_>, text: &str) -> Option<Secret> {
-    if text.trim_start().to_lowercase().starts_with("change me") {
+    let plain = text.trim().to_lowercase();
+    if plain.starts_with("change me") || plain == OF_MANUAL {
         field.wrong(
             "is still the example's text, which everybody knows",
             "write your own, or name a file that holds it by the same key with `_file` at its end",

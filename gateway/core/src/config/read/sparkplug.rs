@@ -2,9 +2,14 @@
 
 use super::mqtt;
 use crate::config::group::{Field, Group};
-use crate::config::{Broker, Sparkplug, file};
+use crate::config::{Sparkplug, file};
 
 const PART_CHARS_MAX: usize = 64;
+const ELSEWHERE: mqtt::Elsewhere = mqtt::Elsewhere {
+    words: &["embedded"],
+    problem: "must be the plant's broker",
+    suggestion: "write its address, such as `mqtts://scada.example:8883`",
+};
 
 pub fn read(root: &Group<'_>) -> Option<Sparkplug> {
     let group = root.group::<file::Sparkplug>("sparkplug");
@@ -16,10 +21,7 @@ pub fn read(root: &Group<'_>) -> Option<Sparkplug> {
         }
         return None;
     }
-    let broker = mqtt::connection(&group);
-    if broker.broker == Broker::Embedded {
-        group.wrong("url", "must be the plant's broker", "write its address, such as `mqtts://scada.example:8883`");
-    }
+    let broker = mqtt::connection(&group, Some(&ELSEWHERE));
     let primary_host = group.get("primary_host").and_then(|field| part_of_topic(&field));
     let Some(field) = group.get("group_id") else {
         group.wrong("url", "needs `group_id` beside it", "add `group_id:`, the name of the plant's group");

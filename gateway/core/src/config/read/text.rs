@@ -137,8 +137,7 @@ fn flags(group: &Group<'_>) -> BTreeMap<String, String> {
         Value::Nothing => Some(String::new()),
         Value::Text(text) if text.is_empty() => Some(String::new()),
         _ => {
-            let value =
-                Field { context: field.context, node: &entry.node, path: format!("{}.{}", field.path, entry.key) };
+            let value = field.below(&entry.node, format!("{}.{}", field.path, entry.key));
             value.text().map(str::to_owned)
         }
     };
@@ -217,7 +216,7 @@ fn of_table(field: &Field<'_>) -> Option<Table> {
     if let Some(field) = group.need("columns", "write what stands under which heading, such as `Sample ID: sample`") {
         for entry in field.free_entries() {
             let path = format!("{}.{}", field.path, entry.key);
-            let value = Field { context: field.context, node: &entry.node, path };
+            let value = field.below(&entry.node, path);
             if value.text() == Some("ignore") {
                 columns.insert(entry.key.clone(), None);
             } else if let Some(part) = part(&value, &known) {

@@ -1,8 +1,9 @@
 //! `webhooks:`: where events go, when, and which. What their dialect is told is read in [`super::endpoint`].
 
-use super::{endpoint, mqtt, own_id, secrets};
+use super::endpoint::{self, Surroundings};
+use super::{credentials, own_id, secrets};
 use crate::config::group::{Field, Group};
-use crate::config::{Filter, Gateway, Http, Order, Place, Qc, Value, Webhook, address, defaults, file};
+use crate::config::{Filter, Order, Place, Qc, Value, Webhook, address, defaults, file};
 use crate::delivery::RetryReading;
 use crate::dialects::{DIALECTS, Dialect};
 use crate::event::{AnalyzerId, EventName};
@@ -16,14 +17,6 @@ const DELAY_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// How many attempts a retry table may have.
 const ATTEMPTS_MAX: usize = 100;
 
-/// What the whole file says that an endpoint depends on.
-pub struct Surroundings<'a> {
-    pub gateway: &'a Gateway,
-    pub http: &'a Http,
-    /// The ids that a filter may name.
-    pub analyzers: Vec<String>,
-}
-
 pub fn read(root: &Group<'_>, around: &Surroundings<'_>) -> Vec<Webhook> {
     let mut taken = BTreeMap::new();
     let items = root.list("webhooks");
@@ -32,7 +25,7 @@ pub fn read(root: &Group<'_>, around: &Surroundings<'_>) -> Vec<Webhook> {
 
 fn webhook(group: &Group<'_>, around: &Surroundings<'_>, taken: &mut BTreeMap<String, Place>) -> Option<Webhook> {
     let id = own_id(group, taken, "lims");
-    let allow_plain = group.flag("allow_plain");
+    let allow_plain = group.allows_plain();
     let dialect = dialect(group);
     let mllp = dialect.is_none_or(|dialect| dialect.name() == "hl7");
     let url = group.need("url", "write `url: https://...`, the address that takes the events");
@@ -72,6 +65,7 @@ fn webhook(group: &Group<'_>, around: &Surroundings<'_>, taken: &mut BTreeMap<St
         ..Webhook::new("", "", "")
     };
     connection(group, url.as_ref());
+    credentials::judge(group);
     pin_and_proxy(group, url.as_ref(), &webhook);
     Some(Webhook { id: id?, url: text_of(url?), dialect: dialect?.name().to_owned(), ..webhook })
 }
@@ -96,7 +90,7 @@ fn text_of(url: Url) -> String {
 
 /// What has no meaning on this way to the receiver.
 fn connection(group: &Group<'_>, url: Option<&Url>) {
-    mqtt::certificate_pair(group);
+    credentials::pair(group);
     let Some(url) = url else { return };
     if matches!(url.scheme(), "http" | "mllp") {
         let keys = ["ca_file", "certificate_file", "key_file", "pinned_key"];

@@ -1,21 +1,21 @@
 //! `partner` comes in: seed 001's `{eventName, data}`, under the key in `x-api-key`.
 
 use super::{Accepted, Received, Refusal, accepted, identity, numbered, object, posted, refusal, text};
-use crate::dialects::partner::Partner;
+use crate::dialects::Dialect;
 use sha2::{Digest, Sha256};
 
 /// Events that happen once for their ids: the same data again is the same fact. Any other may well come twice: who has asked
 /// to be forgotten may come back and ask again.
 const ONCE: [&str; 3] = ["appointmentCreated", "appointmentCompleted", "sampleReceived"];
 
-pub fn accept(received: &Received<'_>) -> Result<Vec<Accepted>, Refusal> {
+pub fn accept(dialect: &dyn Dialect, received: &Received<'_>) -> Result<Vec<Accepted>, Refusal> {
     verify(received)?;
     let body = object(received.body)?;
     let event = text(&body, "eventName")?;
     if received.says_probe() && event == "webhookTest" {
         return Ok(Vec::new());
     }
-    let kind = posted(&Partner, event, None, body.get("data"), "/data")?;
+    let kind = posted(dialect, event, None, body.get("data"), "/data")?;
     let data = body.get("data").map(ToString::to_string).unwrap_or_default();
     let once = ONCE.contains(&event).then(|| identity(&[b"partner", event.as_bytes(), data.as_bytes()]));
     Ok(vec![accepted(numbered("partner", received).or(once), kind)])

@@ -8,6 +8,7 @@
 use super::{Accepted, Received, Refusal, accepted, identity, object, posted, refusal, text};
 use crate::dialects::Secret;
 use crate::dialects::session::Session;
+use data_encoding::HEXLOWER_PERMISSIVE;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
@@ -78,8 +79,5 @@ fn low_bytes(text: &str) -> Option<Vec<u8>> {
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let plain = digits.len() == 64 && digits.iter().all(u8::is_ascii_hexdigit);
-    plain.then(|| digits.chunks(2).map(byte).collect()).flatten()
+    HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok().filter(|tag| tag.len() == 32)
 }

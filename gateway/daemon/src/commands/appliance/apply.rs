@@ -12,9 +12,10 @@ use crate::platform::network::{look, set_hostname};
 use crate::platform::privileged::{below, said, say, system};
 use crate::platform::replace::replace;
 use crate::platform::{Clock, Entropy};
+use data_encoding::HEXLOWER;
 use gateway_core::appliance::generated::{Generated, OURS, Part, Readers, Renderer, part_of, steps};
 use gateway_core::appliance::network::{Plan, files};
-use gateway_core::appliance::{Network as Said, NetworkSource, broker, layout};
+use gateway_core::appliance::{self, Network as Said, NetworkSource, broker, layout};
 use gateway_core::config::{Config, OwnBroker, Secret};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -29,8 +30,8 @@ const COPIED_BYTES_MAX: u64 = 256 << 10;
 const WATCHED: &str = "network-watch";
 /// In [`layout::SAYS`]: of which network settings it is known whether they work.
 const TRIED: &str = "network-tried";
-/// Who may read the gateway's own password at the box's broker.
-const GATEWAY_GROUP: &str = "analyzer-gateway";
+/// The group that may read the gateway's own password at the box's broker.
+const GATEWAY: &str = "analyzer-gateway";
 
 pub fn run(root: &Path, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let mut failed = Vec::new();
@@ -40,6 +41,7 @@ pub fn run(root: &Path, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
                 let _ = writeln!(err, "{failure}\nthe last good settings are in force");
             }
             failed = put(root, &obeyed, out);
+            tell_left(root, &failed, err);
             if let Err(error) = keep(root, &obeyed) {
                 let _ = writeln!(err, "the last good settings cannot be kept: {error}");
             }
@@ -55,6 +57,15 @@ pub fn run(root: &Path, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     if failed.is_empty() { 0 } else { EXIT_FAILED }
 }
 
+/// For the report on the card and the page: what is not in force.
+fn tell_left(root: &Path, failed: &[String], err: &mut dyn Write) {
+    let before = said(root).obeyed.filter(|before| before.left == failed);
+    let at = before.map_or_else(|| SystemClock::new().now().wall, |before| before.at);
+    if let Err(error) = say(root, "obeyed", &appliance::Obeyed { left: failed.to_vec(), at }) {
+        let _ = writeln!(err, "{} cannot be written: {error}", layout::SAYS);
+    }
+}
+
 /// Puts all of it in force; what could not be done is told, and the rest is done.
 fn put(root: &Path, obeyed: &Obeyed, out: &mut dyn Write) -> Vec<String> {
     let config = &obeyed.running.loaded.config;
@@ -62,8 +73,9 @@ fn put(root: &Path, obeyed: &Obeyed, out: &mut dyn Write) -> Vec<String> {
     let mut failed: Vec<String> = obeyed.left.iter().map(|(_, reason)| reason.clone()).collect();
     let mut left: Vec<Section> = obeyed.left.iter().map(|(section, _)| *section).collect();
     let network = config.network.as_ref().filter(|_| !left.contains(&Section::Network));
-    if network.is_some() && root == Path::new("/") {
-        let name = network.and_then(|network| network.hostname.as_deref()).unwrap_or(&config.gateway.id);
+    // The name of an ordinary Debian is its administrator's, unless the settings speak of the network.
+    let names = network.is_some() || (config.network.is_none() && below(root, layout::IMAGE).exists());
+    if let Some(name) = config.machine_name().filter(|_| names && root == Path::new("/")) {
         failed.extend(set_hostname(name).err().map(|error| format!("the name {name} cannot be set: {error}")));
     }
     let in_force = said(root).network.map(|said| said.in_force);
@@ -141,7 +153,7 @@ fn tried(config: &Config, renderer: Renderer) -> String {
     let files = config.network.as_ref().map(|network| files(network, renderer, Plan::Settings)).unwrap_or_default();
     let network = files.iter().filter(|file| file.part != Part::Time);
     let hash = network.fold(Sha256::new(), |hash, file| hash.chain_update(&file.path).chain_update(file.text.expose()));
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&hash.finalize())
 }
 
 fn broker_files(root: &Path, config: &Config, own: &OwnBroker) -> Result<Vec<Generated>, String> {
@@ -155,7 +167,7 @@ fn broker_files(root: &Path, config: &Config, own: &OwnBroker) -> Result<Vec<Gen
         files.push(Generated {
             path: format!("{}/{}", layout::OWN_BROKER, copied.name),
             text: Secret::new(text),
-            readers: Readers::Group(broker::GROUP),
+            readers: Readers::User(broker::USER),
             part: Part::Broker,
         });
     }
@@ -170,10 +182,10 @@ fn own_password(root: &Path) -> std::io::Result<Secret> {
     }
     let mut bytes = [0; 32];
     SystemEntropy.fill(&mut bytes);
-    let password: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let password = HEXLOWER.encode(&bytes);
     fs::create_dir_all(below(root, layout::SAYS))?;
     replace(&path, password.as_bytes(), 0o640)?;
-    give(root, &path, GATEWAY_GROUP)?;
+    give(root, &path, (None, GATEWAY))?;
     Ok(Secret::new(password))
 }
 
@@ -228,31 +240,36 @@ fn write(root: &Path, file: &Generated) -> std::io::Result<bool> {
         // NetworkManager takes no profile from a folder that others may write to.
         fs::set_permissions(
             folder,
-            fs::Permissions::from_mode(if matches!(file.readers, Readers::Group(_)) { 0o750 } else { 0o755 }),
+            fs::Permissions::from_mode(if matches!(file.readers, Readers::User(_)) { 0o750 } else { 0o755 }),
         )?;
     }
     match file.readers {
         Readers::All => replace(&path, file.text.expose().as_bytes(), 0o644)?,
         Readers::Nobody => replace(&path, file.text.expose().as_bytes(), 0o600)?,
-        Readers::Group(group) => {
-            replace(&path, file.text.expose().as_bytes(), 0o640)?;
-            give(root, folder, group)?;
-            give(root, &path, group)?;
+        // Its own, and not to be changed by it.
+        Readers::User(user) => {
+            replace(&path, file.text.expose().as_bytes(), 0o440)?;
+            give(root, folder, (None, user))?;
+            give(root, &path, (Some(user), user))?;
         }
     }
     Ok(true)
 }
 
-/// Gives something to a group. Where files stand below another root, groups are somebody else's and all stays as it is.
-fn give(root: &Path, path: &Path, group: &str) -> std::io::Result<()> {
-    if root != Path::new("/") {
+/// Gives something to a user, or leaves it root's, and to a group, by their names in the system below this root. One without users
+/// leaves all as it is.
+fn give(root: &Path, path: &Path, (user, group): (Option<&str>, &str)) -> std::io::Result<()> {
+    if !below(root, "/etc/passwd").exists() {
         return Ok(());
     }
-    let groups = fs::read_to_string("/etc/group")?;
-    let mine = groups.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|words| words[0] == group);
-    let id = mine.and_then(|words| words.get(2)?.parse::<u32>().ok());
-    let missing = || std::io::Error::new(ErrorKind::NotFound, format!("this box has no group {group}"));
-    std::os::unix::fs::chown(path, None, Some(id.ok_or_else(missing)?))
+    let id = |file: &str, name: &str| {
+        let text = fs::read_to_string(below(root, file))?;
+        let line = text.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|words| words[0] == name);
+        let id = line.and_then(|words| words.get(2)?.parse::<u32>().ok());
+        id.ok_or_else(|| std::io::Error::new(ErrorKind::NotFound, format!("{file} has no {name}")))
+    };
+    let owner = user.map(|user| id("/etc/passwd", user)).transpose()?;
+    std::os::unix::fs::chown(path, owner, Some(id("/etc/group", group)?))
 }
 
 fn words(line: &str) -> Vec<String> {

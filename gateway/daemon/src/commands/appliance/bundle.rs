@@ -17,7 +17,6 @@ const BUNDLE_BYTES_MAX: u64 = 2 << 30;
 const END_BYTES: u64 = 128 << 10;
 /// What stays free on the disk of the events.
 const SPARE_BYTES: u64 = 64 << 20;
-const CONFIGURATION: &str = "/etc/rauc/system.conf";
 
 /// Why nothing was installed.
 pub(super) enum Not {
@@ -87,7 +86,7 @@ pub(super) fn find(bench: &Bench, asked: &Asked) -> Result<Found, String> {
 /// Which version it is, if it may be installed here.
 pub(super) fn judge(bench: &Bench, asked: &Asked, found: &Found) -> Result<String, Not> {
     let path = found.path().display().to_string();
-    let configuration = format!("--conf={}", below(&bench.root, CONFIGURATION).display());
+    let configuration = format!("--conf={}", below(&bench.root, layout::RAUC_CONFIGURATION).display());
     let told = system("rauc", &[&configuration, "info", "--output-format=json", &path]);
     let bundle = Bundle::read(&told.map_err(|words| why(&words))?)?;
     let version = bundle.version.clone().unwrap_or_default();

@@ -89,7 +89,8 @@ fn is_wanted(root: &Path, boot: &Path) -> bool {
     boot.is_dir() && (privileged::below(root, layout::IMAGE).exists() || settings())
 }
 
-fn in_words(error: &io::Error) -> String {
+/// Why a file cannot be written onto the card.
+pub fn in_words(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::StorageFull => {
             "the card's first partition is full: delete files from it that do not belong there".to_owned()
@@ -98,7 +99,7 @@ fn in_words(error: &io::Error) -> String {
         _ if error.raw_os_error() == Some(libc::EIO) => {
             "the card gives read or write errors: replace it soon; results are on its other partition".to_owned()
         }
-        _ => format!("the report cannot be written onto the card: {error}"),
+        _ => format!("the card's first partition cannot be written: {error}"),
     }
 }
 
@@ -106,7 +107,7 @@ const WRITE_PROTECTED: &str = "the card cannot be written: it is write-protected
                                at its end; replace it";
 
 /// What mount(8) says of a card that takes no more writes.
-fn mount_in_words(reason: &str) -> String {
+pub fn mount_in_words(reason: &str) -> String {
     if reason.starts_with("mount ") && (reason.contains("write-protected") || reason.contains("read-only")) {
         return WRITE_PROTECTED.to_owned();
     }

@@ -37,7 +37,9 @@ pub fn run(place: &Place, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let Some(device) = device_of(root, layout::DATA) else {
         let _ = writeln!(
             err,
-            "nothing is mounted at {}: the partition `data` is missing or damaged; write the card anew or replace it",
+            "nothing is mounted at {}: the partition `data` is missing, damaged or cannot be opened. Switch the box off and on; if \
+             that does not help, put in a new card with the box's system and keep the old one: it may hold results that were not \
+             sent yet",
             layout::DATA
         );
         without_data(root, false, err);

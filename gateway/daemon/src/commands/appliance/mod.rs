@@ -9,9 +9,10 @@ mod card;
 mod first_boot;
 mod gate;
 mod journal;
+mod keep_settings;
 mod network_watch;
 mod reset;
-mod settings;
+pub(super) mod settings;
 mod stick;
 mod update;
 
@@ -39,6 +40,8 @@ pub enum Appliance {
     FirstBoot(Place),
     /// Put the gateway's report onto the card beside the settings, and show its light
     Card(Place),
+    /// Put settings that were pushed and confirmed onto the card
+    KeepSettings(Place),
     /// Obey factory-reset.txt and restore.txt on the card
     Reset(reset::Args),
     /// Back up onto the sticks that ask for it
@@ -65,6 +68,7 @@ pub fn run(command: Appliance, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Appliance::BootSlot(args) => boot_slot::run(args, out, err),
         Appliance::FirstBoot(place) => first_boot::run(&place, out, err),
         Appliance::Card(place) => card::run(&place.root, err),
+        Appliance::KeepSettings(place) => keep_settings::run(&place.root, out, err),
     }
 }
 

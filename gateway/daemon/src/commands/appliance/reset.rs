@@ -2,31 +2,37 @@
 //! farthest backup on a stick holds.
 //!
 //! Invariant: a file is obeyed once: it is renamed with what came of it inside, and until it is, the gateway has not started. Nothing
-//! is forgotten for a restore whose backup is not there.
+//! is forgotten for a restore whose backup was not read through and found whole.
 
 use super::Place;
 use super::stick::backups;
 use crate::commands::ask::{Asker, Home};
-use crate::commands::backup::DATABASE;
+use crate::commands::backup::{DATABASE, Manifest};
 use crate::commands::{EXIT_FAILED, restore, status};
 use crate::configuration::{self, MANUAL, OF_NEW_CARD};
 use crate::platform::mounted::while_writable;
+use crate::platform::network::pause;
 use crate::platform::privileged::below;
 use crate::platform::replace::replace;
 use crate::platform::stick::{Stick, partitions};
 use crate::store::backup;
 use gateway_core::appliance::layout;
 use gateway_core::appliance::orders::{self, BACKUPS, Kept, RESET, RESTORE, Restore};
+use gateway_core::appliance::pushed::FORMER;
+use std::cell::Cell;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+/// So long a stick with a backup is waited for.
+const STICK_SECONDS_MAX: u64 = 60;
 /// What of the box's identity stays when everything is forgotten: which half of the card is started and how the last update went.
 const OF_UPDATES: [&str; 3] = [layout::BOOT_SLOTS, layout::JOURNAL, "rauc"];
 /// What the gateway's own files in its state folder are called, or begin with. Nothing else there is touched.
 const OWN_NAMES: [&str; 11] = [
     "events.db",
-    "last-good.yaml",
+    "last-good.",
     "settings-of-backup.yaml",
     "before-restore-",
     "restoring",
@@ -118,7 +124,8 @@ fn forget(args: &Args, text: &str) -> Result<String, String> {
     let folder = state_dir(args);
     let database = folder.join(DATABASE);
     let home = Home { config: source.file.clone(), state_dir: source.state_dir.clone() };
-    let undelivered = match database.exists() {
+    let had_events = database.exists();
+    let undelivered = match had_events {
         false => Some(0),
         true => status::asked(&Asker { home, json: false }).ok().map(|(overview, _, _)| {
             overview.destinations.iter().map(|destination| destination.waiting).max().unwrap_or(0)
@@ -132,18 +139,29 @@ fn forget(args: &Args, text: &str) -> Result<String, String> {
     let system = below(&args.place.root, layout::SYSTEM);
     let ours = |name: &str| !OF_UPDATES.contains(&name);
     empty(&system, &ours).map_err(|error| format!("{} cannot be emptied: {error}", system.display()))?;
-    Ok("This box has forgotten everything: events, people, tokens, its identity. The settings file on the card is as it was. \
-        What was on the card may still be found by those who know how: destroy a card that leaves the house."
-        .to_owned())
+    let former = below(&args.place.root, layout::BOOT).join(FORMER);
+    if former.exists() {
+        on_card(&args.place, || fs::remove_file(&former).map_err(|error| format!("{}: {error}", former.display())))?;
+    }
+    let forgotten = match had_events {
+        true => "This box has forgotten everything: events, people, tokens, its identity.".to_owned(),
+        false => format!(
+            "There was no database in {}: nothing was there, so no event was forgotten. If this box has its events in another \
+             folder (gateway.state_dir), they are still there. Its identity is forgotten.",
+            folder.display()
+        ),
+    };
+    Ok(format!(
+        "{forgotten} The settings file on the card is as it was. What was on the card may still be found by those who know \
+         how: destroy a card that leaves the house."
+    ))
 }
 
 /// Where this box has its events. The settings may be broken or gone.
 fn state_dir(args: &Args) -> PathBuf {
     let source = args.place.source();
-    let named = source
-        .state_dir
-        .clone()
-        .or_else(|| configuration::load_for_run(&source).ok().map(|running| running.loaded.config.gateway.state_dir));
+    let running = || configuration::load_for_root(&source, &super::settings::kept(&args.place.root)).ok();
+    let named = source.state_dir.clone().or_else(|| running().map(|running| running.loaded.config.gateway.state_dir));
     named.unwrap_or_else(|| PathBuf::from("/var/lib/analyzer-gateway"))
 }
 
@@ -182,20 +200,31 @@ fn entries(folder: &Path) -> io::Result<Option<fs::ReadDir>> {
     }
 }
 
-/// A backup on a stick that stays mounted.
+/// A whole backup on a stick that stays mounted.
 struct Found {
     stick: Stick,
     kept: Kept,
     order: Restore,
+    /// Those that reach farther and cannot be used.
+    damaged: Vec<String>,
 }
 
-/// The farthest backup of the first stick that has one.
+/// The farthest whole backup of the first stick that has one.
 fn find(args: &Args, order: Restore) -> Result<Found, String> {
     let mut why = None;
+    let is_read = Cell::new(false);
     let mut look = |stick: Stick| {
-        let there = backups(&stick.folder().join(BACKUPS));
-        match orders::newest(&there, order.gateway.as_deref()) {
-            Ok(kept) => Some((stick, kept.clone())),
+        let folder = stick.folder().join(BACKUPS);
+        let there = backups(&folder);
+        let chosen = match orders::newest(&there, order.gateway.as_deref()) {
+            Ok(kept) => {
+                is_read.set(true);
+                farthest_whole(args, &folder, &there, &kept.gateway)
+            }
+            Err(error) => Err(error),
+        };
+        match chosen {
+            Ok((kept, manifest, damaged)) => Some((stick, kept, manifest, damaged)),
             // What a stick with backups says counts for more than that another one has none.
             Err(error) => {
                 if !there.is_empty() || why.is_none() {
@@ -205,19 +234,65 @@ fn find(args: &Args, order: Restore) -> Result<Found, String> {
             }
         }
     };
+    let mut unread = None;
     let found = match &args.stick {
         Some(folder) => look(Stick::folder_instead(folder)),
-        None => partitions(&args.place.root).iter().filter_map(|device| Stick::mount(device).ok()).find_map(look),
+        None => {
+            // A stick that was in when the power came is found by the kernel some seconds after this has begun.
+            let mut patience = if args.place.root == Path::new("/") { STICK_SECONDS_MAX } else { 0 };
+            loop {
+                let mounted = |device: &PathBuf| Stick::mount(device).map_err(|error| unread = Some(error)).ok();
+                let found = partitions(&args.place.root).iter().filter_map(mounted).find_map(&mut look);
+                // What was read through once is not whole a second later.
+                if found.is_some() || patience == 0 || is_read.get() {
+                    break found;
+                }
+                patience -= 1;
+                pause(Duration::from_secs(1));
+            }
+        }
     };
-    let Some((stick, kept)) = found else {
-        return Err(why.unwrap_or_else(|| format!("no stick is plugged in; then write {RESTORE} once more")));
+    let Some((stick, kept, manifest, damaged)) = found else {
+        return Err(why
+            .or(unread)
+            .unwrap_or_else(|| format!("no stick is plugged in; then write {RESTORE} once more")));
     };
-    same_name(args, &order, &kept)?;
-    Ok(Found { stick, kept, order })
+    belongs(args, &order, &manifest)?;
+    Ok(Found { stick, kept, order, damaged })
+}
+
+/// The farthest backup of this gateway that reads through, what it says of itself, and the names of those that reach farther and
+/// are damaged.
+fn farthest_whole(
+    args: &Args,
+    folder: &Path,
+    there: &[Kept],
+    gateway: &str,
+) -> Result<(Kept, Manifest, Vec<String>), String> {
+    let into = state_dir(args);
+    let (mut left, mut damaged, mut first) = (there.to_vec(), Vec::new(), None);
+    while let Ok(kept) = orders::newest(&left, Some(gateway)).cloned() {
+        match restore::whole(&folder.join(&kept.name), &into) {
+            Ok(manifest) => return Ok((kept, manifest, damaged)),
+            Err(failed) if failed.status == EXIT_FAILED => {
+                first.get_or_insert(failed.text);
+                left.retain(|other| other.name != kept.name);
+                damaged.push(kept.name);
+            }
+            Err(failed) => return Err(format!("{} cannot be looked through: {}", kept.name, failed.text)),
+        }
+    }
+    Err(format!(
+        "every backup of {gateway} on this stick is damaged ({}): it was pulled too early, or is worn out. Plug in another stick \
+         with a backup of {gateway} and write {RESTORE} once more. If there is none, keep this stick and the old card: somebody \
+         may still read what is on them. For the technician: {}",
+        damaged.join(", "),
+        first.unwrap_or_default()
+    ))
 }
 
 /// Settings of one box and events of another belong together only if somebody says so.
-fn same_name(args: &Args, order: &Restore, kept: &Kept) -> Result<(), String> {
+fn belongs(args: &Args, order: &Restore, kept: &Manifest) -> Result<(), String> {
     let own = (!is_of_new_card(args)).then(|| configuration::load(&args.place.source()).ok()).flatten();
     let own = own.map(|loaded| loaded.config.gateway.id);
     match (order.as_another, own) {
@@ -231,6 +306,11 @@ fn same_name(args: &Args, order: &Restore, kept: &Kept) -> Result<(), String> {
         )),
         (true, None) => Err(format!(
             "this box needs settings of its own before it can stand beside {}: write gateway.yaml with another gateway.id",
+            kept.gateway
+        )),
+        (false, None) if !kept.secrets => Err(format!(
+            "the backup of {0} holds no secrets, so it cannot bring its settings: write the old gateway.yaml, with gateway.id: \
+             {0}, onto the card, then {RESTORE} once more. Nothing was changed",
             kept.gateway
         )),
         _ => Ok(()),
@@ -249,13 +329,20 @@ fn become_backup(args: &Args, found: &Found) -> Result<String, String> {
         ),
         _ => failed.text,
     })?;
-    let put = if found.order.as_another { None } else { settings_onto_card(args, &folder) };
-    Ok([Some(format!("{}: {said}", found.kept.name)), put].into_iter().flatten().collect::<Vec<_>>().join("\n"))
+    let mut lines = vec![format!("{}: {said}", found.kept.name)];
+    if !found.damaged.is_empty() {
+        lines.push(format!(
+            "Newer on the stick, but damaged: {}. So this older backup was taken; what the box received after it is not here.",
+            found.damaged.join(", ")
+        ));
+    }
+    lines.extend(settings_onto_card(args, &folder));
+    Ok(lines.join("\n"))
 }
 
 /// Whether nobody has written settings for this box yet.
 fn is_of_new_card(args: &Args) -> bool {
-    let own = configuration::text_of(&below(&args.place.root, layout::BOOT).join("gateway.yaml")).unwrap_or_default();
+    let own = configuration::text_of(&below(&args.place.root, layout::BOOT).join(layout::SETTINGS)).unwrap_or_default();
     let own = own.replace('\r', "");
     own.trim().is_empty() || own == MANUAL || own == OF_NEW_CARD
 }
@@ -265,9 +352,9 @@ fn settings_onto_card(args: &Args, state_dir: &Path) -> Option<String> {
     if !is_of_new_card(args) {
         return Some("The settings file on the card is this box's own and stays.".to_owned());
     }
-    let card = below(&args.place.root, layout::BOOT).join("gateway.yaml");
-    let kept = fs::read_to_string(state_dir.join("last-good.yaml")).ok()?;
-    let written = on_card(&args.place, || replace(&card, kept.as_bytes(), 0o640).map_err(|error| error.to_string()));
+    let card = below(&args.place.root, layout::BOOT).join(layout::SETTINGS);
+    let own = configuration::as_own(&fs::read_to_string(state_dir.join("last-good.yaml")).ok()?);
+    let written = on_card(&args.place, || replace(&card, own.as_bytes(), 0o640).map_err(|error| error.to_string()));
     Some(match written {
         Ok(()) => "The settings of the backup, with their secrets, are the card's gateway.yaml now.".to_owned(),
         Err(error) => format!("The settings of the backup are in force; the card could not be given them: {error}"),

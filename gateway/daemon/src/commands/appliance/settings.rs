@@ -3,7 +3,7 @@
 //! Invariant: nothing that the gateway's user may write decides what root reads or passes on: root keeps a copy of the last good
 //! settings of its own, and of the files that they name it reads only those in folders that are root's.
 
-use crate::configuration::{self, Failure, Running, Source, behind};
+use crate::configuration::{self, Failure, Loaded, Running, Source, behind};
 use crate::platform::privileged::below;
 use gateway_core::appliance::layout;
 use std::io;
@@ -47,31 +47,41 @@ pub fn source(root: &Path) -> Source {
 pub fn settings(root: &Path) -> Result<Obeyed, Failure> {
     let source = source(root);
     let running = configuration::load_for_root(&source, &kept(root))?;
-    let named = match running.refused {
-        None => configuration::named_files(&source).1,
-        Some(_) => configuration::files_named_in(&running.loaded.text),
-    };
-    let is_bridged = running.loaded.config.is_bridged();
-    let left = named.into_iter().filter_map(|(key, path)| {
-        let section = match key.split('.').next()? {
-            "network" => Section::Network,
-            "broker" => Section::Broker,
-            "monitoring" if is_bridged => Section::Broker,
-            _ => return None,
-        };
+    let left = strange(root, &running.loaded).map(|(section, key, path)| {
         let name = if section == Section::Network { "the network" } else { "the box's own broker" };
-        (!is_roots(root, &behind(&path))).then(|| {
-            let reason = format!(
-                "{name} stays as it is: `{key}` names {}, and for this only files in {} or {} are read; put it there",
-                path.display(),
-                FOLDERS[0],
-                FOLDERS[1]
-            );
-            (section, reason)
-        })
+        let reason = format!("{name} stays as it is: `{key}` names {}, and {}", path.display(), only_there());
+        (section, reason)
     });
     let left = left.collect();
     Ok(Obeyed { running, left })
+}
+
+/// Which of the files that were named when these were read root does not read, each with its section and its key.
+fn strange<'a>(root: &Path, loaded: &'a Loaded) -> impl Iterator<Item = (Section, &'a str, &'a Path)> {
+    let is_bridged = loaded.config.is_bridged();
+    loaded.named.iter().filter_map(move |(key, path)| {
+        let section = section_of(key, is_bridged)?;
+        (!is_roots(root, &behind(path))).then_some((section, key.as_str(), path.as_path()))
+    })
+}
+
+fn only_there() -> String {
+    format!("for this the box reads only files in {} or {}: put it there", FOLDERS[0], FOLDERS[1])
+}
+
+/// The section that root carries out, if this key is of one.
+fn section_of(key: &str, is_bridged: bool) -> Option<Section> {
+    match key.split('.').next()? {
+        "network" => Some(Section::Network),
+        "broker" => Some(Section::Broker),
+        "monitoring" if is_bridged => Some(Section::Broker),
+        _ => None,
+    }
+}
+
+/// Files of good settings that root would not read on the box below this root, in sentences.
+pub fn not_read_by_root(root: &Path, loaded: &Loaded) -> Vec<String> {
+    strange(root, loaded).map(|(_, key, _)| format!("{key}: {}", only_there())).collect()
 }
 
 /// Keeps them for the day on which the file is refused, unless something in them is strange.

@@ -4,10 +4,11 @@
 //! Invariant: a stick without that folder is left as it is; the last good backup is never removed for one that failed.
 
 use super::Place;
+use super::settings::kept;
 use crate::commands::EXIT_FAILED;
 use crate::commands::backup::{self, Manifest};
 use crate::commands::restore::manifest_of;
-use crate::configuration::Source;
+use crate::configuration::{self, Source};
 use crate::platform::Platform;
 use crate::platform::privileged;
 use crate::platform::replace::replace;
@@ -93,7 +94,14 @@ fn on_stick(place: &Place, stick: &Stick) -> Result<Option<String>, String> {
 /// Makes one, unless those that are there reach farther: then this is a new card under the old name.
 fn make(place: &Place, folder: &Path) -> Result<(String, Manifest), String> {
     let there = backups(folder);
-    let (path, manifest) = backup::make(&place.source(), Some(folder), true).map_err(|failed| failed.text)?;
+    // Root's own copy of the last good settings, and no link in place of the database: the state folder is another user's.
+    let running = configuration::load_for_root(&place.source(), &kept(&place.root));
+    let loaded = running.map_err(|failure| failure.to_string())?.loaded;
+    let database = loaded.config.gateway.state_dir.join(backup::DATABASE);
+    if fs::symlink_metadata(&database).is_ok_and(|there| !there.is_file()) {
+        return Err(format!("{} is no plain file: somebody has changed the gateway's folder", database.display()));
+    }
+    let (path, manifest) = backup::make(&loaded, Some(folder), true).map_err(|failed| failed.text)?;
     if orders::is_behind(&there, &manifest.gateway, manifest.head) {
         let _ = fs::remove_file(&path);
         return Err(format!(

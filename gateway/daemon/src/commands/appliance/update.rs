@@ -9,7 +9,7 @@ use super::journal::{Bench, alone};
 use super::{EXIT_FAILED, Place};
 use crate::platform::network::pause;
 use crate::platform::privileged::watched;
-use crate::platform::told::take;
+use crate::platform::told::{ASKED_BYTES_MAX, take};
 use gateway_core::appliance::autoboot::Slot;
 use gateway_core::appliance::update::{Action, Asked, BY_ITSELF, percent, why};
 use gateway_core::appliance::{UpdatePhase, layout};
@@ -47,7 +47,7 @@ pub fn run(args: &Args, err: &mut dyn Write) -> u8 {
 /// What is asked for; it is not there any more then, whatever it was.
 fn asked(root: &Path) -> Result<Asked, String> {
     let name = format!("{}/{}/{}", layout::TOLD, layout::ASKED, layout::ASKED_UPDATE);
-    let bytes = take(root, layout::ASKED_UPDATE).map_err(|error| format!("{name}: {error}"))?;
+    let bytes = take(root, layout::ASKED_UPDATE, ASKED_BYTES_MAX).map_err(|error| format!("{name}: {error}"))?;
     serde_json::from_slice(&bytes).map_err(|_| format!("{name} cannot be read"))
 }
 

@@ -4,7 +4,7 @@ use super::{Finding, Patient};
 use crate::commands::the_box;
 use crate::platform::privileged;
 use gateway_core::appliance::Appliance;
-use gateway_core::overview::Trouble;
+use gateway_core::trouble::Trouble;
 
 const CHECK: &str = "box";
 

@@ -16,6 +16,7 @@ pub fn look(source: &Source) -> (Config, Vec<Finding>) {
     let check = "settings";
     match in_force(source) {
         Ok(running) => {
+            let warnings = running.loaded.warnings();
             let config = running.loaded.config;
             let path = running.loaded.path.as_ref().map(|path| path.display().to_string());
             let mut findings = Vec::new();
@@ -33,7 +34,7 @@ pub fn look(source: &Source) -> (Config, Vec<Finding>) {
                 }
             }
             let next = "Look at the settings' manual for this key.";
-            findings.extend(config.warnings().into_iter().map(|warning| Finding::warn(check, "", warning, next)));
+            findings.extend(warnings.into_iter().map(|warning| Finding::warn(check, "", warning, next)));
             (config, findings)
         }
         Err(failure) => {

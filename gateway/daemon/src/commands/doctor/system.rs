@@ -7,8 +7,9 @@ use crate::platform::{Platform, call, privileged, reach, time_source};
 use axum::body::to_bytes;
 use axum::http::Request;
 use gateway_core::appliance::Appliance;
-use gateway_core::overview::{Overview, Urgency};
+use gateway_core::overview::Overview;
 use gateway_core::time::ClockQuality;
+use gateway_core::trouble::Urgency;
 use gateway_core::vitals::certificate_files;
 use std::io::ErrorKind;
 use std::process::Command;
@@ -159,7 +160,7 @@ async fn socket(patient: &Patient) -> (Finding, Option<Overview>) {
 
 /// What the gateway itself complains of, without what was found at the box.
 fn troubles(overview: &Overview, said: &Appliance) -> Vec<Finding> {
-    let finding = |trouble: &gateway_core::overview::Trouble| {
+    let finding = |trouble: &gateway_core::trouble::Trouble| {
         let (subject, next) = (trouble.subject.clone(), trouble.next_step.clone());
         match trouble.urgency {
             Urgency::Now => Finding::fail("trouble", subject, trouble.reason.clone(), next),

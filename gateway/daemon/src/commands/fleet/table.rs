@@ -3,8 +3,8 @@
 //! Invariant: every text has been through [`gateway_core::fleet::Fleet`], which leaves nothing in it that steers a terminal.
 
 use gateway_core::fleet::{Census, Standing};
-use gateway_core::overview::Urgency;
 use gateway_core::time::Timestamp;
+use gateway_core::trouble::Urgency;
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -79,7 +79,7 @@ impl Listing {
     }
 }
 
-fn row(one: &Standing, trouble: &gateway_core::overview::Trouble) -> String {
+fn row(one: &Standing, trouble: &gateway_core::trouble::Trouble) -> String {
     let urgency = match trouble.urgency {
         Urgency::Now => "NOW",
         Urgency::Today => "today",

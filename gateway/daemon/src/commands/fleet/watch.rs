@@ -241,7 +241,7 @@ fn line(
     out: &mut dyn Write,
 ) -> std::io::Result<()> {
     let standing = line.standing;
-    let worth = |urgency| args.all || urgency <= gateway_core::overview::Urgency::Today;
+    let worth = |urgency| args.all || urgency <= gateway_core::trouble::Urgency::Today;
     let shown = standing.troubles.iter().filter(|trouble| worth(trouble.urgency));
     let now: Vec<(String, String)> = shown.map(|one| (one.code.clone(), one.subject.clone())).collect();
     match told.get(&standing.gateway) {

@@ -3,15 +3,17 @@
 //! Invariant: while pushed settings are tried, neither the file nor the last good settings know of them. So whatever ends the
 //! process in between, the next start takes the former ones; a note in the state folder lets it say so.
 
+use super::hand::{Keeping, OtherHalf};
 use crate::app::Order;
 use crate::configuration::{self, Failure, Loaded, Pushed, Source};
 use crate::platform::Clock;
+use crate::platform::replace::replace;
 use crate::supervision::{Asked, By, Granted, Refused, Wish};
+use gateway_core::appliance::pushed::Refusal;
 use gateway_core::time::{Mono, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +41,12 @@ pub struct Desk {
     /// Why the file's settings are not `current`, if they are not.
     pub file_refused: Option<String>,
     pub trial: Option<Trial>,
+    /// Who writes the settings file where the gateway may not.
+    pub other_half: Option<OtherHalf>,
 }
+
+/// Where somebody waits to hear what became of a request.
+type Answer = oneshot::Sender<Result<Granted, Refused>>;
 
 /// Pushed settings that nobody has kept yet.
 pub struct Trial {
@@ -49,11 +56,15 @@ pub struct Trial {
     /// Comes when they are in force, or are not to be.
     applied: oneshot::Receiver<Result<(), String>>,
     in_force: bool,
+    /// They were confirmed; who waits to hear that they are kept.
+    keeping: Option<(Keeping, By, Answer)>,
 }
 
 /// What a trial waits for.
 pub enum Turn {
     Applied(Result<(), String>),
+    /// What became of confirmed settings at the privileged half.
+    Written(Result<(), Refused>),
     Over,
 }
 
@@ -61,6 +72,7 @@ impl Desk {
     /// Says what became of a trial that an earlier process left behind.
     pub async fn clear_up(&self) -> anyhow::Result<()> {
         let path = self.current.config.gateway.state_dir.join(NOTE);
+        let _ = self.other_half.as_ref().map(OtherHalf::take_back);
         let Ok(text) = fs::read(&path) else { return Ok(()) };
         let note: Option<Note> = serde_json::from_slice(&text).ok();
         let _ = fs::remove_file(&path);
@@ -75,6 +87,9 @@ impl Desk {
     /// What the trial comes to next; waits for ever without one.
     pub async fn turn(&mut self) -> Turn {
         let Some(trial) = &mut self.trial else { return std::future::pending().await };
+        if let (Some((keeping, ..)), Some(other_half)) = (&trial.keeping, &self.other_half) {
+            return Turn::Written(other_half.answer(keeping, &trial.pushed, &*self.clock).await);
+        }
         let over = self.clock.sleep_until(trial.due);
         if trial.in_force {
             over.await;
@@ -96,6 +111,7 @@ impl Desk {
                 Ok(())
             }
             Turn::Applied(Err(reason)) => self.lapse(&reason).await,
+            Turn::Written(written) => self.written(written).await,
             Turn::Over => self.lapse("nobody confirmed them in time").await,
         }
     }
@@ -125,14 +141,15 @@ impl Desk {
                 }
                 Err(refused) => drop(answer.send(Err(refused))),
             },
-            Wish::Confirm { hash, served, by } => {
-                let outcome = self.confirm(hash.as_deref(), &served, &by);
-                let kept = outcome.is_ok();
-                let _ = answer.send(outcome);
-                if kept {
-                    self.orders.send(Order::Kept).await?;
+            Wish::Confirm { hash, served, by } => match self.confirm(hash.as_deref(), &served, &by) {
+                Err(refused) => drop(answer.send(Err(refused))),
+                Ok(None) => self.kept(&by, answer).await?,
+                Ok(Some(keeping)) => {
+                    if let Some(trial) = &mut self.trial {
+                        trial.keeping = Some((keeping, by, answer));
+                    }
                 }
-            }
+            },
         }
         Ok(())
     }
@@ -172,9 +189,13 @@ impl Desk {
         if let Some(refused) = self.busy() {
             return Err(refused);
         }
-        let pushed = configuration::check_pushed(&self.source, yaml, &self.current);
+        let source = self.other_half.as_ref().map_or_else(|| self.source.clone(), |half| half.source(&self.source));
+        let pushed = configuration::check_pushed(&source, yaml, &self.current);
         let pushed = pushed.map_err(|failure| Refused::Mistakes(Box::new(failure)))?;
-        configuration::try_to_keep(&pushed).map_err(|error| unwritable(&pushed.path, &error))?;
+        match &self.other_half {
+            Some(half) => half.may_keep(&pushed, &self.current)?,
+            None => configuration::try_to_keep(&pushed).map_err(|error| unwritable(&pushed.path, &error))?,
+        }
         let note = Note { hash: pushed.loaded.hash.clone(), by: by.client.clone() };
         let folder = &self.current.config.gateway.state_dir;
         write_note(folder, &note).map_err(|error| unwritable(&folder.join(NOTE), &error))?;
@@ -184,11 +205,12 @@ impl Desk {
         let order = Order::Try { config: Box::new(pushed.loaded.config.clone()), confirm_by, done };
         let granted = granted(&pushed.loaded, Some(confirm_by));
         tracing::warn!(hash = %granted.hash, by = %by.client, %confirm_by, "settings were pushed and are tried");
-        self.trial = Some(Trial { pushed, by, due: now.mono.after(trial), applied, in_force: false });
+        self.trial = Some(Trial { pushed, by, due: now.mono.after(trial), applied, in_force: false, keeping: None });
         Ok((granted, order))
     }
 
-    fn confirm(&mut self, hash: Option<&str>, served: &str, by: &By) -> Result<Granted, Refused> {
+    /// Writes the settings that are tried into their file, or asks for it.
+    fn confirm(&mut self, hash: Option<&str>, served: &str, by: &By) -> Result<Option<Keeping>, Refused> {
         let no = |code, detail: &str| Err(Refused::Now { code, detail: detail.to_owned() });
         let Some(trial) = &mut self.trial else {
             return no(
@@ -213,16 +235,48 @@ impl Desk {
         if !trial.in_force || served != tried.hash {
             return no("not_in_force_yet", "the settings are not in force yet: ask again in a second");
         }
+        if trial.keeping.is_some() {
+            return no("being_kept", "they were confirmed already and are being written: ask again in a second");
+        }
+        if trial.pushed.is_outdated() {
+            let Refusal { reason, .. } = Refusal::changed();
+            return no("file_changed", &reason);
+        }
+        if let Some(half) = &self.other_half {
+            return half.ask(&trial.pushed, &by.client, self.clock.now().mono).map(Some);
+        }
         configuration::keep_pushed(&trial.pushed).map_err(|error| unwritable(&trial.pushed.path, &error))?;
-        keep(tried);
-        let granted = granted(tried, None);
+        Ok(None)
+    }
+
+    /// The privileged half has answered.
+    async fn written(&mut self, written: Result<(), Refused>) -> anyhow::Result<()> {
+        let Some((_, by, answer)) = self.trial.as_mut().and_then(|trial| trial.keeping.take()) else { return Ok(()) };
+        match written {
+            Ok(()) => self.kept(&by, answer).await,
+            Err(refused) => {
+                let _ = answer.send(Err(refused));
+                Ok(())
+            }
+        }
+    }
+
+    /// What was tried stands in the file.
+    async fn kept(&mut self, by: &By, answer: Answer) -> anyhow::Result<()> {
+        let Some(trial) = self.trial.take() else { return Ok(()) };
+        let tried = trial.pushed.loaded;
+        keep(&tried);
         let _ = fs::remove_file(tried.config.gateway.state_dir.join(NOTE));
         tracing::info!(hash = %tried.hash, by = %by.client, file = %trial.pushed.path.display(), "the pushed settings are kept");
         self.file_refused = None;
-        if let Some(trial) = self.trial.take() {
-            self.current = trial.pushed.loaded;
-        }
-        Ok(granted)
+        let _ = answer.send(Ok(granted(&tried, None)));
+        self.current = tried;
+        Ok(self.orders.send(Order::Kept).await?)
+    }
+
+    /// Whether settings are on their way into the file: whoever reads it now would see either.
+    pub fn is_writing(&self) -> bool {
+        self.trial.as_ref().is_some_and(|trial| trial.keeping.is_some())
     }
 
     /// Puts the former settings in force again, if others are tried.
@@ -262,11 +316,7 @@ fn unwritable(path: &Path, error: &io::Error) -> Refused {
 }
 
 fn write_note(folder: &Path, note: &Note) -> io::Result<()> {
-    let path = folder.join(NOTE);
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-    file.write_all(&serde_json::to_vec(note)?)?;
-    file.sync_all()?;
-    fs::File::open(folder)?.sync_all()
+    replace(&folder.join(NOTE), &serde_json::to_vec(note)?, 0o600)
 }
 
 /// The first mistake and how many there are, for a status that has one line.
@@ -286,117 +336,4 @@ pub fn keep(loaded: &Loaded) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::platform::BoxFuture;
-    use gateway_core::event::Id;
-    use gateway_core::time::Now;
-    use std::path::PathBuf;
-    use tokio::time::Instant;
-
-    /// Tokio's clock, which a test can make pass.
-    struct Paused(Instant);
-
-    impl Clock for Paused {
-        fn now(&self) -> Now {
-            Now { mono: Mono(0).after(self.0.elapsed()), ..Now::default() }
-        }
-
-        fn boot(&self) -> Id {
-            Id([0; 16])
-        }
-
-        fn sleep_until(&self, due: Mono) -> BoxFuture<'static, ()> {
-            Box::pin(tokio::time::sleep(due.since(self.now().mono)))
-        }
-    }
-
-    /// A state folder of a test.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Folder {
-            let path = std::env::temp_dir().join(format!("desk-{name}-{}", std::process::id()));
-            fs::create_dir_all(&path).expect("a folder for temporary files");
-            Folder(path)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    fn desk(folder: &Path) -> (Desk, mpsc::Receiver<Order>) {
-        let file = folder.join("gateway.yaml");
-        fs::write(&file, "gateway: { id: box }\n").expect("a folder of our own");
-        let state_dir = Some(folder.to_owned());
-        let source = Source { file: Some(file), state_dir, environment: Vec::new(), usual: Vec::new() };
-        let Ok(current) = configuration::load(&source) else { panic!("the settings are good") };
-        let (orders, ordered) = mpsc::channel(4);
-        let clock = Arc::new(Paused(Instant::now()));
-        (Desk { source, orders, clock, current, file_refused: None, trial: None }, ordered)
-    }
-
-    async fn ask(desk: &mut Desk, wish: Wish) -> Result<Granted, Refused> {
-        let (answer, answered) = oneshot::channel();
-        desk.hear(Asked { wish, answer }).await.expect("orders are taken");
-        answered.await.expect("an answer")
-    }
-
-    fn by() -> By {
-        By { client: "lead".to_owned(), door: "HTTP" }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_former_settings_come_back_when_the_time_of_a_trial_is_over_and_not_before() {
-        let folder = Folder::new("over");
-        let (mut desk, mut ordered) = desk(&folder.0);
-        let former = desk.current.hash.clone();
-        let push = || Wish::Push {
-            yaml: "gateway: { id: box }\nretention: { events_kept_days: 77 }\n".to_owned(),
-            trial: Duration::from_secs(300),
-            by: by(),
-        };
-        let pushed = ask(&mut desk, push()).await.expect("good settings");
-        assert_eq!(pushed.confirm_by, Some(Timestamp(300_000)));
-        let Some(Order::Try { config, done, .. }) = ordered.recv().await else { panic!("they are tried") };
-        assert_eq!(config.hash, pushed.hash);
-        done.send(Ok(())).expect("somebody waits for it");
-
-        let began = Instant::now();
-        let turn = desk.turn().await;
-        assert!(matches!(turn, Turn::Applied(Ok(()))));
-        desk.take(turn).await.expect("orders are taken");
-        let turn = desk.turn().await;
-        assert!(matches!(turn, Turn::Over));
-        assert_eq!(began.elapsed().as_secs(), 300);
-        desk.take(turn).await.expect("orders are taken");
-        let Some(Order::Lapsed { hash, why, former: Some(back) }) = ordered.recv().await else { panic!("they lapse") };
-        assert_eq!((hash, &back.hash), (pushed.hash.clone(), &former));
-        assert!(why.contains("lead") && why.contains("in time"), "{why}");
-
-        // Too late to keep them; the card and the state folder know nothing of them, and others may be pushed.
-        let confirm = Wish::Confirm { hash: None, served: pushed.hash, by: by() };
-        let Err(Refused::Now { code, .. }) = ask(&mut desk, confirm).await else { panic!("it is too late") };
-        assert_eq!(code, "nothing_to_confirm");
-        let Ok(file) = configuration::load(&desk.source) else { panic!("the file is as it was") };
-        assert!(file.hash == former && !folder.0.join(NOTE).exists());
-        ask(&mut desk, push()).await.expect("they may be tried again");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn settings_that_are_not_in_force_when_their_time_is_over_lapse_too() {
-        let folder = Folder::new("never");
-        let (mut desk, mut ordered) = desk(&folder.0);
-        let yaml = "gateway: { id: box }\nretention: { events_kept_days: 77 }\n".to_owned();
-        ask(&mut desk, Wish::Push { yaml, trial: Duration::from_secs(60), by: by() }).await.expect("good settings");
-        let Some(Order::Try { done, .. }) = ordered.recv().await else { panic!("they are tried") };
-        let turn = desk.turn().await;
-        assert!(matches!(turn, Turn::Over));
-        desk.take(turn).await.expect("orders are taken");
-        assert!(matches!(ordered.recv().await, Some(Order::Lapsed { former: Some(_), .. })));
-        assert!(done.send(Ok(())).is_err(), "nobody waits for it any more");
-    }
-}
+mod tests;
