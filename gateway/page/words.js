@@ -38,9 +38,12 @@ export function word(group, said) {
   return messages[`${group}.${said}`] ?? String(said);
 }
 
-// A sentence of the gateway, which says everything in English: in this page's language if it knows the sentence.
+// A sentence of the gateway, which says everything in English: in this page's language if it knows the sentence, or what stands
+// before its colon.
 export function said(english) {
-  return messages[`said.${english}`] ?? english;
+  const [, before, detail] = /^(.*?): (.*)$/s.exec(english) ?? [];
+  const known = before && messages[`said.${before}`];
+  return messages[`said.${english}`] ?? (known ? `${known}: ${said(detail)}` : english);
 }
 
 // What to do about it: in the page's own words where it has a button for it.

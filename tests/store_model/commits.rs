@@ -3,7 +3,7 @@
 use super::*;
 use gateway_core::delivery::{DeliveryState, LiveMove, LivePart, Reason, ReasonCode};
 use gateway_core::event::{Lane, Seq};
-use gateway_core::time::Mono;
+use gateway_core::time::{Mono, Timestamp};
 use gateway_daemon::platform::CommitMoment;
 use gateway_daemon::platform::disk::BlockingDisk;
 use gateway_daemon::store::{Record, Row};
@@ -211,6 +211,24 @@ fn a_running_test_is_found_with_its_counts_until_it_is_finished() {
         assert_eq!(store.test_history(id(70), Seq(2)).await.unwrap().len(), 2);
         store.commit(place.entry(b"y", &[(4, of_test(EventName::TestFinished, 70, 0, 0))], true)).await.unwrap();
         assert_eq!(store.running_test(&analyzer()).await.unwrap(), None);
+    });
+}
+
+#[test]
+fn when_an_analyzer_was_last_heard_outlives_the_process() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        let other = AnalyzerId("other".to_owned());
+        assert_eq!(store.last_heard(&analyzer()).await.unwrap(), (None, None));
+        let tests = [(1, of_test(EventName::TestStarted, 70, 0, 0)), (2, of_test(EventName::TestFinished, 70, 0, 0))];
+        store.commit(place.entry(b"x", &tests, true)).await.unwrap();
+        let finished = place.now().wall;
+        let heard = Timestamp(finished.0 + 60_000);
+        let at = Now { wall: heard, ..place.now() };
+        store.commit(NewEntry { at, ..place.entry(b"y", &[], false) }).await.unwrap();
+        assert_eq!(store.last_heard(&analyzer()).await.unwrap(), (Some(heard), Some(finished)));
+        assert_eq!(store.last_heard(&other).await.unwrap(), (None, None));
     });
 }
 

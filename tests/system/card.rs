@@ -43,6 +43,12 @@ impl Card {
         file.write_all_at(bytes, self.start(partition) + offset).expect("a file of our own");
     }
 
+    /// The power went while the card wrote the superblock of an ext4 file system: of its two sectors only the first is there.
+    pub fn tear_superblock(&self, partition: &str) {
+        let torn: Vec<u8> = self.look(partition, 1024 + 512, 512).iter().map(|byte| !byte).collect();
+        self.overwrite(partition, 1024 + 512, &torn);
+    }
+
     /// What stands at a place of a partition.
     pub fn look(&self, partition: &str, offset: u64, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];

@@ -270,6 +270,15 @@ impl Machine {
         }
     }
 
+    /// Waits until a line of the shell ends well.
+    pub async fn shell_until(&mut self, line: &str) {
+        let waiting = Instant::now();
+        while self.shell.run_again(line).await.0 != 0 {
+            assert!(waiting.elapsed() < DEADLINE, "`{line}` never ends well: {}", self.console());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Another one after each start of the guest; also asked while it starts.
     pub async fn boot_id(&mut self) -> String {
         self.shell.run_again("cat /proc/sys/kernel/random/boot_id").await.1

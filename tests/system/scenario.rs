@@ -101,6 +101,7 @@ async fn the_box_as_it_is_flashed_loses_nothing_and_answers_on_its_card() {
     machine.cut_power().await;
     let told = talking.await.expect("an analyzer");
     card.save("gateway.yaml", &good.replace("driver: astm", "driver: astn"));
+    card.tear_superblock("data");
 
     let mut machine = Machine::start(&folder, &card, 2).await;
     let mut hematology = Analyzer::new(machine.line(0).await, 1001);
@@ -118,6 +119,9 @@ async fn the_box_as_it_is_flashed_loses_nothing_and_answers_on_its_card() {
         counts.repeats
     );
     discreet(&mut machine, &keys).await;
+    let (_, damage) = machine.shell.run("journalctl -qk --no-pager | grep 'EXT4-fs error'").await;
+    assert_eq!(damage, "", "the torn file system was not repaired before it was used");
+    machine.shell_until("grep -q astn /boot/firmware/gateway.report.txt").await;
     machine.shut_down().await;
 
     let report = card.read("gateway.report.txt").expect("the report beside the settings");

@@ -136,14 +136,26 @@ impl Health {
 
     fn take(&mut self, now: Now, fact: Fact) -> bool {
         match fact {
-            Fact::LinkOpened { analyzer } => self.analyzer(&analyzer, DeviceState::Ready, "", now),
+            Fact::LinkOpened { analyzer } => {
+                // Plugged in again, or another connection: what it says is not understood any better.
+                let misunderstood = self.analyzers.get(&analyzer).and_then(|known| known.misunderstood.clone());
+                let state = misunderstood.as_ref().map_or(DeviceState::Ready, |_| DeviceState::Alert);
+                self.analyzer(&analyzer, state, &misunderstood.unwrap_or_default(), now)
+            }
+            Fact::Remembered { analyzer, last_event_at, last_test_at } => {
+                if let Some(known) = self.analyzers.get_mut(&analyzer) {
+                    known.last_event_at = known.last_event_at.or(last_event_at);
+                    known.last_test_at = known.last_test_at.or(last_test_at);
+                }
+                false
+            }
             Fact::LinkLost { analyzer, reason } => self.analyzer(&analyzer, DeviceState::Lost, &reason, now),
             Fact::LinkAbsent { analyzer, reason } => self.analyzer(&analyzer, DeviceState::Disconnected, &reason, now),
             Fact::ProgramDown { analyzer, reason } => {
                 let reason = format!("its program {reason}; it is started again");
                 self.analyzer(&analyzer, DeviceState::Alert, &reason, now)
             }
-            Fact::Stored { analyzer, name, test_state, alarm, about_identity, model, serial_number } => {
+            Fact::Stored { analyzer, name, test_state, alarm, rejected, about_identity, model, serial_number } => {
                 let mut changed = self.store_failed.take().is_some();
                 if changed {
                     self.note_own(NoticeCode::StoreRecovered, NoticeCode::StoreRecovered.about(), now);
@@ -161,7 +173,7 @@ impl Health {
                     changed |= model.is_some_and(|model| replace(&mut known.model, Some(model)));
                     changed |= serial_number.is_some_and(|number| replace(&mut known.serial_number, Some(number)));
                 }
-                self.stored(&analyzer, name, test_state, alarm, now) || changed
+                self.stored(&analyzer, name, test_state, alarm.or(rejected), now) || changed
             }
             Fact::StoreFailed { reason } => {
                 if self.store_failed.is_none() {
@@ -261,12 +273,17 @@ impl Health {
             changed |= replace(&mut known.test_state, test_state);
         }
         let told = match alarm {
-            Some(reason) => self.analyzer(id, DeviceState::Alert, &reason, now),
-            // Whatever is understood again ends an alarm; the port's own coming and going is told by its own facts.
-            None if name == EventName::MessageRejected => {
-                self.analyzer(id, DeviceState::Alert, "a message could not be understood; its bytes are kept", now)
+            Some(reason) => {
+                if name == EventName::MessageRejected && let Some(known) = self.analyzers.get_mut(id) {
+                    known.misunderstood = Some(reason.clone());
+                }
+                self.analyzer(id, DeviceState::Alert, &reason, now)
             }
+            // Whatever is understood again ends an alarm; the port's own coming and going is told by its own facts.
             None if test_state.is_some() || name == EventName::QueryReceived => {
+                if let Some(known) = self.analyzers.get_mut(id) {
+                    known.misunderstood = None;
+                }
                 self.analyzer(id, DeviceState::Ready, "", now)
             }
             None => false,

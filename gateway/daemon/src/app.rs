@@ -29,6 +29,7 @@ use gateway_core::config::{Analyzer, Config, Mqtt, Registrations, Sparkplug, Tel
 use gateway_core::dialects::dialect;
 use gateway_core::drivers::driver;
 use gateway_core::event::{AnalyzerId, Seq};
+use gateway_core::health::Fact;
 use gateway_core::identity::Identities;
 use gateway_core::session::DriverOptions;
 use gateway_core::time::Timestamp;
@@ -161,9 +162,17 @@ impl App {
         let destinations = destinations(&config);
         self.store.configure(&destinations).await?;
         self.paused = self.store.paused().await?;
+        let mut remembered = Vec::new();
+        for Analyzer { id, .. } in &config.analyzers {
+            let (last_event_at, last_test_at) = self.store.last_heard(id).await?;
+            remembered.push(Fact::Remembered { analyzer: id.clone(), last_event_at, last_test_at });
+        }
         self.store.set_linger(Duration::from_millis(config.limits.commit_linger_ms_max));
         let names: Vec<String> = destinations.into_iter().map(|(id, _)| id.0).collect();
         self.board.configure(&config, &names, self.platform.clock.now());
+        for fact in remembered {
+            self.board.tell(self.platform.clock.now(), fact);
+        }
         self.config = config;
         let pinned = self.config.analyzers.iter();
         let pinned = pinned.filter_map(|analyzer| Some((analyzer.id.clone(), analyzer.serial_number.clone()?)));

@@ -1,6 +1,6 @@
 //! What is heard outside of any frame. The standards ignore it; so much of it that somebody must be talking another language
-//! is reported once, with a guess at the language and at the line setting. A question that is asked again and again at
-//! another speed is a few bytes each time: it is reported for the asking, not for its length.
+//! is reported once, with a guess at the language and at the line setting. A question that is asked again and again, at another
+//! speed or in another protocol, is a few bytes each time: it is reported for the asking, not for its length.
 
 use crate::event::EventKind;
 use crate::line_model::{Uart, suspicion};
@@ -12,7 +12,7 @@ const NOISE_BYTES_MIN: usize = 64;
 const SILENCE: Duration = Duration::from_secs(5);
 /// How long no second report is made, unless a good session has been seen in between.
 const MUTE: Duration = Duration::from_secs(600);
-/// So many short cries, each after a silence, may be a question at another speed.
+/// So many short cries, each after a silence, may be a question that nobody here understands.
 const CRIES: usize = 4;
 /// What is kept of each.
 const CRY_BYTES_MAX: usize = 8;
@@ -69,7 +69,7 @@ impl Noise {
 
     /// What was said before a silence was short.
     fn cried(&mut self) {
-        if self.line.is_some() && (1..=CRY_BYTES_MAX).contains(&self.bytes) && self.cries.len() < CRIES {
+        if (1..=CRY_BYTES_MAX).contains(&self.bytes) && self.cries.len() < CRIES {
             self.cries.push(self.head.clone());
         }
     }
@@ -117,10 +117,13 @@ impl Noise {
         Some((capture, event))
     }
 
-    /// Cries that are one question at another setting; any others are noise.
+    /// Cries that are one question, ENQ or at another setting; any others are noise.
     fn question(&mut self, now: Now, cries: Vec<Vec<u8>>) -> Option<(Vec<u8>, EventKind)> {
         let capture = cries.concat();
-        let suspicion = suspicion(&capture, self.line.as_ref()?)?;
+        let suspicion = match capture.iter().all(|byte| *byte == ENQ) {
+            true => language(&capture).to_owned(),
+            false => suspicion(&capture, self.line.as_ref()?)?.to_string(),
+        };
         self.mute_for(now, MUTE);
         let reason = format!("a few bytes again and again, without {}: {suspicion}", self.awaited.lacking);
         let event = EventKind::rejected(self.awaited.code, reason, capture.len());
@@ -128,10 +131,13 @@ impl Noise {
     }
 }
 
+/// How a session of LIS01-A2 begins; an analyzer that gets no answer says it again.
+const ENQ: u8 = 0x05;
+
 /// Whether bytes begin as a session of LIS01-A2 does, or within one: ENQ, or STX and a frame's number.
 fn is_framed(bytes: &[u8]) -> bool {
     match bytes.trim_ascii_start() {
-        [0x05, ..] => true,
+        [ENQ, ..] => true,
         [0x02, number, ..] => matches!(number, b'0'..=b'7'),
         _ => false,
     }
@@ -154,7 +160,7 @@ pub fn language(bytes: &[u8]) -> &'static str {
     match first {
         None => "nothing but blanks, NUL or 0xFF: is the cable loose, or the baud rate wrong?",
         Some(0x0b) => "it starts with VT: looks like HL7 over MLLP",
-        Some(0x05) => "it starts with ENQ: looks like ASTM (LIS01-A2)",
+        Some(ENQ) => "it starts with ENQ: looks like ASTM (LIS01-A2)",
         Some(_) if holds(b"MSH|") => "it looks like HL7 without its frame (VT, FS, CR): driver hl7, framing: none",
         Some(0x01) => "it starts with SOH: a maker's own envelope around records",
         Some(0x02) => {

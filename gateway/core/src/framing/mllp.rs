@@ -3,7 +3,8 @@
 //!
 //! A VT always begins a block, also in the middle of another one, which is cut off by it. FS ends a block whether a CR follows
 //! or not. What is longer than the limit is counted, and only its head is kept. Every split of the bytes gives the same
-//! pieces, but for a CR behind FS: it belongs to its block only if it came along.
+//! pieces, but for a CR behind FS: a block has it only if it came along. One that comes later ends what is already told, and is
+//! no piece.
 
 pub const VT: u8 = 0x0b;
 pub const FS: u8 = 0x1c;
@@ -44,6 +45,8 @@ pub struct Scanner {
     /// How a message without a frame begins; `None`: blocks have their frame.
     mark: Option<&'static [u8]>,
     in_block: bool,
+    /// The block before `start` may still get its CR.
+    may_trail: bool,
     /// The byte before `start`: what a line begins after.
     before: u8,
     /// The head of a block that is already too long, and how many bytes of it are gone.
@@ -61,6 +64,7 @@ impl Scanner {
             head_bytes_max,
             mark: None,
             in_block: false,
+            may_trail: false,
             before: CR,
             overlong: None,
         }
@@ -77,6 +81,10 @@ impl Scanner {
         self.buffer.drain(..self.start);
         self.start = 0;
         self.buffer.extend_from_slice(bytes);
+        if self.may_trail && self.held() > 0 {
+            self.may_trail = false;
+            self.start += usize::from(self.buffer[0] == CR);
+        }
     }
 
     /// How many bytes wait here.
@@ -130,6 +138,7 @@ impl Scanner {
         let is_whole = self.mark.is_some() || rest[end] == FS;
         let length = end + usize::from(self.mark.is_none() && is_whole);
         let trailer = usize::from(self.mark.is_none() && is_whole && rest.get(length) == Some(&CR));
+        self.may_trail = self.mark.is_none() && is_whole && rest.len() == length;
         let overlong = self.overlong.is_some() || length > self.block_bytes_max;
         let mut block = self.take(length + trailer);
         self.in_block = !is_whole || self.mark.is_some();
@@ -202,7 +211,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Every piece, noise joined and without the CR behind a block.
+    /// Every piece, noise joined.
     fn pieces(mut scanner: Scanner, parts: &[&[u8]]) -> Vec<Piece> {
         let mut pieces: Vec<Piece> = Vec::new();
         let mut keep = |piece: Piece| match (pieces.last_mut(), piece) {
@@ -246,6 +255,13 @@ mod tests {
     }
 
     #[test]
+    fn a_cr_that_comes_later_still_ends_its_block() {
+        assert_eq!(framed(&[b"\x0bA\x1c", b"\r\r", b"\r"]), [block(b"\x0bA\x1c"), noise(b"\r\r")]);
+        assert_eq!(framed(&[b"\x0bA\x1c", b"", b"\r\x0bB\x1c"]), [block(b"\x0bA\x1c"), block(b"\x0bB\x1c")]);
+        assert_eq!(framed(&[b"\x0bA\x1c", b"x\r"]), [block(b"\x0bA\x1c"), noise(b"x\r")]);
+    }
+
+    #[test]
     fn a_vt_begins_anew_and_an_end_may_be_missing() {
         let cut = |bytes: &[u8]| Piece::Cut(bytes.to_vec());
         assert_eq!(framed(&[b"\x0bA\x0bB\x1c\r\x0bC"]), [cut(b"\x0bA"), block(b"\x0bB\x1c\r"), cut(b"\x0bC")]);
@@ -283,14 +299,13 @@ mod tests {
             places.extend([0, bytes.len()]);
             places.sort_unstable();
             let parts: Vec<&[u8]> = places.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
-            // A CR behind FS counts as noise where it came alone.
+            // A block has its CR only if it came along.
             let told = |pieces: Vec<Piece>| -> Vec<Piece> {
                 let bare = |piece: Piece| match piece {
-                    Piece::Block(bytes) if bytes.ends_with(&[FS, CR]) => Some(block(&bytes[..bytes.len() - 1])),
-                    Piece::Noise(_) => None,
-                    piece => Some(piece),
+                    Piece::Block(bytes) if bytes.ends_with(&[FS, CR]) => block(&bytes[..bytes.len() - 1]),
+                    piece => piece,
                 };
-                pieces.into_iter().filter_map(bare).collect()
+                pieces.into_iter().map(bare).collect()
             };
             prop_assert_eq!(told(framed(&parts)), told(framed(&[&bytes])));
             prop_assert_eq!(bare(&parts), bare(&[&bytes]));

@@ -29,6 +29,8 @@ pub(super) struct AnalyzerHealth {
     pub(super) rejected: u64,
     /// The last alarm about who it is, and when.
     pub(super) mistaken: Option<(Timestamp, String)>,
+    /// Why its last message could not be understood, if none has been since.
+    pub(super) misunderstood: Option<String>,
 }
 
 impl AnalyzerHealth {
@@ -46,6 +48,7 @@ impl AnalyzerHealth {
             events: 0,
             rejected: 0,
             mistaken: None,
+            misunderstood: None,
         }
     }
 
@@ -126,6 +129,46 @@ mod tests {
         assert_eq!(health.overview(at(6), None).state, DeviceState::Ready);
         health.learn(at(7), Fact::LinkOpened { analyzer });
         assert!(codes(&health, at(20)).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_understood_stays_so_over_another_connection() {
+        let (mut health, analyzer) = with_one();
+        let opened = || Fact::LinkOpened { analyzer: analyzer.clone() };
+        let state = |health: &Health| {
+            let one = health.overview(at(9), None).analyzers.remove(0);
+            (one.state, one.reason)
+        };
+        health.learn(at(1), opened());
+        health.learn(at(2), Fact::event(&analyzer, &EventKind::rejected("not_hl7", "looks like ASTM", 96)));
+        let told = "a message could not be understood; its bytes are kept: looks like ASTM".to_owned();
+        assert_eq!(state(&health), (DeviceState::Alert, told.clone()));
+        health.learn(at(3), Fact::LinkLost { analyzer: analyzer.clone(), reason: "closed".to_owned() });
+        assert_eq!(state(&health).0, DeviceState::Lost);
+        health.learn(at(4), opened());
+        assert_eq!(state(&health), (DeviceState::Alert, told));
+        let finished = EventKind::about_test(EventName::TestFinished, None, Test::new(Id([1; 16]), TestState::Done));
+        health.learn(at(5), Fact::event(&analyzer, &finished));
+        health.learn(at(6), Fact::LinkLost { analyzer: analyzer.clone(), reason: "closed".to_owned() });
+        health.learn(at(7), opened());
+        assert_eq!(state(&health), (DeviceState::Ready, String::new()));
+    }
+
+    #[test]
+    fn what_an_earlier_process_has_heard_is_known_until_something_newer_is() {
+        let (mut health, analyzer) = with_one();
+        let (heard, tested) = (Timestamp(-3), Timestamp(-9));
+        let remembered =
+            || Fact::Remembered { analyzer: analyzer.clone(), last_event_at: Some(heard), last_test_at: Some(tested) };
+        let last = |health: &Health| {
+            let one = health.overview(at(9), None).analyzers.remove(0);
+            (one.last_event_at, one.last_test_at, one.events)
+        };
+        health.learn(at(0), remembered());
+        assert_eq!(last(&health), (Some(heard), Some(tested), 0));
+        health.learn(at(1), Fact::event(&analyzer, &EventKind::rejected("code", "reason", 1)));
+        health.learn(at(2), remembered());
+        assert_eq!(last(&health), (Some(at(1).wall), Some(tested), 1));
     }
 
     #[test]

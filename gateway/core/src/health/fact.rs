@@ -36,11 +36,19 @@ pub enum Fact {
         name: EventName,
         test_state: Option<TestState>,
         alarm: Option<String>,
+        /// Why it is a message that could not be understood.
+        rejected: Option<String>,
         /// Whether the alarm is about which analyzer it is.
         about_identity: bool,
         /// The model and the serial number, where the event says them.
         model: Option<String>,
         serial_number: Option<String>,
+    },
+    /// What an earlier process has stored of this analyzer: when anything, and when a test that had ended.
+    Remembered {
+        analyzer: AnalyzerId,
+        last_event_at: Option<Timestamp>,
+        last_test_at: Option<Timestamp>,
     },
     /// What the box's privileged half says.
     BoxSeen {
@@ -133,6 +141,9 @@ impl Fact {
             name: kind.name,
             test_state: kind.test.as_ref().map(|test| test.state).or(ready.then_some(TestState::Idle)),
             alarm: kind.alarm.as_ref().map(|alarm| alarm.reason.clone()),
+            rejected: kind.rejection.as_ref().map(|rejection| {
+                format!("a message could not be understood; its bytes are kept: {}", rejection.reason)
+            }),
             about_identity: kind.alarm.as_ref().is_some_and(|alarm| identity::ALARMS.contains(&alarm.code.as_str())),
             model: kind.device.as_ref().and_then(|device| device.model.clone()),
             serial_number: kind.device.as_ref().and_then(|device| device.sn.clone()),

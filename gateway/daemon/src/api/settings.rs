@@ -28,7 +28,8 @@ pub fn routes() -> Vec<Route> {
 struct ConfigView {
     /// SHA-256 of the settings in force; empty: they came from no file.
     hash: String,
-    /// As YAML, with `***` for every secret. Null: the defaults hold, or the client may not administer.
+    /// As YAML, with `***` for every secret. Null: the defaults hold, pushed settings are on trial, or the client may not
+    /// administer.
     in_force: Option<String>,
     file: FileView,
 }

@@ -283,6 +283,27 @@ pub(super) fn running_test(connection: &Connection, analyzer: &AnalyzerId) -> Re
     Ok(Some(running))
 }
 
+/// When anything of the analyzer was last stored, and when a test of it that had ended. The indexes end each search at once.
+pub(super) fn last_heard(
+    connection: &Connection,
+    analyzer: &AnalyzerId,
+) -> Result<(Option<Timestamp>, Option<Timestamp>), StoreError> {
+    let newest = |sql: &str| -> Result<Option<Timestamp>, StoreError> {
+        Ok(connection.prepare_cached(sql)?.query_row([&analyzer.0], |row| row.get(0).map(Timestamp)).optional()?)
+    };
+    let capture = newest(
+        "SELECT received_at FROM captures INDEXED BY captures_by_analyzer WHERE analyzer = ?1 ORDER BY id DESC LIMIT 1",
+    )?;
+    let of_test = |condition: &str| {
+        format!(
+            "SELECT received_at FROM events INDEXED BY tests_by_analyzer WHERE analyzer = ?1 AND test_id IS NOT NULL {condition}
+             ORDER BY seq DESC LIMIT 1"
+        )
+    };
+    let (event, test) = (newest(&of_test(""))?, newest(&of_test("AND name = 'TEST_FINISHED'"))?);
+    Ok((capture.max(event), test))
+}
+
 /// Mends the times of this boot's events behind `beyond`, each by its own distance from `now` on the clock that never jumps,
 /// and says so in the log. `None`, and nothing is changed, if no time is off by [`CORRECTION_MS_MIN`].
 pub(super) fn correct_clock(

@@ -84,7 +84,7 @@ use crate::platform::disk::aside;
 use crate::platform::{Clock, Disk};
 use gateway_core::event::{AnalyzerId, Event, EventId, EventName, Seq, TestId};
 use gateway_core::session::RunningTest;
-use gateway_core::time::{Mono, Now};
+use gateway_core::time::{Mono, Now, Timestamp};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -306,6 +306,12 @@ impl Store {
     pub async fn running_test(&self, analyzer: &AnalyzerId) -> Result<Option<RunningTest>, StoreError> {
         let analyzer = analyzer.clone();
         self.read(move |connection| events::running_test(connection, &analyzer)).await
+    }
+
+    /// When anything of the analyzer was last stored, and when a test of it that had ended.
+    pub async fn last_heard(&self, analyzer: &AnalyzerId) -> Result<(Option<Timestamp>, Option<Timestamp>), StoreError> {
+        let analyzer = analyzer.clone();
+        self.read(move |connection| events::last_heard(connection, &analyzer)).await
     }
 
     /// Gives the events of this boot after `beyond` (the newest one shown anywhere) whose clock was not synchronized the time

@@ -16,9 +16,13 @@ do_compile[noexec] = "1"
 
 do_install() {
     cp -R --no-dereference --preserve=mode,links ${GATEWAY_SOURCE}/systemd/image/rootfs/. ${D}/
+    # An MBR has no names.
+    if [ "${GATEWAY_BOOT}" = uboot ]; then
+        sed -i 's|^PARTLABEL=BOOT |/dev/mmcblk0p1 |; s|^PARTLABEL=data |/dev/mmcblk0p4 |' ${D}${sysconfdir}/fstab
+    fi
     # An older, unencrypted `data` on a card that is used again must not be taken for it.
     if [ "${GATEWAY_ENCRYPTION}" = otp ] || [ "${GATEWAY_ENCRYPTION}" = usb ]; then
-        sed -i 's|^LABEL=data |/dev/mapper/data |' ${D}${sysconfdir}/fstab
+        sed -i 's|^[^ ]* /data |/dev/mapper/data /data |' ${D}${sysconfdir}/fstab
     fi
     install -d ${D}/data ${D}/boot/firmware
     install -d ${D}${localstatedir}/lib/analyzer-gateway ${D}${localstatedir}/lib/systemd ${D}${localstatedir}/log
