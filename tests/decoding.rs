@@ -39,6 +39,8 @@ mod profiles;
 mod properties;
 #[path = "decoding/scrubbing.rs"]
 mod scrubbing;
+#[path = "decoding/strangers.rs"]
+mod strangers;
 #[path = "decoding/support.rs"]
 mod support;
 #[path = "decoding/text_captures.rs"]

@@ -208,24 +208,6 @@ fn noise_is_told_once() {
 }
 
 #[test]
-fn an_analyzer_that_asks_in_another_protocol_is_told_for_the_asking() {
-    let mut bench = bench(&DriverOptions::default());
-    for _ in 0..5 {
-        assert!(bench.receive(b"\x05").is_empty());
-        bench.wait(Duration::from_secs(11));
-    }
-    assert_eq!(bench.names(), ["not_hl7"]);
-    let rejection = bench.events()[0].rejection.clone().unwrap();
-    assert!(rejection.reason.contains("looks like ASTM"), "{}", rejection.reason);
-    // Now and then a byte when it is switched on is nothing.
-    for _ in 0..8 {
-        bench.receive(b"\x00");
-        bench.wait(Duration::from_secs(3600));
-    }
-    assert_eq!(bench.names(), ["not_hl7"]);
-}
-
-#[test]
 fn an_identical_message_is_the_same_fact_only_if_a_time_tells_runs_apart() {
     let mut bench = bench(&DriverOptions::default());
     bench.receive(&result("0", "|", "S-1"));

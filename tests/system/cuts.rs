@@ -124,7 +124,9 @@ impl Data {
     /// The superblock's second sector.
     fn sector(&self) -> Vec<u8> {
         let mut sector = vec![0; SECTOR.1];
-        File::open(&self.image).and_then(|image| image.read_exact_at(&mut sector, SECTOR.0)).expect("a file of our own");
+        File::open(&self.image)
+            .and_then(|image| image.read_exact_at(&mut sector, SECTOR.0))
+            .expect("a file of our own");
         sector
     }
 

@@ -274,7 +274,9 @@ impl Health {
         }
         let told = match alarm {
             Some(reason) => {
-                if name == EventName::MessageRejected && let Some(known) = self.analyzers.get_mut(id) {
+                if name == EventName::MessageRejected
+                    && let Some(known) = self.analyzers.get_mut(id)
+                {
                     known.misunderstood = Some(reason.clone());
                 }
                 self.analyzer(id, DeviceState::Alert, &reason, now)

@@ -309,7 +309,10 @@ impl Store {
     }
 
     /// When anything of the analyzer was last stored, and when a test of it that had ended.
-    pub async fn last_heard(&self, analyzer: &AnalyzerId) -> Result<(Option<Timestamp>, Option<Timestamp>), StoreError> {
+    pub async fn last_heard(
+        &self,
+        analyzer: &AnalyzerId,
+    ) -> Result<(Option<Timestamp>, Option<Timestamp>), StoreError> {
         let analyzer = analyzer.clone();
         self.read(move |connection| events::last_heard(connection, &analyzer)).await
     }
