@@ -229,10 +229,10 @@ fn the_manual_has_every_key_of_the_schema_with_a_comment() {
 #[test]
 fn the_manual_switched_on_is_good_but_for_what_only_a_real_box_has() {
     let text = manual_switched_on().replace("url: embedded", "url: mqtts://broker.example");
-    // The manual's own password is refused: everybody knows it.
+    // The manual's own secrets are refused: everybody knows them.
     let known = Bench::with(&text).told();
-    assert!(known.contains("is still the example's text"), "{known}");
-    let text = text.replace("at least 8 letters", "long enough");
+    assert!(known.matches("is still the example's text").count() > 1, "{known}");
+    let text = text.replace("at least 8 letters", "long enough").replace("\"...\"", "\"long enough\"");
     let told = Bench::with(text).told();
     for line in told.lines().filter(|line| line.starts_with("FILE")) {
         let path = line.split(": ").nth(1).unwrap_or_default();

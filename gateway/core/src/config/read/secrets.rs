@@ -29,7 +29,8 @@ fn written<'a>(group: &Group<'a>, key: &'static str, key_file: &'static str) -> 
 /// A secret that an example left to be written is known to everybody: it is none.
 fn own(field: &Field<'_>, text: &str) -> Option<Secret> {
     let plain = text.trim().to_lowercase();
-    if plain.starts_with("change me") || plain == OF_MANUAL {
+    let cut_short = plain.ends_with("...") || plain.ends_with('\u{2026}');
+    if cut_short || plain.starts_with("change me") || plain == OF_MANUAL {
         field.wrong(
             "is still the example's text, which everybody knows",
             "write your own, or name a file that holds it by the same key with `_file` at its end",
