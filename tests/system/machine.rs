@@ -25,7 +25,7 @@ pub const ADAPTERS: usize = 3;
 /// Where the gateway's HTTP and the broker listen in the guest.
 pub const HTTP_PORT: u16 = 8080;
 pub const MQTT_PORT: u16 = 8884;
-/// /data in the image has 128 MiB; on a card that is larger it has more.
+/// /data in the image has 160 MiB; on a card that is larger it has more.
 pub const GROWN_BYTES_MIN: u64 = 256 << 20;
 /// What QEMU calls the stick and its drive.
 const STICK: &str = "stick";

@@ -110,8 +110,12 @@ impl Health {
         now: Now,
     ) {
         gateway.clone_into(&mut self.gateway);
-        hash.clone_into(&mut self.config_hash);
         self.names = names::Names::default();
+        if self.config_hash != hash {
+            // Other settings may be the very remedy.
+            self.analyzers.values_mut().for_each(|known| known.misunderstood = None);
+        }
+        hash.clone_into(&mut self.config_hash);
         self.analyzers.retain(|id, _| analyzers.iter().any(|one| one.id == *id));
         self.destinations.retain(|id, _| destinations.contains(id));
         for one in analyzers {
@@ -155,13 +159,28 @@ impl Health {
                 let reason = format!("its program {reason}; it is started again");
                 self.analyzer(&analyzer, DeviceState::Alert, &reason, now)
             }
-            Fact::Stored { analyzer, name, test_state, alarm, rejected, about_identity, model, serial_number } => {
+            Fact::Stored {
+                analyzer,
+                name,
+                test_state,
+                alarm,
+                rejected,
+                is_stranger,
+                about_identity,
+                model,
+                serial_number,
+            } => {
                 let mut changed = self.store_failed.take().is_some();
                 if changed {
                     self.note_own(NoticeCode::StoreRecovered, NoticeCode::StoreRecovered.about(), now);
                 }
                 if let Some(known) = self.analyzers.get_mut(&analyzer) {
-                    known.last_event_at = Some(now.wall);
+                    if !matches!(name, EventName::AnalyzerConnected | EventName::AnalyzerDisconnected) {
+                        known.last_event_at = Some(now.wall);
+                    }
+                    if is_stranger {
+                        known.misunderstood.clone_from(&rejected);
+                    }
                     if about_identity {
                         known.mistaken = alarm.clone().map(|reason| (now.wall, reason));
                     }
@@ -273,16 +292,9 @@ impl Health {
             changed |= replace(&mut known.test_state, test_state);
         }
         let told = match alarm {
-            Some(reason) => {
-                if name == EventName::MessageRejected
-                    && let Some(known) = self.analyzers.get_mut(id)
-                {
-                    known.misunderstood = Some(reason.clone());
-                }
-                self.analyzer(id, DeviceState::Alert, &reason, now)
-            }
+            Some(reason) => self.analyzer(id, DeviceState::Alert, &reason, now),
             // Whatever is understood again ends an alarm; the port's own coming and going is told by its own facts.
-            None if test_state.is_some() || name == EventName::QueryReceived => {
+            None if test_state.is_some() || matches!(name, EventName::QueryReceived | EventName::SampleScanned) => {
                 if let Some(known) = self.analyzers.get_mut(id) {
                     known.misunderstood = None;
                 }

@@ -139,7 +139,7 @@ pub struct AnalyzerOverview {
     pub serial_number: Option<String>,
     /// The port, as the settings have it.
     pub port: String,
-    /// When anything of it was last stored.
+    /// When anything that it said was last stored.
     #[schemars(with = "Option<String>")]
     pub last_event_at: Option<Timestamp>,
     /// When a test of it last ended.

@@ -162,16 +162,17 @@ impl App {
         let destinations = destinations(&config);
         self.store.configure(&destinations).await?;
         self.paused = self.store.paused().await?;
-        let mut remembered = Vec::new();
-        for Analyzer { id, .. } in &config.analyzers {
-            let (last_event_at, last_test_at) = self.store.last_heard(id).await?;
-            remembered.push(Fact::Remembered { analyzer: id.clone(), last_event_at, last_test_at });
-        }
         self.store.set_linger(Duration::from_millis(config.limits.commit_linger_ms_max));
         let names: Vec<String> = destinations.into_iter().map(|(id, _)| id.0).collect();
         self.board.configure(&config, &names, self.platform.clock.now());
-        for fact in remembered {
-            self.board.tell(self.platform.clock.now(), fact);
+        for Analyzer { id: analyzer, .. } in &config.analyzers {
+            match self.store.last_heard(analyzer).await {
+                Ok((last_event_at, last_test_at)) => {
+                    let remembered = Fact::Remembered { analyzer: analyzer.clone(), last_event_at, last_test_at };
+                    self.board.tell(self.platform.clock.now(), remembered);
+                }
+                Err(error) => tracing::warn!(%analyzer, %error, "when it was last heard cannot be read"),
+            }
         }
         self.config = config;
         let pinned = self.config.analyzers.iter();

@@ -90,7 +90,7 @@ impl Page {
             all.analyzers.iter().map(|one| (vec![name(&one.id), ("state", one.state.as_str().to_owned())], 1.0));
         self.many("analyzer_state", "1 for the state that the analyzer is in", states);
         let last = all.analyzers.iter().filter_map(|one| Some((vec![name(&one.id)], seconds(one.last_event_at?))));
-        self.many("analyzer_last_event_time_seconds", "When anything of it was last stored", last);
+        self.many("analyzer_last_event_time_seconds", "When anything that it said was last stored", last);
         let last = all.analyzers.iter().filter_map(|one| Some((vec![name(&one.id)], seconds(one.last_test_at?))));
         self.many("analyzer_last_test_time_seconds", "When a test of it last ended", last);
     }

@@ -3,6 +3,7 @@
 //! speed or in another protocol, is a few bytes each time: it is reported for the asking, not for its length.
 
 use crate::event::EventKind;
+use crate::framing::astm::{ENQ, EOT};
 use crate::line_model::{Uart, suspicion};
 use crate::time::{Mono, Now};
 use std::time::Duration;
@@ -57,9 +58,14 @@ impl Noise {
     }
 
     pub fn hear(&mut self, now: Now, bytes: &[u8]) {
-        if now.mono.since(self.last) > SILENCE {
+        let silence = now.mono.since(self.last);
+        if silence > SILENCE {
             self.cried();
             self.forget();
+        }
+        // Who is switched on in the morning is not who asked yesterday.
+        if silence > MUTE {
+            self.cries.clear();
         }
         let room = self.head_bytes_max.saturating_sub(self.head.len());
         self.head.extend_from_slice(&bytes[..room.min(bytes.len())]);
@@ -120,8 +126,10 @@ impl Noise {
     /// Cries that are one question, ENQ or at another setting; any others are noise.
     fn question(&mut self, now: Now, cries: Vec<Vec<u8>>) -> Option<(Vec<u8>, EventKind)> {
         let capture = cries.concat();
-        let suspicion = match capture.iter().all(|byte| *byte == ENQ) {
-            true => language(&capture).to_owned(),
+        // Who gets no answer gives up with EOT, and asks again (LIS01-A2).
+        let asks = capture.iter().all(|byte| matches!(*byte, ENQ | EOT)) && capture.contains(&ENQ);
+        let suspicion = match asks {
+            true => guess(&[ENQ], None, self.awaited.framed),
             false => suspicion(&capture, self.line.as_ref()?)?.to_string(),
         };
         self.mute_for(now, MUTE);
@@ -130,9 +138,6 @@ impl Noise {
         Some((capture, event))
     }
 }
-
-/// How a session of LIS01-A2 begins; an analyzer that gets no answer says it again.
-const ENQ: u8 = 0x05;
 
 /// Whether bytes begin as a session of LIS01-A2 does, or within one: ENQ, or STX and a frame's number.
 fn is_framed(bytes: &[u8]) -> bool {

@@ -100,6 +100,7 @@ impl Scanner {
     /// Hands out the block that has no end. Without frames that is the last one.
     pub fn take_rest(&mut self) -> Option<Piece> {
         let rest = self.take(self.held());
+        self.may_trail = false;
         if !std::mem::take(&mut self.in_block) {
             return (!rest.is_empty()).then_some(Piece::Noise(rest));
         }

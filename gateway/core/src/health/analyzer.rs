@@ -29,7 +29,7 @@ pub(super) struct AnalyzerHealth {
     pub(super) rejected: u64,
     /// The last alarm about who it is, and when.
     pub(super) mistaken: Option<(Timestamp, String)>,
-    /// Why its last message could not be understood, if none has been since.
+    /// Why it seems to speak another protocol than its driver, until a message of it is understood or the settings are others.
     pub(super) misunderstood: Option<String>,
 }
 
@@ -147,11 +147,33 @@ mod tests {
         assert_eq!(state(&health).0, DeviceState::Lost);
         health.learn(at(4), opened());
         assert_eq!(state(&health), (DeviceState::Alert, told));
-        let finished = EventKind::about_test(EventName::TestFinished, None, Test::new(Id([1; 16]), TestState::Done));
-        health.learn(at(5), Fact::event(&analyzer, &finished));
-        health.learn(at(6), Fact::LinkLost { analyzer: analyzer.clone(), reason: "closed".to_owned() });
-        health.learn(at(7), opened());
-        assert_eq!(state(&health), (DeviceState::Ready, String::new()));
+        let again = |health: &mut Health| {
+            health.learn(at(6), Fact::LinkLost { analyzer: analyzer.clone(), reason: "closed".to_owned() });
+            health.learn(at(7), opened());
+            state(health)
+        };
+        let stranger = || Fact::event(&analyzer, &EventKind::rejected("not_hl7", "looks like ASTM", 96));
+        let ready = (DeviceState::Ready, String::new());
+        for name in [EventName::TestFinished, EventName::SampleScanned] {
+            let test = Test::new(Id([1; 16]), TestState::Done);
+            let understood = match name {
+                EventName::TestFinished => EventKind::about_test(name, None, test),
+                name => EventKind::bare(name),
+            };
+            health.learn(at(5), stranger());
+            health.learn(at(5), Fact::event(&analyzer, &understood));
+            assert_eq!(state(&health), ready);
+            assert_eq!(again(&mut health), ready);
+        }
+        // What another connection may well mend is told as long as this one lasts.
+        health.learn(at(8), Fact::event(&analyzer, &EventKind::rejected("interrupted", "the line stopped", 9)));
+        assert_eq!(state(&health).0, DeviceState::Alert);
+        assert_eq!(again(&mut health), ready);
+        // Other settings are a new beginning.
+        health.learn(at(8), stranger());
+        let configured = crate::health::ConfiguredAnalyzer { id: analyzer.clone(), port: "b".to_owned(), model: None };
+        health.configure("clinic-7", "another", vec![configured], &[], at(8));
+        assert_eq!(again(&mut health), ready);
     }
 
     #[test]
@@ -166,9 +188,12 @@ mod tests {
         };
         health.learn(at(0), remembered());
         assert_eq!(last(&health), (Some(heard), Some(tested), 0));
+        // The port was opened: it has said nothing.
+        health.learn(at(0), Fact::event(&analyzer, &EventKind::bare(EventName::AnalyzerConnected)));
+        assert_eq!(last(&health), (Some(heard), Some(tested), 1));
         health.learn(at(1), Fact::event(&analyzer, &EventKind::rejected("code", "reason", 1)));
         health.learn(at(2), remembered());
-        assert_eq!(last(&health), (Some(at(1).wall), Some(tested), 1));
+        assert_eq!(last(&health), (Some(at(1).wall), Some(tested), 2));
     }
 
     #[test]

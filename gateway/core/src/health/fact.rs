@@ -9,6 +9,9 @@ use crate::monitoring::Notice;
 use crate::overview::{StoreOverview, Vitals};
 use crate::time::Timestamp;
 
+/// How the codes of rejections begin that say that an analyzer speaks another protocol than its driver: `not_astm`.
+const STRANGER: &str = "not_";
+
 /// Something that has just become known.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
@@ -38,6 +41,8 @@ pub enum Fact {
         alarm: Option<String>,
         /// Why it is a message that could not be understood.
         rejected: Option<String>,
+        /// Whether what was heard is no message of the driver at all.
+        is_stranger: bool,
         /// Whether the alarm is about which analyzer it is.
         about_identity: bool,
         /// The model and the serial number, where the event says them.
@@ -142,8 +147,10 @@ impl Fact {
             test_state: kind.test.as_ref().map(|test| test.state).or(ready.then_some(TestState::Idle)),
             alarm: kind.alarm.as_ref().map(|alarm| alarm.reason.clone()),
             rejected: kind.rejection.as_ref().map(|rejection| {
-                format!("a message could not be understood; its bytes are kept: {}", rejection.reason)
+                let kept = if rejection.bytes > 0 { "; its bytes are kept" } else { "" };
+                format!("a message could not be understood{kept}: {}", rejection.reason)
             }),
+            is_stranger: kind.rejection.as_ref().is_some_and(|rejection| rejection.code.starts_with(STRANGER)),
             about_identity: kind.alarm.as_ref().is_some_and(|alarm| identity::ALARMS.contains(&alarm.code.as_str())),
             model: kind.device.as_ref().and_then(|device| device.model.clone()),
             serial_number: kind.device.as_ref().and_then(|device| device.sn.clone()),

@@ -97,10 +97,12 @@ impl Health {
     ) {
         let code = match (from, to) {
             (_, DeviceState::Lost) => NoticeCode::AnalyzerLost,
-            (before, DeviceState::Ready) if before.is_away() => NoticeCode::AnalyzerFound,
+            // It is there again, whether it is understood or not.
+            (before, DeviceState::Ready | DeviceState::Alert) if before.is_away() => NoticeCode::AnalyzerFound,
             _ => return,
         };
-        let reason = if reason.is_empty() { code.about() } else { reason };
+        let is_told = code == NoticeCode::AnalyzerLost && !reason.is_empty();
+        let reason = if is_told { reason } else { code.about() };
         self.outbox.put(&Notice::new(code, now.wall, &id.0, reason));
     }
 

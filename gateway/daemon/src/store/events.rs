@@ -283,7 +283,7 @@ pub(super) fn running_test(connection: &Connection, analyzer: &AnalyzerId) -> Re
     Ok(Some(running))
 }
 
-/// When anything of the analyzer was last stored, and when a test of it that had ended. The indexes end each search at once.
+/// When anything that the analyzer said was last stored, and when a test of it that had ended.
 pub(super) fn last_heard(
     connection: &Connection,
     analyzer: &AnalyzerId,
@@ -291,13 +291,10 @@ pub(super) fn last_heard(
     let newest = |sql: &str| -> Result<Option<Timestamp>, StoreError> {
         Ok(connection.prepare_cached(sql)?.query_row([&analyzer.0], |row| row.get(0).map(Timestamp)).optional()?)
     };
-    let capture = newest(
-        "SELECT received_at FROM captures INDEXED BY captures_by_analyzer WHERE analyzer = ?1 ORDER BY id DESC LIMIT 1",
-    )?;
+    let capture = newest("SELECT received_at FROM captures WHERE analyzer = ?1 ORDER BY id DESC LIMIT 1")?;
     let of_test = |condition: &str| {
         format!(
-            "SELECT received_at FROM events INDEXED BY tests_by_analyzer WHERE analyzer = ?1 AND test_id IS NOT NULL {condition}
-             ORDER BY seq DESC LIMIT 1"
+            "SELECT received_at FROM events WHERE analyzer = ?1 AND test_id IS NOT NULL {condition} ORDER BY seq DESC LIMIT 1"
         )
     };
     let (event, test) = (newest(&of_test(""))?, newest(&of_test("AND name = 'TEST_FINISHED'"))?);

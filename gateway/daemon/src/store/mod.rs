@@ -308,7 +308,7 @@ impl Store {
         self.read(move |connection| events::running_test(connection, &analyzer)).await
     }
 
-    /// When anything of the analyzer was last stored, and when a test of it that had ended.
+    /// When anything that the analyzer said was last stored, and when a test of it that had ended.
     pub async fn last_heard(
         &self,
         analyzer: &AnalyzerId,

@@ -5,7 +5,7 @@ use super::assembly::{Assembly, record_type};
 use super::{AWAITED_RECORDS, message};
 use crate::drivers::noise::Noise;
 use crate::event::EventKind;
-use crate::framing::astm::{CR, LF};
+use crate::framing::astm::{CR, ENQ, LF};
 use crate::mutants::{Mutant, planted};
 use crate::session::{Action, Commit, DriverOptions, Input, Session};
 use crate::time::{Mono, Now};
@@ -156,7 +156,7 @@ impl Plain {
             return;
         }
         if !open && letter != Some(b'H') {
-            let blank = line.iter().all(|byte| *byte <= b' ');
+            let blank = line.iter().all(|byte| *byte <= b' ' && *byte != ENQ);
             return if blank { self.raw.clear() } else { self.noise.hear(now, &line) };
         }
         self.skipping = false;
