@@ -128,6 +128,7 @@ async fn supervise(source: Source, running: configuration::Running, root: PathBu
         file_refused: running.refused.as_ref().map(summary),
         current: loaded.clone(),
         trial: None,
+        echo_awaited: false,
         other_half,
     };
     desk.clear_up().await?;

@@ -43,6 +43,8 @@ pub struct Desk {
     pub trial: Option<Trial>,
     /// Who writes the settings file where the gateway may not.
     pub other_half: Option<OtherHalf>,
+    /// Kept settings were written for us: the box sees the file change, and tells us of it a moment later.
+    pub echo_awaited: bool,
 }
 
 /// Where somebody waits to hear what became of a request.
@@ -116,8 +118,12 @@ impl Desk {
         }
     }
 
-    /// SIGHUP: the file's settings, whatever is tried.
+    /// SIGHUP: the file's settings, whatever is tried; but what was just kept is no news and ends no trial.
     pub async fn read_again(&mut self) -> anyhow::Result<()> {
+        let echo = std::mem::take(&mut self.echo_awaited);
+        if echo && configuration::load(&self.source).is_ok_and(|file| file.hash == self.current.hash) {
+            return Ok(());
+        }
         self.lapse("the settings file was read again").await?;
         self.reload().await?.1.await
     }
@@ -271,6 +277,7 @@ impl Desk {
         self.file_refused = None;
         let _ = answer.send(Ok(granted(&tried, None)));
         self.current = tried;
+        self.echo_awaited = self.other_half.is_some();
         Ok(self.orders.send(Order::Kept).await?)
     }
 

@@ -49,7 +49,10 @@ fn desk(folder: &Path) -> (Desk, mpsc::Receiver<Order>) {
     let Ok(current) = configuration::load(&source) else { panic!("the settings are good") };
     let (orders, ordered) = mpsc::channel(4);
     let clock = Arc::new(Paused(Instant::now()));
-    (Desk { source, orders, clock, current, file_refused: None, trial: None, other_half: None }, ordered)
+    (
+        Desk { source, orders, clock, current, file_refused: None, trial: None, other_half: None, echo_awaited: false },
+        ordered,
+    )
 }
 
 async fn ask(desk: &mut Desk, wish: Wish) -> Result<Granted, Refused> {
@@ -158,4 +161,18 @@ async fn what_nobody_puts_onto_the_card_is_taken_back_and_may_be_confirmed_again
     desk.take(turn).await.expect("orders are taken");
     assert_eq!(answered.await.expect("an answer").expect("they are kept").hash, pushed.hash);
     assert!(matches!(ordered.recv().await, Some(Order::Kept)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_echo_of_kept_settings_ends_no_trial_and_a_signal_after_it_does() {
+    let folder = Folder::new("echo");
+    let (mut desk, mut ordered) = desk(&folder.0);
+    desk.echo_awaited = true;
+    let yaml = "gateway: { id: box }\nretention: { events_kept_days: 77 }\n".to_owned();
+    ask(&mut desk, Wish::Push { yaml, trial: Duration::from_secs(60), by: by() }).await.expect("good settings");
+    let Some(Order::Try { .. }) = ordered.recv().await else { panic!("they are tried") };
+    desk.read_again().await.expect("nothing to do");
+    assert!(desk.trial.is_some() && ordered.try_recv().is_err());
+    desk.read_again().await.expect("orders are taken");
+    assert!(desk.trial.is_none() && matches!(ordered.recv().await, Some(Order::Lapsed { .. })));
 }
