@@ -10,6 +10,8 @@ use std::process::Command;
 /// A card is larger than the image: /data grows into the rest.
 const REST_BYTES: u64 = 256 << 20;
 const SECTOR_BYTES: u64 = 512;
+/// The second of the two sectors of an ext4 file system's superblock (it is at 1,024): where it begins, and how long it is.
+pub const SUPERBLOCK_END: (u64, usize) = (1024 + 512, 512);
 const BOOT_STATE_BYTES: usize = 1024;
 
 pub struct Card {
@@ -45,8 +47,9 @@ impl Card {
 
     /// The power went while the card wrote the superblock of an ext4 file system: of its two sectors only the first is there.
     pub fn tear_superblock(&self, partition: &str) {
-        let torn: Vec<u8> = self.look(partition, 1024 + 512, 512).iter().map(|byte| !byte).collect();
-        self.overwrite(partition, 1024 + 512, &torn);
+        let (at, length) = SUPERBLOCK_END;
+        let torn: Vec<u8> = self.look(partition, at, length).iter().map(|byte| !byte).collect();
+        self.overwrite(partition, at, &torn);
     }
 
     /// What stands at a place of a partition.

@@ -6,7 +6,7 @@
 //! too, as a card that lies would: the oracle must notice.
 
 use super::analyzer::{Analyzer, Progress};
-use super::card::Card;
+use super::card::{Card, SUPERBLOCK_END};
 use super::machine::{self, Machine};
 use super::writes::Log;
 use rusqlite::Connection;
@@ -28,8 +28,6 @@ const FLUSHES_BEHIND: usize = 40;
 const PROMISED_MIN: usize = 60;
 /// One in so many goes through the superblock itself: two sectors, of which the second stays as it was made with the file system.
 const SUPERBLOCK_EVERY: usize = 16;
-/// Where that second sector is, and how long it is.
-const SECTOR: (u64, usize) = (1024 + 512, 512);
 const SEED: u64 = 0x5eed_cab1_e0ff;
 
 const SETTINGS: &str = "version: 1\ngateway: { id: box }\nanalyzers:\n  \
@@ -123,16 +121,16 @@ impl Data {
 
     /// The superblock's second sector.
     fn sector(&self) -> Vec<u8> {
-        let mut sector = vec![0; SECTOR.1];
+        let mut sector = vec![0; SUPERBLOCK_END.1];
         File::open(&self.image)
-            .and_then(|image| image.read_exact_at(&mut sector, SECTOR.0))
+            .and_then(|image| image.read_exact_at(&mut sector, SUPERBLOCK_END.0))
             .expect("a file of our own");
         sector
     }
 
     fn put_sector(&self, sector: &[u8]) {
         let image = OpenOptions::new().write(true).open(&self.image).expect("a file of our own");
-        image.write_all_at(sector, SECTOR.0).expect("a file of our own");
+        image.write_all_at(sector, SUPERBLOCK_END.0).expect("a file of our own");
     }
 
     /// Repairs the file system as the box does, a second time if need be (systemd-fsck@.service.d). `Err`: what e2fsck says.

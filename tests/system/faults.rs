@@ -69,8 +69,7 @@ async fn more(machine: &Machine, progress: &watch::Receiver<Progress>, what: &st
 
 /// The light that the box shows, once it is this one.
 async fn light(machine: &mut Machine, word: &str) {
-    let line = format!("until grep -qx {word} /run/analyzer-gateway/light; do sleep 1; done");
-    machine.shell.run(&line).await;
+    machine.shell_until(&format!("grep -qx {word} /run/analyzer-gateway/light")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
